@@ -1,10 +1,13 @@
-"""How many messages people get of a watch: of one fault in many sessions, of a place that is down, of a kind that is muted.
+"""How many messages people get of a watch.
+
+Of one fault in many sessions, of a place that is down, of a kind that is muted.
 
     python benchmarks/alerting.py --data ../shared/data
     python benchmarks/alerting.py --data ../shared/data --share 0.1 --only fault,muted
 
-Each measurement runs `logllm watch` on a log of faults, which are sessions of the HDFS sample that the run takes for anomalous, copied
-under new names, and has it tell a place of its own on loopback. Seeded.
+Each measurement runs `logllm watch` on a log of faults, which are sessions of the HDFS sample that
+the run takes for anomalous, copied under new names, and has it tell a place of its own on loopback.
+Seeded.
 """
 
 import argparse
@@ -43,7 +46,8 @@ _DOWN = 300.0
 """Seconds that a place is down."""
 _KILLS = 10
 _QUIET = 20
-"""Seconds: longer than a new incident waits for more, so that its beginning and its end are two messages."""
+"""Seconds: longer than a new incident waits for more, so that its beginning and its end are two
+messages."""
 _STAMP = "%y%m%d %H%M%S"
 _BLOCK = re.compile(r"blk_-?\d+")
 _WAIT = 600.0
@@ -103,7 +107,10 @@ def place() -> Iterator[Place]:
 
 
 def fault(load: Load) -> dict[str, Any]:
-    """One fault in many sessions, which shows in three ways; the watch is killed again and again."""
+    """One fault in many sessions, which shows in three ways.
+
+    The watch is killed again and again.
+    """
     chance = random.Random(0)  # noqa: S311 - when it is killed
     sessions = int(_SESSIONS * load.share)
     patterns = _patterns(load, 3)
@@ -179,7 +186,9 @@ def muted(load: Load) -> dict[str, Any]:
         now = datetime.now(UTC)
         with closing(Store.open(watching.store)) as store:
             for kind in _kinds(load, patterns):
-                muting = Muting(log.stem, kind, now + timedelta(days=1), by="benchmark", why="measured")
+                muting = Muting(
+                    log.stem, kind, now + timedelta(days=1), by="benchmark", why="measured"
+                )
                 mute(store, muting, now=now)
         watching.start()
         until(lambda: _closed(watching) >= sessions, seconds=_WAIT)
@@ -191,7 +200,10 @@ def muted(load: Load) -> dict[str, Any]:
 
 
 def cost(load: Load) -> dict[str, float]:
-    """What incidents cost where nothing is anomalous: their part of transactions of normal sessions."""
+    """What incidents cost where nothing is anomalous.
+
+    Their part of transactions of normal sessions.
+    """
     rounds, rows = max(10, int(200 * load.share)), 300
     whole: list[float] = []
     timed = _Timed()
@@ -224,7 +236,12 @@ class _Timed(Incidents):
         self.seconds.append(time.perf_counter() - begun)
 
 
-MEASUREMENTS: dict[str, Callable[[Load], Any]] = {"fault": fault, "down": down, "muted": muted, "cost": cost}
+MEASUREMENTS: dict[str, Callable[[Load], Any]] = {
+    "fault": fault,
+    "down": down,
+    "muted": muted,
+    "cost": cost,
+}
 
 
 Pattern = list[str]
@@ -264,7 +281,9 @@ def _kinds(load: Load, patterns: list[Pattern]) -> set[str]:
     """The kinds of sessions, as a watch stores them."""
     log, store = load.folder / "kinds.log", str(load.folder / "kinds.db")
     log.write_text("".join(_copies(patterns, len(patterns), seconds=10)))
-    watching = Watching(load.run, [str(log)], store=store, options=["--from", "start", "--idle", "1"])
+    watching = Watching(
+        load.run, [str(log)], store=store, options=["--from", "start", "--idle", "1"]
+    )
     watching.start()
     until(lambda: _count(store) >= len(patterns), seconds=_WAIT)
     watching.stop()
@@ -277,7 +296,9 @@ class _Telling(Watching):
     store: str
 
 
-def _watching(load: Load, log: Path, *, told: Place, incidents: dict[str, Any] | None = None) -> _Telling:
+def _watching(
+    load: Load, log: Path, *, told: Place, incidents: dict[str, Any] | None = None
+) -> _Telling:
     """A watch that tells a place."""
     settings = {"quiet": _QUIET, **(incidents or {})}
     text = "[incidents]\n" + "".join(f"{name} = {int(value)}\n" for name, value in settings.items())

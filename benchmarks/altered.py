@@ -1,7 +1,10 @@
-"""One kind of alteration drawn several times: what F1 a run and baselines lose, and over which sessions.
+"""One kind of alteration drawn several times.
 
-A draw of 20 % alters some hundreds of sessions, and one false alarm decides which method lost less: several draws tell luck from habit. For
-each session that only its alteration brought to another verdict: what came in, and how many normal and anomalous sessions of train have it.
+What F1 a run and baselines lose, and over which sessions.
+
+A draw of 20 % alters some hundreds of sessions, and one false alarm decides which method lost less:
+several draws tell luck from habit. For each session that only its alteration brought to another
+verdict: what came in, and how many normal and anomalous sessions of train have it.
 
 python benchmarks/altered.py RUN DATA --kind insert --draws 5
 """
@@ -60,16 +63,22 @@ def labels_of(prepared: Prepared, part: str) -> Labels:
     return prepared.labelled(part)["anomalous"].to_numpy().astype(bool)
 
 
-def draws(method: Method, prepared: Prepared, *, kind: str, ratio: float, count: int) -> dict[str, Any]:
+def draws(
+    method: Method, prepared: Prepared, *, kind: str, ratio: float, count: int
+) -> dict[str, Any]:
     """F1 on the unaltered test part, what each draw loses of it, and the sessions that changed sides for the worse."""
     part, test, train = prepared.part("test"), Part.of(prepared, "test"), Part.of(prepared, "train")
     labels, labels_of_train = labels_of(prepared, "test"), labels_of(prepared, "train")
     before = method.score(test.sessions, test.messages)
     f1 = measure(before, labels, threshold=method.threshold).f1
-    statements = Statements(prepared.messages, prepared.part("train")["messages"].explode(), prepared.settings.mask)
+    statements = Statements(
+        prepared.messages, prepared.part("train")["messages"].explode(), prepared.settings.mask
+    )
     lost, turned = [], []
     for seed in range(count):
-        found = altered(part, statements, settings=PerturbSection(kind=kind, ratio=ratio, seed=seed))
+        found = altered(
+            part, statements, settings=PerturbSection(kind=kind, ratio=ratio, seed=seed)
+        )
         sessions = rows_of(found.sessions["messages"])
         after = method.score(sessions, found.messages)
         lost.append(f1 - measure(after, labels, threshold=method.threshold).f1)
@@ -83,7 +92,11 @@ def draws(method: Method, prepared: Prepared, *, kind: str, ratio: float, count:
                     "anomalous": bool(labels[row]),
                     "score": float(after[row]),
                     "more": [
-                        {"message": found.messages[message], **_seen(message, train.sessions, labels=labels_of_train)} for message in more
+                        {
+                            "message": found.messages[message],
+                            **_seen(message, train.sessions, labels=labels_of_train),
+                        }
+                        for message in more
                     ],
                 }
             )
@@ -115,16 +128,41 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(rows))
         return
-    table = Table("method", "F1", *(f"draw {seed}" for seed in range(arguments.draws)), "mean", title=f"F1 lost: {arguments.kind}")
+    table = Table(
+        "method",
+        "F1",
+        *(f"draw {seed}" for seed in range(arguments.draws)),
+        "mean",
+        title=f"F1 lost: {arguments.kind}",
+    )
     for row in rows:
-        table.add_row(row["method"], f"{row['f1']:.3f}", *(f"{loss:.4f}" for loss in row["lost"]), f"{np.mean(row['lost']):.4f}")
+        table.add_row(
+            row["method"],
+            f"{row['f1']:.3f}",
+            *(f"{loss:.4f}" for loss in row["lost"]),
+            f"{np.mean(row['lost']):.4f}",
+        )
     sessions = Table(
-        "draw", "method", "session", "anomalous", "score", "what came in, and normal / anomalous sessions of train that have it"
+        "draw",
+        "method",
+        "session",
+        "anomalous",
+        "score",
+        "what came in, and normal / anomalous sessions of train that have it",
     )
     found = [{**turn, "method": row["method"]} for row in rows for turn in row["turned"]]
     for turn in sorted(found, key=lambda turn: turn["draw"]):
-        said = "; ".join(f"{each['message']} ({each['normal']} / {each['anomalous']})" for each in turn["more"])
-        sessions.add_row(str(turn["draw"]), turn["method"], turn["session"], str(turn["anomalous"]), f"{turn['score']:.2f}", said)
+        said = "; ".join(
+            f"{each['message']} ({each['normal']} / {each['anomalous']})" for each in turn["more"]
+        )
+        sessions.add_row(
+            str(turn["draw"]),
+            turn["method"],
+            turn["session"],
+            str(turn["anomalous"]),
+            f"{turn['score']:.2f}",
+            said,
+        )
     for each in (table, sessions):
         Console(width=160).print(each)
 

@@ -1,4 +1,7 @@
-"""Chromium for what looks at the live page: driven through its own pipe, with nothing but Python."""
+"""Chromium for what looks at the live page.
+
+Driven through its own pipe, with nothing but Python.
+"""
 
 import base64
 import json
@@ -17,7 +20,10 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 _HIGH = 20  # descriptors below this one are the shell's and the browser's
-_BEGIN = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4);os.execvp(sys.argv[3], sys.argv[3:])"
+_BEGIN = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]),"
+    " 4);os.execvp(sys.argv[3], sys.argv[3:])"
+)
 """The browser takes its commands from descriptor 3 and answers on 4."""
 _ANSWER = 60.0  # seconds
 _LOOK = 0.05

@@ -1,13 +1,16 @@
-"""What each difference between paper, scripts and ours does to the figures: one short training a variant.
+"""What each difference between paper, scripts and ours does to the figures.
+
+One short training a variant.
 
     python benchmarks/differences.py --recipe small --data data/hdfs --out out/differences/hdfs
     python benchmarks/differences.py --recipe few --data data/bgl --out out/differences/bgl
     python benchmarks/differences.py --data data/hdfs --sessions 960 --variant base --variant "both models in 4 bits" --out out/differences/nf4
 
-Every variant changes one setting of the same recipe, shortened to 2,400 sessions (`--sessions`), all else and the data equal, and is judged on
-the test part. The base is trained with several seeds: a difference that is not larger than theirs is not one. Variants that are there
-already are not trained again, so that an interrupted sweep goes on where it stopped. `results.json` holds all figures, the table goes
-to standard output.
+Every variant changes one setting of the same recipe, shortened to 2,400 sessions (`--sessions`),
+all else and the data equal, and is judged on the test part. The base is trained with several seeds:
+a difference that is not larger than theirs is not one. Variants that are there already are not
+trained again, so that an interrupted sweep goes on where it stopped. `results.json` holds all
+figures, the table goes to standard output.
 """
 
 import argparse
@@ -48,12 +51,19 @@ def measured(recipe: Recipe, data: Path, *, out: Path) -> dict[str, Any]:
     manifest = train(recipe, data, out=out, resume=out.is_dir())
     report = evaluate(Detector.load(out), data)
     kept = ("average_precision", "f1", "precision", "recall", "tp", "fp", "tn", "fn", "threshold")
-    return {**{name: report[name] for name in kept}, "interval": report["intervals"]["average_precision"], "seconds": manifest["seconds"]}
+    return {
+        **{name: report[name] for name in kept},
+        "interval": report["intervals"]["average_precision"],
+        "seconds": manifest["seconds"],
+    }
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The results as a Markdown table."""
-    lines = ["| variant | average precision (95 %) | F1 | precision | recall |", "|---|---|---|---|---|"]
+    lines = [
+        "| variant | average precision (95 %) | F1 | precision | recall |",
+        "|---|---|---|---|---|",
+    ]
     for name, figures in results.items():
         low, high = figures["interval"]
         cells = (
@@ -66,12 +76,20 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run the variants."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that `logllm prepare` wrote")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder that `logllm prepare` wrote"
+    )
     parser.add_argument("--recipe", default="small")
     parser.add_argument("--sessions", type=int, default=2400, help="sessions of a training")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of results.json")
-    parser.add_argument("--variant", action="append", choices=VARIANTS, help="only this one; repeatable")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the runs and of results.json"
+    )
+    parser.add_argument(
+        "--variant", action="append", choices=VARIANTS, help="only this one; repeatable"
+    )
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "results.json"

@@ -1,10 +1,13 @@
-"""Ways to score faster, next to the exact one: how fast, and how far off. What `detect.engine` offers is chosen by this.
+"""Ways to score faster, next to the exact one: how fast, and how far off.
+
+What `detect.engine` offers is chosen by this.
 
     python benchmarks/engines.py RUN DATA [--sessions 200] --out engines.json
 
-The same distinct sessions of prepared data are scored by transformers' padded passes (plainly, compiled by torch.compile, with its linear
-layers in dynamic int8), and by ours: exact, in bfloat16, and in bfloat16 with doubtful sessions exactly. Each is warmed up once and timed
-by the median of three; message vectors are the same for all.
+The same distinct sessions of prepared data are scored by transformers' padded passes (plainly,
+compiled by torch.compile, with its linear layers in dynamic int8), and by ours: exact, in bfloat16,
+and in bfloat16 with doubtful sessions exactly. Each is warmed up once and timed by the median of
+three; message vectors are the same for all.
 """
 
 import argparse
@@ -40,10 +43,14 @@ def ways(run: Path, data: Path, *, sessions: int) -> dict[str, dict[str, Any]]:
     """
     model, tokenizer, recipe, _ = load_run(run, merged=True)
     prepared = Prepared.load(data)
-    distinct = list({rows.tobytes(): rows for rows in rows_of(prepared.part("test")["messages"])}.values())
+    distinct = list(
+        {rows.tobytes(): rows for rows in rows_of(prepared.part("test")["messages"])}.values()
+    )
     some = [distinct[row] for row in np.random.default_rng(0).permutation(len(distinct))[:sessions]]
     vectors = Engine(model, section=recipe.detect).encode(
-        MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        MessageTokens(
+            prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens
+        )
     )
     rounding = recipe.detect.model_copy(update={"engine": "bf16"})
     exactly, rounded = (Engine(model, section=section) for section in (recipe.detect, rounding))
@@ -52,7 +59,9 @@ def ways(run: Path, data: Path, *, sessions: int) -> dict[str, dict[str, Any]]:
         "ours, exact": lambda: lambda: exactly.judge(some, vectors),
         "ours, bfloat16, doubtful sessions exactly": lambda: lambda: rounded.judge(some, vectors),
         "ours, bfloat16 alone": lambda: lambda: undoubting.judge(some, vectors),
-        "transformers, padded": lambda: lambda: _padded(_changed(model, model.decoder.model), some, vectors=vectors),
+        "transformers, padded": lambda: (
+            lambda: _padded(_changed(model, model.decoder.model), some, vectors=vectors)
+        ),
         "transformers, padded, compiled": lambda: _compiled(model, some, vectors=vectors),
         "transformers, padded, dynamic int8": lambda: _in_int8(model, some, vectors=vectors),
     }
@@ -62,7 +71,9 @@ def ways(run: Path, data: Path, *, sessions: int) -> dict[str, dict[str, Any]]:
         try:
             scores, seconds = _timed(make())
         except Exception as exc:  # noqa: BLE001 - a way that this machine has not is a finding, too
-            found[name] = {"failed": f"{type(exc).__name__}: {str(exc).strip().splitlines()[0][:120]}"}
+            found[name] = {
+                "failed": f"{type(exc).__name__}: {str(exc).strip().splitlines()[0][:120]}"
+            }
             continue
         exact = scores if exact is None else exact
         found[name] = {
@@ -88,10 +99,16 @@ def _timed(score: Callable[[], Tensor]) -> tuple[Tensor, float]:
 @torch.inference_mode()
 def _padded(model: LogLLM, some: list[Any], *, vectors: Tensor) -> Tensor:
     """Passes of like length through the one forward of training, no beginning shared."""
-    lengths = np.array([len(session) for session in some]) + len(model.prompt.head) + len(model.prompt.question)
+    lengths = (
+        np.array([len(session) for session in some])
+        + len(model.prompt.head)
+        + len(model.prompt.question)
+    )
     logits = torch.zeros((len(some), 2), dtype=torch.float64)
     for rows in in_passes(lengths, positions=1024):
-        logits[torch.from_numpy(rows)] = model(collate([some[row] for row in rows], vectors=vectors)).double()
+        logits[torch.from_numpy(rows)] = model(
+            collate([some[row] for row in rows], vectors=vectors)
+        ).double()
     return logits
 
 
@@ -121,7 +138,9 @@ def _in_int8(model: LogLLM, some: list[Any], *, vectors: Tensor) -> Callable[[],
 
 def main() -> None:
     """Measure, and write what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="folder that `logllm train` wrote")
     parser.add_argument("data", type=Path, help="folder that `logllm prepare` wrote")
     parser.add_argument("--sessions", type=int, default=200, help="distinct test sessions to score")

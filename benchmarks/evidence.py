@@ -2,8 +2,9 @@
 
     python benchmarks/evidence.py RUN LOG [--rounds 3] [--out evidence.json]
 
-Nothing is taken from a cache, and the log is read and judged whole each time. Seconds are those of the processor, so that a busy machine does not
-matter. The cost is the time with evidence less the time without, over the time without; of several rounds the fastest count.
+Nothing is taken from a cache, and the log is read and judged whole each time. Seconds are those of
+the processor, so that a busy machine does not matter. The cost is the time with evidence less the
+time without, over the time without; of several rounds the fastest count.
 """
 
 import argparse
@@ -19,7 +20,9 @@ def seconds(detector: Detector, log: Path, *, evidence: bool) -> tuple[float, in
     """How long the log takes, and how many of its sessions are anomalous."""
     detector.method  # noqa: B018 - loads it
     begun = time.process_time()
-    anomalous = sum(int(frame["anomalous"].sum()) for frame in detector.read([log], evidence=evidence).frames())
+    anomalous = sum(
+        int(frame["anomalous"].sum()) for frame in detector.read([log], evidence=evidence).frames()
+    )
     return time.process_time() - begun, anomalous
 
 
@@ -43,7 +46,9 @@ def measured(run: str, log: Path, *, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run")
     parser.add_argument("log", type=Path)
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,4 +1,6 @@
-"""What thirty answers to a shifted log are worth: right ones, wrong ones, and ones that a coin gave.
+"""What thirty answers to a shifted log are worth.
+
+Right ones, wrong ones, and ones that a coin gave.
 
     python benchmarks/feedback.py [--log changed] [--seeds 5] [--answers right,wrong,coin]
         [--contradicting 1] [--out feedback.json]
@@ -87,7 +89,9 @@ def drawn(log: Shifted, *, seed: int) -> Drawn:
     wrong = np.flatnonzero(log.called != log.labels)
     right_alarms = np.flatnonzero(log.called & log.labels)
     half = ANSWERED // 2
-    answered = np.concatenate([dice.permutation(wrong)[:half], dice.permutation(right_alarms)[:half]])
+    answered = np.concatenate(
+        [dice.permutation(wrong)[:half], dice.permutation(right_alarms)[:half]]
+    )
     silent = dice.permutation(np.setdiff1d(np.flatnonzero(~log.called), answered))
     quiet = silent[: len(silent) // QUIET_SHARE]
     alarms = np.setdiff1d(np.flatnonzero(log.called), answered)
@@ -108,20 +112,30 @@ def said(log: Shifted, rows: Rows, *, answers: str, seed: int) -> Labels:
 def feedback(log: Shifted, sessions: Drawn, *, says: Labels, kinds: Sequence[str]) -> Feedback:
     """What a store would hold for the run to learn; a right answer names the guilty lines."""
     given = []
-    for number, (row, anomalous) in enumerate(zip(sessions.answered.tolist(), says.tolist(), strict=True)):
+    for number, (row, anomalous) in enumerate(
+        zip(sessions.answered.tolist(), says.tolist(), strict=True)
+    ):
         lines = None if log.part.line_labels is None else tuple(log.part.line_labels[row].tolist())
         guilty = lines if anomalous and lines is not None and any(lines) else None
         given.append(Answer(number, "app", str(row), anomalous, log.texts(row), guilty, NOW))
-    called_false = {kinds[row] for row, anomalous in zip(sessions.answered, says, strict=True) if not anomalous}
+    called_false = {
+        kinds[row] for row, anomalous in zip(sessions.answered, says, strict=True) if not anomalous
+    }
     others = [row for row in sessions.alarms.tolist() if kinds[row] not in called_false]
-    quiet, alarms = ([Unanswered(str(row), log.texts(row), NOW) for row in rows] for rows in (sessions.quiet.tolist(), others))
+    quiet, alarms = (
+        [Unanswered(str(row), log.texts(row), NOW) for row in rows]
+        for rows in (sessions.quiet.tolist(), others)
+    )
     return Feedback(given, quiet, alarms, lambda numbers, model: None)
 
 
 def kinds_told(run: Path, log: Shifted) -> list[str]:
     """Of each session the kind of its most telling line, as a store has it of anomalous ones."""
     scores = Detector.load(run).score_lines(log.part.sessions, log.part.messages)
-    foremost = [int(rows[of_lines.argmax()]) for rows, of_lines in zip(log.part.sessions, scores, strict=True)]
+    foremost = [
+        int(rows[of_lines.argmax()])
+        for rows, of_lines in zip(log.part.sessions, scores, strict=True)
+    ]
     return kinds_of(log.part.messages.gather(pl.Series(foremost, dtype=pl.UInt32))).to_list()
 
 
@@ -132,12 +146,17 @@ def gained(run: Path, log: Shifted, *, rest: Rows) -> dict[str, Any]:
     labels, before = log.labels[rest], log.scores[rest]
     after = newer.score(sessions, log.part.messages)
     old_threshold = float(log.scores[log.called].min(initial=1.0))
-    figures = [measure(before, labels, threshold=old_threshold), measure(after, labels, threshold=newer.threshold)]
+    figures = [
+        measure(before, labels, threshold=old_threshold),
+        measure(after, labels, threshold=newer.threshold),
+    ]
     f1 = f1_difference(after >= newer.threshold, log.called[rest], labels=labels)
     precision = paired_difference(after, before, labels=labels)
     return {
         "f1": [round(one.f1, 4) for one in figures] + ends(f1),
-        "average_precision": [round(one.average_precision or 0.0, 4) for one in figures] + ends(precision),
+        "average_precision": (
+            [round(one.average_precision or 0.0, 4) for one in figures] + ends(precision)
+        ),
     }
 
 
@@ -146,7 +165,9 @@ def ends(difference: Difference) -> list[float]:
     return [round(value, 4) for value in (difference.estimate, difference.lower, difference.upper)]
 
 
-def attempt(source: Path, log: Shifted, *, seed: int, answers: str, how: RetrainSection) -> dict[str, Any]:
+def attempt(
+    source: Path, log: Shifted, *, seed: int, answers: str, how: RetrainSection
+) -> dict[str, Any]:
     """Retrain with answers of one seed, and say what came of it."""
     sessions = drawn(log, seed=seed)
     says = said(log, sessions.answered, answers=answers, seed=seed)
@@ -174,7 +195,10 @@ def at_share(load: Load) -> dict[str, Any]:
     log = _learnt(source, "changed")
     told = {}
     for answers in ("right", "wrong"):
-        attempts = [attempt(source, log, seed=seed, answers=answers, how=RetrainSection(seed=seed)) for seed in range(seeds)]
+        attempts = [
+            attempt(source, log, seed=seed, answers=answers, how=RetrainSection(seed=seed))
+            for seed in range(seeds)
+        ]
         promoted = [one for one in attempts if one["promoted"]]
         told[answers] = {
             "attempts": seeds,
@@ -195,7 +219,9 @@ def _learnt(source: Path, name: str) -> Shifted:
 
 def main() -> None:
     """Measure, and print a line an attempt."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--log", choices=("changed", "german"), default="changed")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--answers", default="right,wrong,coin")

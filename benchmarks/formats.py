@@ -1,4 +1,6 @@
-"""What is found of logs nobody described: format, share of lines, times, sessions, and how long the choice takes.
+"""What is found of logs nobody described.
+
+Format, share of lines, times, sessions, and how long the choice takes.
 
 python benchmarks/formats.py LOG...
 """
@@ -17,7 +19,13 @@ from rich.table import Table
 from logllm.datasets.prepare import prepare
 from logllm.datasets.settings import choose, suited
 
-_NOTHING: dict[str, dict[str, Any]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}, "prepare": {}}
+_NOTHING: dict[str, dict[str, Any]] = {
+    "format": {},
+    "sessions": {},
+    "split": {},
+    "mask": {},
+    "prepare": {},
+}
 
 
 def found(log: Path) -> dict[str, Any]:
@@ -36,7 +44,10 @@ def found(log: Path) -> dict[str, Any]:
         "timeless": manifest["timeless"],
         "seconds": seconds,
         "sessions": manifest["sessions"],
-        "by": f"{settings.sessions.by} {settings.sessions.key_field or settings.sessions.key_pattern or settings.sessions.size}",
+        "by": (
+            f"{settings.sessions.by}"
+            f" {settings.sessions.key_field or settings.sessions.key_pattern or settings.sessions.size}"
+        ),
     }
 
 
@@ -52,7 +63,12 @@ def main() -> None:
         return
     table = Table("log", "format", "parsed", "without time", "choice, s", "sessions", "by")
     for row in rows:
-        numbers = (f"{row['parsed']:.2%}", str(row["timeless"]), f"{row['seconds']:.2f}", str(row["sessions"]))
+        numbers = (
+            f"{row['parsed']:.2%}",
+            str(row["timeless"]),
+            f"{row['seconds']:.2f}",
+            str(row["sessions"]),
+        )
         table.add_row(row["log"], row["format"], *numbers, row["by"])
     Console(width=140).print(table)
 

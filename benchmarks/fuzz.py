@@ -1,7 +1,10 @@
-"""Damaged logs read by every format: nothing crashes, every line is accounted for, and no chunking changes what is read.
+"""Damaged logs read by every format.
 
-A log is made of real lines (the small logs of tests/cases) or of random bytes, and damaged: lines lost, doubled, joined or cut, bytes put in, other
-encodings, line ends and logs mixed, archives cut off. It is read by the format that is recognised, or by any built-in one, once whole and once in
+Nothing crashes, every line is accounted for, and no chunking changes what is read.
+
+A log is made of real lines (the small logs of tests/cases) or of random bytes, and damaged: lines
+lost, doubled, joined or cut, bytes put in, other encodings, line ends and logs mixed, archives cut
+off. It is read by the format that is recognised, or by any built-in one, once whole and once in
 pieces of random sizes. A fault is printed with the seed that makes it again.
 
 python benchmarks/fuzz.py --minutes 10
@@ -56,7 +59,9 @@ class ShortReads(io.RawIOBase):
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes, at times fewer; none at the end."""
         most = len(self._content) if size < 0 else size
-        piece = self._content[self._at : self._at + min(most, self._chance.choice((1, 7, 100, 5000, most)))]
+        piece = self._content[
+            self._at : self._at + min(most, self._chance.choice((1, 7, 100, 5000, most)))
+        ]
         self._at += len(piece)
         return piece
 
@@ -64,7 +69,9 @@ class ShortReads(io.RawIOBase):
 @cache
 def real_logs() -> tuple[list[bytes], ...]:
     """The lines of every small log."""
-    return tuple(gzip.decompress(path.read_bytes()).split(b"\n") for path in sorted(LOGS.glob("*.gz")))
+    return tuple(
+        gzip.decompress(path.read_bytes()).split(b"\n") for path in sorted(LOGS.glob("*.gz"))
+    )
 
 
 @cache
@@ -84,7 +91,9 @@ def damaged_log(place: int, chance: random.Random) -> bytes:
     lines = lines[start : start + _MOST_LINES] if chance.random() < 0.5 else lines[:_MOST_LINES]
     for _ in range(chance.choice((0, 1, 2, 5))):
         lines = chance.choice(_OF_LINES)(lines, chance) or [b""]
-    content = chance.choice((b"\n", b"\n", b"\n", b"\r\n", b"\r")).join(lines) + chance.choice((b"", b"\n", b"\n\n"))
+    content = chance.choice((b"\n", b"\n", b"\n", b"\r\n", b"\r")).join(lines) + chance.choice(
+        (b"", b"\n", b"\n\n")
+    )
     for _ in range(chance.choice((0, 0, 1, 2))):
         content = chance.choice(_OF_BYTES)(content, chance)
     return content
@@ -107,7 +116,9 @@ def _backwards(lines: list[bytes], chance: random.Random) -> list[bytes]:
 
 
 def _cut(lines: list[bytes], chance: random.Random) -> list[bytes]:
-    return [line[: chance.randrange(len(line) + 1)] if chance.random() < 0.2 else line for line in lines]
+    return [
+        line[: chance.randrange(len(line) + 1)] if chance.random() < 0.2 else line for line in lines
+    ]
 
 
 def _mixed(lines: list[bytes], chance: random.Random) -> list[bytes]:
@@ -116,7 +127,9 @@ def _mixed(lines: list[bytes], chance: random.Random) -> list[bytes]:
 
 
 def _blank(lines: list[bytes], chance: random.Random) -> list[bytes]:
-    return [chance.choice((b"", b"  ", b"\t")) if chance.random() < 0.15 else line for line in lines]
+    return [
+        chance.choice((b"", b"  ", b"\t")) if chance.random() < 0.15 else line for line in lines
+    ]
 
 
 def _typed(lines: list[bytes], chance: random.Random) -> list[bytes]:
@@ -125,7 +138,11 @@ def _typed(lines: list[bytes], chance: random.Random) -> list[bytes]:
     for line in lines:
         at = chance.randrange(len(line) + 1)
         letter = chance.choice(_LETTERS).encode()
-        damaged.append(line[:at] + letter + line[at + chance.choice((0, 1)) :] if chance.random() < 0.3 else line)
+        damaged.append(
+            line[:at] + letter + line[at + chance.choice((0, 1)) :]
+            if chance.random() < 0.3
+            else line
+        )
     return damaged
 
 
@@ -135,7 +152,17 @@ def _long(lines: list[bytes], chance: random.Random) -> list[bytes]:
 
 
 def _prefixed(lines: list[bytes], chance: random.Random) -> list[bytes]:
-    before = chance.choice((b"db-1  | ", b"\xef\xbb\xbf", b"  ", b"> ", b"2024-07-03T09:00:00.000000001Z ", b'{"log": "', b"\x1b[31m"))
+    before = chance.choice(
+        (
+            b"db-1  | ",
+            b"\xef\xbb\xbf",
+            b"  ",
+            b"> ",
+            b"2024-07-03T09:00:00.000000001Z ",
+            b'{"log": "',
+            b"\x1b[31m",
+        )
+    )
     return [before + line if chance.random() < 0.9 else line for line in lines]
 
 
@@ -150,7 +177,10 @@ def _ends_early(content: bytes, chance: random.Random) -> bytes:
 
 def _encoded(content: bytes, chance: random.Random) -> bytes:
     text = content.decode("utf-8", errors="replace")
-    return text.encode(chance.choice(("utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "utf-32", "cp1252")), errors="replace")
+    return text.encode(
+        chance.choice(("utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "utf-32", "cp1252")),
+        errors="replace",
+    )
 
 
 def _packed(content: bytes, chance: random.Random) -> bytes:
@@ -160,17 +190,38 @@ def _packed(content: bytes, chance: random.Random) -> bytes:
 
 Lines = Callable[[list[bytes], random.Random], list[bytes]]
 Bytes = Callable[[bytes, random.Random], bytes]
-_OF_LINES: tuple[Lines, ...] = (_lost, _doubled, _shuffled, _backwards, _cut, _mixed, _blank, _typed, _typed, _long, _prefixed)
+_OF_LINES: tuple[Lines, ...] = (
+    _lost,
+    _doubled,
+    _shuffled,
+    _backwards,
+    _cut,
+    _mixed,
+    _blank,
+    _typed,
+    _typed,
+    _long,
+    _prefixed,
+)
 _OF_BYTES: tuple[Bytes, ...] = (_bytes_put_in, _ends_early, _encoded, _packed)
 
 
 class Outcome:
     """What a reading gave."""
 
-    def __init__(self, content: bytes, described: FormatSection, *, batch_lines: int, chance: random.Random | None) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        described: FormatSection,
+        *,
+        batch_lines: int,
+        chance: random.Random | None,
+    ) -> None:
         """Read a log, whole or in pieces of random sizes."""
         stream = io.BytesIO(content) if chance is None else ShortReads(content, chance)
-        reader = Reader(PrepareSection(format=described), today=TODAY, batch_lines=batch_lines, stdin=stream)
+        reader = Reader(
+            PrepareSection(format=described), today=TODAY, batch_lines=batch_lines, stdin=stream
+        )
         frames: list[pl.DataFrame] = []
         self.error, self.read_whole = "", True
         self._described = described
@@ -185,8 +236,18 @@ class Outcome:
     @property
     def unaccounted(self) -> int:
         """Lines that are neither a record's nor counted as anything else."""
-        begun = 0 if self.records is None else self.records.select(pl.struct("file", "line").n_unique()).item()
-        return self.counts["lines"] - self.counts["headers"] - begun - self.counts["continued"] - self.counts["rejected"]
+        begun = (
+            0
+            if self.records is None
+            else self.records.select(pl.struct("file", "line").n_unique()).item()
+        )
+        return (
+            self.counts["lines"]
+            - self.counts["headers"]
+            - begun
+            - self.counts["continued"]
+            - self.counts["rejected"]
+        )
 
 
 class Trial:
@@ -223,11 +284,22 @@ class Trial:
         if whole.read_whole and whole.unaccounted:
             return f"{whole.unaccounted} lines are lost: {whole.counts}"
         chance = random.Random(self.seed)  # noqa: S311 - damage is no secret
-        pieces = Outcome(self.content, described, batch_lines=chance.choice((1, 2, 3, 7, 20)), chance=chance)
-        if not whole.read_whole:  # how much of a damaged archive is read before the fault depends on the pieces
+        pieces = Outcome(
+            self.content, described, batch_lines=chance.choice((1, 2, 3, 7, 20)), chance=chance
+        )
+        if (
+            not whole.read_whole
+        ):  # how much of a damaged archive is read before the fault depends on the pieces
             return None if pieces.error else f"in pieces nothing is wrong: {whole.error}"
-        if (whole.counts, whole.rejects, whole.error) != (pieces.counts, pieces.rejects, pieces.error):
-            return f"in pieces it counts otherwise: {whole.counts} {whole.error}, in pieces {pieces.counts} {pieces.error}"
+        if (whole.counts, whole.rejects, whole.error) != (
+            pieces.counts,
+            pieces.rejects,
+            pieces.error,
+        ):
+            return (
+                f"in pieces it counts otherwise: {whole.counts} {whole.error}, in pieces"
+                f" {pieces.counts} {pieces.error}"
+            )
         if not whole.error and not _same(whole.records, pieces.records):
             return "in pieces it gives other records"
         if not whole.error and chance.random() < _PREPARED:
@@ -236,9 +308,13 @@ class Trial:
 
     def prepare(self, described: FormatSection) -> None:
         """Sessions and parts of it, or an error of ours."""
-        settings = choose(described, overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}})
+        settings = choose(
+            described, overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}}
+        )
         with tempfile.TemporaryDirectory() as folder, suppress(LogLLMError):
-            prepare([STDIN], Path(folder, "data"), settings=settings, stdin=io.BytesIO(self.content))
+            prepare(
+                [STDIN], Path(folder, "data"), settings=settings, stdin=io.BytesIO(self.content)
+            )
 
 
 def _same(one: pl.DataFrame | None, other: pl.DataFrame | None) -> bool:
@@ -252,7 +328,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="this one alone")
     told = parser.parse_args(arguments)
-    end, seed, faults = time.monotonic() + 60 * told.minutes, told.first if told.seed is None else told.seed, 0
+    end, seed, faults = (
+        time.monotonic() + 60 * told.minutes,
+        told.first if told.seed is None else told.seed,
+        0,
+    )
     while True:
         trial = Trial(seed)
         try:
@@ -265,7 +345,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed += 1
         if told.seed is not None or time.monotonic() > end:
             break
-    print(f"{seed - told.first} logs read, {faults} faults" if told.seed is None else f"{faults} faults")
+    print(
+        f"{seed - told.first} logs read, {faults} faults"
+        if told.seed is None
+        else f"{faults} faults"
+    )
     return int(faults > 0)
 
 

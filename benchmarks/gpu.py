@@ -63,7 +63,8 @@ COMPARED = 256
 """Distinct sessions whose scores are compared with the processor's."""
 PAPER = {"encoder": "google-bert/bert-base-uncased", "decoder": "meta-llama/Meta-Llama-3-8B"}
 SMALL = {"encoder": "all-MiniLM-L6-v2", "decoder": "SmolLM2-135M-Instruct"}
-"""Models whose tokenizers stand in for those of the paper's: about as many tokens, of fewer kinds."""
+"""Models whose tokenizers stand in for those of the paper's: about as many tokens, of fewer
+kinds."""
 SHORT = (
     "train.stages.0.max_sessions=64",
     'train.stages.1={trains=["encoder","projector"],lr=5e-5,max_sessions=64}',
@@ -93,7 +94,9 @@ class Place:
     def paper(self) -> list[str]:
         """Settings of a recipe by which the paper's models are those that were written here."""
         models = {part: self.out / "models" / part for part in PAPER}
-        return [f"model.{part}.weights={json.dumps(str(folder))}" for part, folder in models.items()]
+        return [
+            f"model.{part}.weights={json.dumps(str(folder))}" for part, folder in models.items()
+        ]
 
 
 def logllm(*words: object, limit: int) -> float:
@@ -150,11 +153,19 @@ def tests(place: Place) -> Iterator[Figure]:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=180)
     (place.out / "tests.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
     said = (done.stdout.strip().splitlines() or [""])[-1]
-    yield Figure(figure="tests", passed=done.returncode == 0, said=said, seconds=time.perf_counter() - started)
+    yield Figure(
+        figure="tests",
+        passed=done.returncode == 0,
+        said=said,
+        seconds=time.perf_counter() - started,
+    )
 
 
 def trained(place: Place, recipe: str, *settings: str, limit: int) -> tuple[Path, float]:
-    """A run of a recipe, and the seconds that the whole command took; what is there is not trained again, and took none."""
+    """A run of a recipe, and the seconds that the whole command took.
+
+    What is there is not trained again, and took none.
+    """
     run = place.out / f"run-{recipe}"
     if (run / "manifest.json").is_file():
         return run, 0.0
@@ -190,7 +201,9 @@ def parity(place: Place) -> Iterator[Figure]:
 
 
 class Published:
-    """The published way's training step on a network's own weights: nothing shared, everything padded.
+    """The published way's training step on a network's own weights.
+
+    Nothing shared, everything padded.
 
     Each message of each session is encoded, whether or not it was met before; prompts are padded on
     the left; the head runs at every position; four sessions are a pass, four passes a step.
@@ -221,9 +234,13 @@ class Published:
         for at, (row, answer) in enumerate(zip(prompts, answers, strict=True)):
             index[at, longest - len(row) :], seen[at, longest - len(row) :] = row, 1
             targets[at, -len(answer) :] = words[answer]
-        where, visible, wanted = (torch.from_numpy(one).to(model.device) for one in (index, seen, targets))
+        where, visible, wanted = (
+            torch.from_numpy(one).to(model.device) for one in (index, seen, targets)
+        )
         embeddings = nn.functional.embedding(where, table)  # (b, p, d_dec)
-        loss: Tensor = model.decoder.model(inputs_embeds=embeddings, attention_mask=visible, labels=wanted).loss
+        loss: Tensor = model.decoder.model(
+            inputs_embeds=embeddings, attention_mask=visible, labels=wanted
+        ).loss
         return loss
 
     def step(self, rows: Rows) -> float:
@@ -251,7 +268,9 @@ def side_by_side(recipe: Recipe, data: Path, *, steps: int) -> Figure:
     with deterministic(section.seed), tempfile.TemporaryDirectory() as scratch:
         model, tokenizer = assemble(recipe.model)
         model.to(accelerator.device)
-        tokens = MessageTokens(examples.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        tokens = MessageTokens(
+            examples.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens
+        )
         training = TrainingSet(examples.sessions, examples.labels, tokens, examples.alerts)
         loop = Loop(model, training, section=section, run=Path(scratch), accelerator=accelerator)
         loop.count = count
@@ -290,23 +309,43 @@ def training(place: Place) -> Iterator[Figure]:
     if torch.cuda.is_available():  # of both ways: ours has the larger passes
         measured = torch.cuda.max_memory_allocated()
         needed = max(stage.memory.total for stage in foretold.stages)
-        yield Figure(figure="memory", foretold=needed, measured=measured, ratio=needed / measured, seconds_foretold=foretold.seconds)
+        yield Figure(
+            figure="memory",
+            foretold=needed,
+            measured=measured,
+            ratio=needed / measured,
+            seconds_foretold=foretold.seconds,
+        )
 
 
 def scoring(place: Place) -> Iterator[Figure]:
-    """A run of the paper's recipe, trained for a few steps: its scores of the whole log, and whole commands."""
+    """A run of the paper's recipe, trained for a few steps.
+
+    Its scores of the whole log, and whole commands.
+    """
     write_models(place)
     run, seconds = trained(place, "hdfs", *place.paper, "train.micro_batch=auto", *SHORT, limit=240)
     yield Figure(figure="train 8B, a few steps", seconds=seconds)
     recipe, prepared = read_recipe(run), Prepared.load(place.data)
     network, tokenizer = load_network(run, recipe=recipe, manifest=read_manifest(run))
-    scorer = Scorer(Engine(network, section=recipe.detect), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
-    sessions = rows_of(pl.concat([prepared.part(name) for name in ("train", "validation", "test")])["messages"])
+    scorer = Scorer(
+        Engine(network, section=recipe.detect),
+        tokenizer,
+        max_tokens=recipe.model.encoder.max_tokens,
+    )
+    sessions = rows_of(
+        pl.concat([prepared.part(name) for name in ("train", "validation", "test")])["messages"]
+    )
     scorer.score(sessions[:50], prepared.messages)  # warms up
     started = time.perf_counter()
     scorer.score(sessions, prepared.messages)
     taken = time.perf_counter() - started
-    yield Figure(figure="scoring 8B", sessions=len(sessions), distinct=len(distinct(sessions).sessions), seconds=taken)
+    yield Figure(
+        figure="scoring 8B",
+        sessions=len(sessions),
+        distinct=len(distinct(sessions).sessions),
+        seconds=taken,
+    )
     del network, scorer
     torch.cuda.empty_cache()
     for which in ("first", "second"):
@@ -332,16 +371,21 @@ def measure(place: Place, steps: Sequence[str], *, seconds: float) -> Iterator[F
             continue
         try:
             yield from STEPS_IN_ORDER[name](place)
-        except Exception as exc:  # noqa: BLE001 - whatever it was, the other steps are worth their figures
+        # Whatever it was, the other steps are worth their figures
+        except Exception as exc:  # noqa: BLE001
             yield Figure(figure=name, failed=f"{type(exc).__name__}: {exc}"[:500])
 
 
 def main() -> None:
     """Measure, and write each figure as it comes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--log", type=Path, required=True, help="an HDFS log")
     parser.add_argument("--labels", type=Path, required=True, help="its anomaly_label.csv")
-    parser.add_argument("--out", type=Path, required=True, help="a folder for 25 GB of models, runs and figures")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="a folder for 25 GB of models, runs and figures"
+    )
     parser.add_argument("--only", nargs="+", choices=STEPS_IN_ORDER, default=list(STEPS_IN_ORDER))
     parser.add_argument("--minutes", type=float, default=10, help="none is begun after so many")
     given = parser.parse_args()

@@ -1,4 +1,6 @@
-"""Whether alarms mean something: healthy logs judged against healthy ones, and the same with one fault each.
+"""Whether alarms mean something.
+
+Healthy logs judged against healthy ones, and the same with one fault each.
 
     python benchmarks/healthy_pairs.py ../shared/data
 
@@ -108,7 +110,10 @@ def hdfs(data: Path) -> Iterator[Pair]:
     for group in range(4):
         mine = names[group::4]
         middle = len(mine) // 2
-        parts = [sorted(line for name in part for line in blocks[name]) for part in (mine[:middle], mine[middle:])]
+        parts = [
+            sorted(line for name in part for line in blocks[name])
+            for part in (mine[:middle], mine[middle:])
+        ]
         yield Pair(f"HDFS {group + 1}", *parts)
 
 
@@ -185,7 +190,9 @@ def ends_with(good: Sequence[str], today: Sequence[str], *, folder: Path) -> int
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     today_log, good_log = (str(folder / name) for name in ("today.log", "good.log"))
     command = [sys.executable, "-m", "logllm", "detect", today_log, "--against", good_log]
-    done = subprocess.run([*command, "--fail-on-anomaly", "--limit", "1"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--fail-on-anomaly", "--limit", "1"], capture_output=True, text=True, check=False
+    )
     if done.returncode not in (0, 1):
         raise SystemExit(done.stderr)
     return done.returncode
@@ -193,7 +200,9 @@ def ends_with(good: Sequence[str], today: Sequence[str], *, folder: Path) -> int
 
 def main() -> None:
     """Print a row a pair."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="folder of the real logs")
     given = parser.parse_args()
     alarms = found = 0
@@ -203,7 +212,9 @@ def main() -> None:
             kind, fault = FAULTS[number % len(FAULTS)]
             said = messages(pair.today, folder / "today.log")
             faulty = fault(pair.today, said, draw=random.Random(7 * number + number % len(FAULTS)))  # noqa: S311
-            healthy, ill = (ends_with(pair.good, today, folder=folder) for today in (pair.today, faulty))
+            healthy, ill = (
+                ends_with(pair.good, today, folder=folder) for today in (pair.today, faulty)
+            )
             alarms, found = alarms + healthy, found + ill
             print(f"| {pair.name} | {len(pair.good):,} | {healthy} | {kind} | {ill} |", flush=True)
     print(f"healthy pairs that end with 1: {alarms}; faults that do: {found}")

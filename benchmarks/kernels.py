@@ -1,10 +1,13 @@
-"""What keeps the encoder's and the decoder's share of the machine's peak below one: every kind of kernel's part of the time.
+"""What keeps the encoder's and the decoder's share of the machine's peak below one.
+
+Every kind of kernel's part of the time.
 
     python benchmarks/kernels.py RUN DATA [--sessions 200] [--messages 1500] --out kernels.json
 
-Messages are encoded and distinct sessions decoded by the exact engine with one thread, under torch's profiler. Besides, the products of their
-linear layers alone are timed, by the engine's own lanes and in its own chunks, between products of square matrices: a share of the
-peak can be no larger than theirs, and is smaller by all that is no product.
+Messages are encoded and distinct sessions decoded by the exact engine with one thread, under
+torch's profiler. Besides, the products of their linear layers alone are timed, by the engine's own
+lanes and in its own chunks, between products of square matrices: a share of the peak can be no
+larger than theirs, and is smaller by all that is no product.
 """
 
 import argparse
@@ -31,12 +34,20 @@ from logllm.storage import write_atomic
 REPEATS = 7
 KINDS = {
     "linear layers": ("mm", "addmm", "addmm_"),
-    "attention": ("bmm", "_softmax", "exp_", "aminmax", "div", "_scaled_dot_product_flash_attention_for_cpu"),
+    "attention": (
+        "bmm",
+        "_softmax",
+        "exp_",
+        "aminmax",
+        "div",
+        "_scaled_dot_product_flash_attention_for_cpu",
+    ),
     "activation": ("silu_", "gelu_"),
     "norms": ("native_layer_norm", "linalg_vector_norm", "rsqrt_", "square_"),
     "gathering and putting back": ("index_select", "index_copy_", "copy_"),
 }
-"""Torch's operations by what they are for; what is not named is the rest: sums, products element by element, turning by positions."""
+"""Torch's operations by what they are for; what is not named is the rest: sums, products element by
+element, turning by positions."""
 
 
 def measure(run: Path, data: Path, *, sessions: int, messages: int) -> dict[str, Any]:
@@ -46,18 +57,38 @@ def measure(run: Path, data: Path, *, sessions: int, messages: int) -> dict[str,
     engine = Engine(model, section=recipe.detect)
     exact = engine._decoder(torch.float32)
     if engine._encoder is None or exact is None:
-        raise SystemExit("this run's models do not go through passes of our own: nothing to measure")
-    tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
-    some_tokens = MessageTokens(prepared.messages.to_list()[:messages], tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        raise SystemExit(
+            "this run's models do not go through passes of our own: nothing to measure"
+        )
+    tokens = MessageTokens(
+        prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens
+    )
+    some_tokens = MessageTokens(
+        prepared.messages.to_list()[:messages],
+        tokenizer,
+        max_tokens=recipe.model.encoder.max_tokens,
+    )
     vectors = engine.encode(tokens)
-    distinct = list({rows.tobytes(): rows for rows in rows_of(prepared.part("test")["messages"])}.values())
+    distinct = list(
+        {rows.tobytes(): rows for rows in rows_of(prepared.part("test")["messages"])}.values()
+    )
     some = [distinct[row] for row in np.random.default_rng(0).permutation(len(distinct))[:sessions]]
     chunk = recipe.detect.positions_on("cpu")
-    decoder = [each[0] for layer in exact._layers for each in (layer.attention, layer.output, layer.gate, layer.up, layer.down)]
+    decoder = [
+        each[0]
+        for layer in exact._layers
+        for each in (layer.attention, layer.output, layer.gate, layer.up, layer.down)
+    ]
     encoder = [matrix for layer in engine._encoder.layers for matrix in layer.matrices]
     return {
-        "encoder": {"kernels": kernels(lambda: engine.encode(some_tokens)), "products": products(encoder, rows=chunk)},
-        "decoder": {"kernels": kernels(lambda: engine.judge(some, vectors)), "products": products(decoder, rows=chunk)},
+        "encoder": {
+            "kernels": kernels(lambda: engine.encode(some_tokens)),
+            "products": products(encoder, rows=chunk),
+        },
+        "decoder": {
+            "kernels": kernels(lambda: engine.judge(some, vectors)),
+            "products": products(decoder, rows=chunk),
+        },
     }
 
 
@@ -69,9 +100,14 @@ def kernels(work: Callable[[], Any]) -> dict[str, float]:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         work()
     torch.set_num_threads(threads)
-    spent = {event.key.removeprefix("aten::"): event.self_cpu_time_total for event in profile.key_averages()}
+    spent = {
+        event.key.removeprefix("aten::"): event.self_cpu_time_total
+        for event in profile.key_averages()
+    }
     whole = sum(spent.values())
-    shares = {kind: sum(spent.get(name, 0) for name in names) / whole for kind, names in KINDS.items()}
+    shares = {
+        kind: sum(spent.get(name, 0) for name in names) / whole for kind, names in KINDS.items()
+    }
     return {**shares, "the rest": 1 - sum(shares.values())}
 
 
@@ -103,15 +139,24 @@ def products(matrices: Sequence[torch.Tensor], *, rows: int) -> float:
 
 def main() -> None:
     """Measure, and write what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="folder that `logllm train` wrote")
     parser.add_argument("data", type=Path, help="folder that `logllm prepare` wrote")
-    parser.add_argument("--sessions", type=int, default=200, help="distinct test sessions to decode")
+    parser.add_argument(
+        "--sessions", type=int, default=200, help="distinct test sessions to decode"
+    )
     parser.add_argument("--messages", type=int, default=1500, help="distinct messages to encode")
     parser.add_argument("--out", type=Path, required=True, help="where to write")
     given = parser.parse_args()
     started = time.perf_counter()
-    found = {"kind": "kernels", "run": given.run.resolve().name, "sessions": given.sessions, "messages": given.messages}
+    found = {
+        "kind": "kernels",
+        "run": given.run.resolve().name,
+        "sessions": given.sessions,
+        "messages": given.messages,
+    }
     found |= measure(given.run, given.data, sessions=given.sessions, messages=given.messages)
     write_atomic(given.out, (json.dumps({**found, **surroundings()}, indent=2) + "\n").encode())
     print(f"measured in {time.perf_counter() - started:.0f} s")

@@ -1,11 +1,15 @@
-"""`logllm detect` at the full HDFS set's size: the sample written over with fresh block ids and times.
+"""`logllm detect` at the full HDFS set's size.
+
+The sample written over with fresh block ids and times.
 
     python benchmarks/long_log.py --run RUN --raw HDFS_2pct.log.gz [--copies 50] [--scratch DIR] [--again]
 
-The log (zst) is judged by a process of its own, which prints at its end where its time and memory went: seconds in the scorer, which
-are those of the first copy alone, since the other copies hold no sequence of messages that it does not; the memory that the model
-added when it was loaded (less than its size, since it takes what reading has freed); and the peak. Verdicts go to a file. The cache of
-scores is an empty one, unless `--scores` names another; `--again` judges the log a second time, from the cache. Linux only.
+The log (zst) is judged by a process of its own, which prints at its end where its time and memory
+went: seconds in the scorer, which are those of the first copy alone, since the other copies hold no
+sequence of messages that it does not; the memory that the model added when it was loaded (less than
+its size, since it takes what reading has freed); and the peak. Verdicts go to a file. The cache of
+scores is an empty one, unless `--scores` names another; `--again` judges the log a second time,
+from the cache. Linux only.
 """
 
 import argparse
@@ -56,11 +60,15 @@ finally:
     spent["peak_gb"] = int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
     sys.stderr.write("\\n" + json.dumps(spent) + "\\n")
 """
-"""`logllm` with a clock around the scorer and around the model's loading; of Linux's counters of the peak the one of this process alone."""
+"""`logllm` with a clock around the scorer and around the model's loading; of Linux's counters of
+the peak the one of this process alone."""
 
 
 def judge(run: Path, log: Path, *, verdicts: Path, scores: Path) -> dict[str, Any]:
-    """Judge a log in a process of its own, which keeps scores in a folder; seconds, and gigabytes of memory."""
+    """Judge a log in a process of its own, which keeps scores in a folder.
+
+    Seconds, and gigabytes of memory.
+    """
     command = [sys.executable, "-c", DETECT, str(scores), "detect", str(run), str(log)]
     started = time.perf_counter()
     with verdicts.open("wb") as out:
@@ -83,20 +91,32 @@ def judge(run: Path, log: Path, *, verdicts: Path, scores: Path) -> dict[str, An
 
 def main() -> None:
     """Write, judge, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, required=True, help="folder that `logllm train` wrote")
     parser.add_argument("--raw", type=Path, required=True, help="the HDFS sample, gz")
     parser.add_argument("--copies", type=int, default=50)
-    parser.add_argument("--scratch", type=Path, help="where to write, in a folder that is removed afterwards")
-    parser.add_argument("--scores", type=Path, help="folder with scores that are known already, instead of an empty cache")
-    parser.add_argument("--again", action="store_true", help="judge the log a second time, from the cache")
+    parser.add_argument(
+        "--scratch", type=Path, help="where to write, in a folder that is removed afterwards"
+    )
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        help="folder with scores that are known already, instead of an empty cache",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="judge the log a second time, from the cache"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         log, verdicts = Path(scratch) / "HDFS.log.zst", Path(scratch) / "verdicts.jsonl"
         lines = pl.Series(gzip.decompress(options.raw.read_bytes()).decode("latin-1").splitlines())
         write_over(lines, log, total=len(lines) * options.copies, fresh_times=True)
         for _ in range(1 + options.again):
-            found = judge(options.run, log, verdicts=verdicts, scores=options.scores or Path(scratch))
+            found = judge(
+                options.run, log, verdicts=verdicts, scores=options.scores or Path(scratch)
+            )
             with verdicts.open("rb") as file:
                 sessions = sum(1 for _ in file)
             print(json.dumps({"lines": len(lines) * options.copies, "sessions": sessions, **found}))

@@ -55,7 +55,9 @@ print(json.dumps({**asdict(found.stages[0].memory), "program": found.program, "p
 """Plans and prints the figures."""
 
 
-def compare(data: Path, *, recipe: str, settings: list[str], sessions: int, last: bool = False) -> list[dict[str, Any]]:
+def compare(
+    data: Path, *, recipe: str, settings: list[str], sessions: int, last: bool = False
+) -> list[dict[str, Any]]:
     """Bytes predicted and measured for each stage of a recipe, or for the last one."""
     from logllm.config.recipe import Recipe
 
@@ -63,38 +65,62 @@ def compare(data: Path, *, recipe: str, settings: list[str], sessions: int, last
     found = []
     for stage in whole.train.stages[-1 if last else 0 :]:
         short = stage.model_copy(update={"max_sessions": sessions, "epochs": None})
-        alone = whole.model_copy(update={"train": whole.train.model_copy(update={"stages": (short,)})})
+        alone = whole.model_copy(
+            update={"train": whole.train.model_copy(update={"stages": (short,)})}
+        )
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / "recipe.toml"
             file.write_text(alone.toml(), encoding="utf-8")
-            predicted, measured = (_last_line(program, arguments=(str(file), str(data))) for program in (PLAN, STAGE))
+            predicted, measured = (
+                _last_line(program, arguments=(str(file), str(data))) for program in (PLAN, STAGE)
+            )
         ratio = round(predicted["predicted"] / measured, 3)
-        found.append({"trains": " + ".join(stage.trains), **predicted, "measured": measured, "ratio": ratio})
+        found.append(
+            {"trains": " + ".join(stage.trains), **predicted, "measured": measured, "ratio": ratio}
+        )
     return found
 
 
 def _last_line(program: str, *, arguments: tuple[str, ...]) -> Any:
     """What a program prints last, as JSON."""
-    done = subprocess.run([sys.executable, "-c", program, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], check=True, stdout=subprocess.PIPE, text=True
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that `logllm prepare` wrote")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder that `logllm prepare` wrote"
+    )
     parser.add_argument("--recipe", default="small")
-    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="override a setting; repeatable")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="KEY=VALUE",
+        help="override a setting; repeatable",
+    )
     parser.add_argument("--sessions", type=int, default=48, help="sessions a stage trains on here")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = compare(options.data, recipe=options.recipe, settings=options.settings, sessions=options.sessions)
+    found = compare(
+        options.data, recipe=options.recipe, settings=options.settings, sessions=options.sessions
+    )
     if options.json:
         print(json.dumps(found))
     else:
         for stage in found:
             predicted, measured = stage["predicted"] / 1e6, stage["measured"] / 1e6
-            print(f"{stage['trains']}: predicted {predicted:.0f} MB, measured {measured:.0f} MB, ratio {stage['ratio']}")
+            print(
+                f"{stage['trains']}: predicted {predicted:.0f} MB, measured {measured:.0f} MB,"
+                f" ratio {stage['ratio']}"
+            )
 
 
 if __name__ == "__main__":

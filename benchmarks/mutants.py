@@ -1,7 +1,10 @@
-"""Faults put into the source on purpose, one at a time, to see that a test notices: prints killed or SURVIVED for each.
+"""Faults put into the source on purpose, one at a time, to see that a test notices.
 
-The list is benchmarks/mutants.toml. Each is applied to a copy of the tree in a temporary folder, never to the tree itself, and the tests
-nearest to it are run there. Ends with 1 where one survives or cannot be applied any more.
+Prints killed or SURVIVED for each.
+
+The list is benchmarks/mutants.toml. Each is applied to a copy of the tree in a temporary folder,
+never to the tree itself, and the tests nearest to it are run there. Ends with 1 where one survives
+or cannot be applied any more.
 
 python benchmarks/mutants.py [--only WORDS] [--skip-check]
 """
@@ -59,7 +62,10 @@ class Mutant(NamedTuple):
             ValueError: the code has moved on: `before` is not there, or no longer once.
         """
         if (times := text.count(self.before)) != 1:
-            raise ValueError(f"{self.file} holds {self.before!r} {times} times, not once: mend this mutant in {LIST.name}")
+            raise ValueError(
+                f"{self.file} holds {self.before!r} {times} times, not once: mend this mutant in"
+                f" {LIST.name}"
+            )
         return text.replace(self.before, self.after)
 
 
@@ -72,7 +78,9 @@ def copied(target: Path) -> Path:
     """A copy of the tree."""
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy(ROOT / name, target / name)
     return target
@@ -83,11 +91,22 @@ def outcome(tree: Path, tests: Iterable[str]) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            command,
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return "failed"
     codes = {0: "passed", 1: "failed"}
-    return codes.get(done.returncode) or f"pytest ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}"
+    return (
+        codes.get(done.returncode)
+        or f"pytest ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}"
+    )
 
 
 def judged(mutant: Mutant, tree: Path) -> str:
@@ -107,14 +126,28 @@ def judged(mutant: Mutant, tree: Path) -> str:
 
 def main() -> int:
     """Print a line a mutant."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", default="", help="those whose name or file holds this text")
-    parser.add_argument("--skip-check", action="store_true", help="do not see first that the tests pass without a fault")
+    parser.add_argument(
+        "--skip-check",
+        action="store_true",
+        help="do not see first that the tests pass without a fault",
+    )
     given = parser.parse_args()
-    chosen = [mutant for mutant in mutants() if given.only in mutant.what or given.only in mutant.file]
+    chosen = [
+        mutant for mutant in mutants() if given.only in mutant.what or given.only in mutant.file
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         tree = copied(Path(scratch))
-        if not given.skip_check and (said := outcome(tree, sorted({test for mutant in chosen for test in mutant.tests}))) != "passed":
+        if (
+            not given.skip_check
+            and (
+                said := outcome(tree, sorted({test for mutant in chosen for test in mutant.tests}))
+            )
+            != "passed"
+        ):
             print(f"without any fault the tests do not pass: {said}")
             return 1
         results = []

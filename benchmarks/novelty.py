@@ -1,4 +1,6 @@
-"""How well novelty ranks sessions without a label, and how fast: average precision on five logs, and lines a second.
+"""How well novelty ranks sessions without a label, and how fast.
+
+Average precision on five logs, and lines a second.
 
     python benchmarks/novelty.py ../shared/data
 
@@ -46,7 +48,16 @@ def prepared(data: Path, scratch: Path) -> dict[str, list[Path]]:
     """Folders of prepared data by the log's name; what several folders give is pooled."""
     hdfs = data / "hdfs"
     labels = hdfs / "anomaly_label.csv"
-    logllm("prepare", "hdfs", "--raw", hdfs / "HDFS_2pct.log.gz", "--labels", labels, "--out", scratch / "hdfs")
+    logllm(
+        "prepare",
+        "hdfs",
+        "--raw",
+        hdfs / "HDFS_2pct.log.gz",
+        "--labels",
+        labels,
+        "--out",
+        scratch / "hdfs",
+    )
 
     fields = ["--message", "message", "--time", "time", "--label", "label", "--normal", "normal"]
     windows = ["--window", 10, "--split", "time", "--validation", 0]
@@ -56,7 +67,9 @@ def prepared(data: Path, scratch: Path) -> dict[str, list[Path]]:
 
     thunderbird = data / "thunderbird" / "Thunderbird_19350.log.gz"
     halves = ["--split", "random", "--test", 0.5, "--validation", 0]
-    logllm("prepare", "thunderbird", "--raw", thunderbird, *halves, "--out", scratch / "thunderbird")
+    logllm(
+        "prepare", "thunderbird", "--raw", thunderbird, *halves, "--out", scratch / "thunderbird"
+    )
 
     for name in ("test", "changed"):
         logllm("prepare", "postgres", "--test-raw", name, "--out", scratch / name)
@@ -79,7 +92,9 @@ def judged(folder: Path, *, incidents: bool) -> tuple[Scores, Labels]:
     data = Prepared.load(folder)
     parts = [Part.of(data, name) for name in ("train", "validation")]
     sessions = [session for part in parts for session in part.sessions]
-    labels = np.concatenate([np.asarray(part.labels, dtype=bool) for part in parts if part.labels is not None])
+    labels = np.concatenate(
+        [np.asarray(part.labels, dtype=bool) for part in parts if part.labels is not None]
+    )
     method = Novelty(Recipe.of_method("novelty"), Workplace())
     known = None if incidents else labels
     method.fit(sessions, data.messages, labels=known, line_labels=None, seed=0)
@@ -96,7 +111,17 @@ def average_precision(folders: Sequence[Path], *, incidents: bool) -> float:
 
 def speed(log: Path) -> float:
     """Lines a second, learnt and judged, of a whole command."""
-    command = [sys.executable, "-m", "logllm", "detect", str(log), "--against", str(log), "--limit", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "logllm",
+        "detect",
+        str(log),
+        "--against",
+        str(log),
+        "--limit",
+        "1",
+    ]
     started = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     seconds = time.perf_counter() - started
@@ -107,14 +132,18 @@ def speed(log: Path) -> float:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="folder of the real logs")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folders = prepared(given.data, Path(scratch))
         print(f"| learnt from | {' | '.join(folders)} | mean |")
         for name, incidents in WAYS.items():
-            figures = [average_precision(places, incidents=incidents) for places in folders.values()]
+            figures = [
+                average_precision(places, incidents=incidents) for places in folders.values()
+            ]
             cells = [f"{figure:.3f}" for figure in (*figures, np.mean(figures))]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
     rate = speed(given.data / "hdfs" / "HDFS_2pct.log.gz")

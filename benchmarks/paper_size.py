@@ -2,9 +2,10 @@
 
     python benchmarks/paper_size.py --raw HDFS_2pct.log.gz --labels anomaly_label.csv [--lines 11000000] [--scratch DIR]
 
-Each line comes once a copy, with other last digits in its block ids: sessions multiply with the lines, and as many of them are open
-side by side as in the log that the sample was drawn from, while messages stay as varied as they are. The log is kept as `prepare`
-keeps a fetched one (zst) and read by a process of its own, with the paper's recipe; its time, processor time and peak memory are
+Each line comes once a copy, with other last digits in its block ids: sessions multiply with the
+lines, and as many of them are open side by side as in the log that the sample was drawn from, while
+messages stay as varied as they are. The log is kept as `prepare` keeps a fetched one (zst) and read
+by a process of its own, with the paper's recipe; its time, processor time and peak memory are
 printed as JSON. Needs about a tenth of the lines' size on disk.
 """
 
@@ -34,7 +35,8 @@ _SAMPLE_STARTS = 1_226_262_918
 def write_over(lines: pl.Series, path: Path, *, total: int, fresh_times: bool = False) -> None:
     """Each line again and again, each time with another block id, until there are so many lines.
 
-    With `fresh_times` the log's clock runs as many times slower as there are copies, and each copy of a line has a second of its own.
+    With `fresh_times` the log's clock runs as many times slower as there are copies, and each copy
+    of a line has a second of its own.
     """
     copies = -(-total // len(lines))
     if copies > MOST:
@@ -43,9 +45,16 @@ def write_over(lines: pl.Series, path: Path, *, total: int, fresh_times: bool = 
     with path.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as sink:
         for start in range(0, len(lines), AT_ONCE):
             some = lines.slice(start, AT_ONCE)
-            written = pl.DataFrame({f"{copy}": some.str.replace_all(r"(blk_-?\d+)\d\d\b", f"${{1}}{copy:02}") for copy in range(copies)})
+            written = pl.DataFrame(
+                {
+                    f"{copy}": some.str.replace_all(r"(blk_-?\d+)\d\d\b", f"${{1}}{copy:02}")
+                    for copy in range(copies)
+                }
+            )
             if fresh_times:
-                written = written.with_columns(_later(pl.col(f"{copy}"), copy, copies=copies) for copy in range(copies))
+                written = written.with_columns(
+                    _later(pl.col(f"{copy}"), copy, copies=copies) for copy in range(copies)
+                )
             text = written.select(pl.concat_list(pl.all())).to_series().explode().head(left)
             left -= len(text)
             if len(text):
@@ -55,14 +64,18 @@ def write_over(lines: pl.Series, path: Path, *, total: int, fresh_times: bool = 
 def _later(line: pl.Expr, copy: int, *, copies: int) -> pl.Expr:
     """A line with the time that it has in a copy."""
     second = line.str.head(_STAMP).str.to_datetime("%y%m%d %H%M%S", time_unit="ms").dt.epoch("s")
-    fresh = pl.from_epoch(_SAMPLE_STARTS + (second - _SAMPLE_STARTS) * copies + copy, time_unit="s").dt.strftime("%y%m%d %H%M%S")
+    fresh = pl.from_epoch(
+        _SAMPLE_STARTS + (second - _SAMPLE_STARTS) * copies + copy, time_unit="s"
+    ).dt.strftime("%y%m%d %H%M%S")
     return pl.concat_str(fresh, line.str.slice(_STAMP)).alias(f"{copy}")
 
 
 def write_labels(labels: pl.DataFrame, path: Path, *, copies: int) -> None:
     """The labels of every copy's blocks."""
     pl.concat(
-        labels.with_columns(pl.col("BlockId").str.replace(r"\d\d$", f"{copy:02}")).unique("BlockId", maintain_order=True)
+        labels.with_columns(pl.col("BlockId").str.replace(r"\d\d$", f"{copy:02}")).unique(
+            "BlockId", maintain_order=True
+        )
         for copy in range(copies)
     ).write_csv(path)
 
@@ -85,11 +98,15 @@ def measure(command: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     """Write, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--raw", type=Path, required=True, help="the HDFS sample, gz")
     parser.add_argument("--labels", type=Path, required=True, help="its labels")
     parser.add_argument("--lines", type=int, default=11_000_000)
-    parser.add_argument("--scratch", type=Path, help="where to write, in a folder that is removed afterwards")
+    parser.add_argument(
+        "--scratch", type=Path, help="where to write, in a folder that is removed afterwards"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         log, labels = Path(scratch) / "HDFS.log.zst", Path(scratch) / "labels.csv"
@@ -97,10 +114,34 @@ def main() -> None:
         write_over(lines, log, total=options.lines)
         write_labels(pl.read_csv(options.labels), labels, copies=-(-options.lines // len(lines)))
         command = [sys.executable, "-m", "logllm", "prepare", "hdfs", "--recipe", "hdfs", "--json"]
-        found = measure([*command, "--raw", str(log), "--labels", str(labels), "--out", str(Path(scratch) / "data")])
+        found = measure(
+            [
+                *command,
+                "--raw",
+                str(log),
+                "--labels",
+                str(labels),
+                "--out",
+                str(Path(scratch) / "data"),
+            ]
+        )
     manifest = found.pop("manifest")
-    counts = {name: manifest[name] for name in ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "distinct_sessions")}
-    print(json.dumps({**found, "lines_per_second": round(manifest["lines"] / found["seconds"]), **counts}))
+    counts = {
+        name: manifest[name]
+        for name in (
+            "lines",
+            "rejected",
+            "sessions",
+            "anomalous",
+            "distinct_messages",
+            "distinct_sessions",
+        )
+    }
+    print(
+        json.dumps(
+            {**found, "lines_per_second": round(manifest["lines"] / found["seconds"]), **counts}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""docs/performance.md and its plots from the measurements in docs/performance; with --check, whether the page is current.
+"""docs/performance.md and its plots from the measurements in docs/performance.
+
+With --check, whether the page is current.
 
     python benchmarks/performance.py [--check]
 
-The measurements are what `logllm bench --json`, side_by_side.py and savings.py wrote; a file's name is what the page calls it.
+The measurements are what `logllm bench --json`, side_by_side.py and savings.py wrote; a file's name
+is what the page calls it.
 """
 
 import json
@@ -95,7 +98,12 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         "kernels": _kernels,
     }
     parts = ["\n".join(makers[kind](kinds[kind])) for kind in makers if kind in kinds]
-    return "\n".join([INTRODUCTION, *(f"{part}\n" for part in parts), FORMULA, ON_A_GPU, COMMANDS]).rstrip() + "\n"
+    return (
+        "\n".join(
+            [INTRODUCTION, *(f"{part}\n" for part in parts), FORMULA, ON_A_GPU, COMMANDS]
+        ).rstrip()
+        + "\n"
+    )
 
 
 def _kind(figures: dict[str, Any]) -> str:
@@ -119,7 +127,10 @@ def _scores(found: dict[str, dict[str, Any]]) -> list[str]:
     """Files to verdicts next to the published way."""
     rows = []
     for name, figures in found.items():
-        plain, own = (sorted(part[side] for part in figures["slices"])[len(figures["slices"]) // 2] for side in ("plain", "ours"))
+        plain, own = (
+            sorted(part[side] for part in figures["slices"])[len(figures["slices"]) // 2]
+            for side in ("plain", "ours")
+        )
         distinct = f"{figures['sessions']:,} ({figures['distinct_sessions']:,})"
         slices = f"{len(figures['slices'])} of {figures['slice']}, {figures['micro_batch']} a pass"
         rows.append(
@@ -164,9 +175,18 @@ def _verdicts(found: dict[str, dict[str, Any]]) -> list[str]:
             f"{each['words_equal']:.3%}",
         )
         for name, figures in found.items()
-        for name, each in ((f"{name}, distinct sessions", figures["distinct"]), (f"{name}, all sessions", figures["all"]))
+        for name, each in (
+            (f"{name}, distinct sessions", figures["distinct"]),
+            (f"{name}, all sessions", figures["all"]),
+        )
     ]
-    columns = ("workload", "sessions", "verdicts equal", "largest difference of a score", "equal to the words generated")
+    columns = (
+        "workload",
+        "sessions",
+        "verdicts equal",
+        "largest difference of a score",
+        "equal to the words generated",
+    )
     return [
         "## The same verdicts", "",
         "Verdicts of the published way, from the two verdict logits of its first generated step and the run's threshold, next to ours. The last",
@@ -187,8 +207,13 @@ def _trainings(found: dict[str, dict[str, Any]]) -> list[str]:
         )
         for name, each in found.items()
     ]
-    return ["## Training", "", "Sessions a second over the same sessions, step by step in turn.", "",
-            *_table(("workload", "trains", "published way", "ours", "ratio (range)"), rows)]  # fmt: skip
+    return [
+        "## Training",
+        "",
+        "Sessions a second over the same sessions, step by step in turn.",
+        "",
+        *_table(("workload", "trains", "published way", "ours", "ratio (range)"), rows),
+    ]
 
 
 def _tiers(found: dict[str, dict[str, Any]]) -> list[str]:
@@ -197,13 +222,22 @@ def _tiers(found: dict[str, dict[str, Any]]) -> list[str]:
         (
             name,
             figures["model"].partition("@")[0],
-            f"{figures['average_precision']:.3f} ({'–'.join(f'{end:.3f}' for end in figures['intervals']['average_precision'])})",
+            (
+                f"{figures['average_precision']:.3f}"
+                f" ({'–'.join(f'{end:.3f}' for end in figures['intervals']['average_precision'])})"
+            ),
             f"{figures['f1']:.3f}",
             f"{figures['unseen']['f1']:.3f}",
         )
         for name, figures in found.items()
     ]
-    columns = ("workload and recipe", "run", "average precision (95 % interval)", "F1", "F1 on sessions not in train")
+    columns = (
+        "workload and recipe",
+        "run",
+        "average precision (95 % interval)",
+        "F1",
+        "F1 on sessions not in train",
+    )
     return ["## How good the tiers are", "", "`logllm evaluate RUN --data DATA --json` on the test part, at the run's own threshold.", "",
             *_table(columns, rows)]  # fmt: skip
 
@@ -216,12 +250,24 @@ def _engines(found: dict[str, dict[str, Any]]) -> list[str]:
     ]  # fmt: skip
     for name, figures in found.items():
         rows = [
-            (way, "failed: " + each["failed"], "", "")
-            if "failed" in each
-            else (way, f"{each['sessions_per_second']:.1f}", f"{each['largest_difference']:.1e}", each["flips"])
+            (
+                (way, "failed: " + each["failed"], "", "")
+                if "failed" in each
+                else (
+                    way,
+                    f"{each['sessions_per_second']:.1f}",
+                    f"{each['largest_difference']:.1e}",
+                    each["flips"],
+                )
+            )
             for way, each in figures["ways"].items()
         ]
-        lines += ["", f"{name}, {figures['sessions']} sessions:", "", *_table(("way", "sessions/s", "largest difference", "flips"), rows)]
+        lines += [
+            "",
+            f"{name}, {figures['sessions']} sessions:",
+            "",
+            *_table(("way", "sessions/s", "largest difference", "flips"), rows),
+        ]
     return lines
 
 
@@ -244,9 +290,22 @@ def _benches(found: dict[str, dict[str, Any]]) -> list[str]:
     """Stages of each workload."""
     lines = ["## Stage by stage"]
     for name, figures in found.items():
-        rows = [(stage, f"{each['seconds']:.2f} s", speeds(each), share_of_peak(each)) for stage, each in figures["stages"].items()]
-        rows += [(f"train {' + '.join(each['trains'])}", "", speeds(each), "") for each in figures.get("training", ())]
-        lines += ["", f"### {name}", "", _about(figures), "", *_table(("stage", "time", "speed", "share of the peak"), rows)]
+        rows = [
+            (stage, f"{each['seconds']:.2f} s", speeds(each), share_of_peak(each))
+            for stage, each in figures["stages"].items()
+        ]
+        rows += [
+            (f"train {' + '.join(each['trains'])}", "", speeds(each), "")
+            for each in figures.get("training", ())
+        ]
+        lines += [
+            "",
+            f"### {name}",
+            "",
+            _about(figures),
+            "",
+            *_table(("stage", "time", "speed", "share of the peak"), rows),
+        ]
     return lines
 
 
@@ -256,7 +315,9 @@ def _kernels(found: dict[str, dict[str, Any]]) -> list[str]:
     for name, figures in found.items():
         parts = [part for part in ("encoder", "decoder") if part in figures]
         kinds = figures[parts[0]]["kernels"]
-        rows = [(kind, *(f"{figures[part]['kernels'][kind]:.1%}" for part in parts)) for kind in kinds]
+        rows = [
+            (kind, *(f"{figures[part]['kernels'][kind]:.1%}" for part in parts)) for kind in kinds
+        ]
         alone = ", ".join(f"{figures[part]['products']:.2f} ({part})" for part in parts)
         lines += [f"{name}, {figures['messages']:,} messages and {figures['sessions']} sessions, on one thread:", "",
                   *_table(("kernels", *parts), rows), "",
@@ -281,12 +342,21 @@ def _about(figures: dict[str, Any]) -> str:
     start = figures["start_seconds"]
     loading = f"{figures['load_seconds']:.1f} s"
     peak, loaded = (f"{memory[when] / 1e9:.2f} GB" for when in ("peak", "loaded"))
-    fresh = "" if start is None else f"; {start:.1f} s from the start of a process to its verdicts on ten lines"
-    distinct = ", ".join(f"{work[f'distinct_{what}']:,} of {work[what]:,} {what}" for what in ("sessions", "messages", "positions"))
+    fresh = (
+        ""
+        if start is None
+        else f"; {start:.1f} s from the start of a process to its verdicts on ten lines"
+    )
+    distinct = ", ".join(
+        f"{work[f'distinct_{what}']:,} of {work[what]:,} {what}"
+        for what in ("sessions", "messages", "positions")
+    )
     return (
-        f"{whole['lines']:,} lines from file to verdicts in {whole['seconds']:.1f} s (the model loaded before, in {loading}{fresh}). "
-        f"Distinct: {distinct}. Memory {peak} at the peak, {loaded} with the model loaded. The machine's peak: "
-        f"{peaks} GFLOP/s on {figures['threads']} threads; encoder in {figures['formats']['encoder']}, decoder in {figures['formats']['decoder']}."
+        f"{whole['lines']:,} lines from file to verdicts in {whole['seconds']:.1f} s (the model"
+        f" loaded before, in {loading}{fresh}). Distinct: {distinct}. Memory {peak} at the peak,"
+        f" {loaded} with the model loaded. The machine's peak: {peaks} GFLOP/s on"
+        f" {figures['threads']} threads; encoder in {figures['formats']['encoder']}, decoder in"
+        f" {figures['formats']['decoder']}."
     )
 
 
@@ -307,7 +377,10 @@ def plot(found: dict[str, dict[str, Any]]) -> None:
         below = [spread["median"] - spread["lowest"] for spread in ratios.values()]
         above = [spread["highest"] - spread["median"] for spread in ratios.values()]
         _bars(
-            FOLDER / "ratios.svg", dict(zip(ratios, middle, strict=True)), around=[below, above], axis="times as fast as the published way"
+            FOLDER / "ratios.svg",
+            dict(zip(ratios, middle, strict=True)),
+            around=[below, above],
+            axis="times as fast as the published way",
         )
     for name, figures in found.items():
         if figures.get("kind") == "savings":
@@ -327,7 +400,9 @@ def _bars(path: Path, bars_of: dict[str, float], *, around: Any, axis: str) -> N
     labels, values = list(bars_of), list(bars_of.values())
     figure = Figure(figsize=(8, 0.6 + 0.5 * len(labels)), layout="constrained")
     axes = figure.subplots()
-    bars = axes.barh(range(len(labels)), values, xerr=around, color="#3b6ea5", height=0.6, capsize=3)
+    bars = axes.barh(
+        range(len(labels)), values, xerr=around, color="#3b6ea5", height=0.6, capsize=3
+    )
     axes.bar_label(bars, labels=[f"{value:,.1f}" for value in values], padding=12 if around else 3)
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
@@ -340,14 +415,20 @@ def _bars(path: Path, bars_of: dict[str, float], *, around: Any, axis: str) -> N
 
 def main() -> int:
     """Write the page and its plots, or compare the page."""
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(FOLDER.glob("*.json"))
+    }
     if not found:
         print("docs/performance holds no measurements yet", file=sys.stderr)
         return 0
     if "--check" in sys.argv[1:]:
         current = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page(found)
         if not current:
-            print("docs/performance.md is not current: run python benchmarks/performance.py", file=sys.stderr)
+            print(
+                "docs/performance.md is not current: run python benchmarks/performance.py",
+                file=sys.stderr,
+            )
         return 0 if current else 1
     PAGE.write_text(page(found), encoding="utf-8")
     plot(found)

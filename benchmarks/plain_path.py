@@ -1,15 +1,20 @@
-"""The published way, plainly: what scoring and training cost without any of the work that this project saves.
+"""The published way, plainly.
 
-Written from the facts of the paper and of its authors' scripts (arXiv:2411.08561), to be timed next to ours:
+What scoring and training cost without any of the work that this project saves.
+
+Written from the facts of the paper and of its authors' scripts (arXiv:2411.08561), to be timed next
+to ours:
 
 - Python's `re` parses and masks line by line, dictionaries group;
 - every message of every session is tokenised and encoded, as often as it occurs;
-- micro-batches of sessions in the log's order, messages padded to the batch's longest, prompts padded on the left;
-- adapters beside the weights (PEFT, not merged), up to six tokens generated greedily, a regular expression reads the verdict
-  from them, and what it cannot read is normal.
+- micro-batches of sessions in the log's order, messages padded to the batch's longest, prompts
+  padded on the left;
+- adapters beside the weights (PEFT, not merged), up to six tokens generated greedily, a regular
+  expression reads the verdict from them, and what it cannot read is normal.
 
-Nothing of logllm's model path is used: a run's base models and adapters are read by transformers and PEFT. What is read is
-the run's own prompt, pooling and threshold, so that its verdicts can be compared with ours.
+Nothing of logllm's model path is used: a run's base models and adapters are read by transformers
+and PEFT. What is read is the run's own prompt, pooling and threshold, so that its verdicts can be
+compared with ours.
 """
 
 import re
@@ -53,7 +58,9 @@ class Answer(NamedTuple):
 
 
 def masker(settings: MaskSection) -> Any:
-    """A function that masks one message with Python's `re`: the same table of rules, in the same order.
+    """A function that masks one message with Python's `re`.
+
+    The same table of rules, in the same order.
 
     >>> masker(MaskSection())("took 12ms... see /var/log/x on Monday")
     'took <*>  see <*> on <*>'
@@ -83,7 +90,11 @@ def read_sessions(log: Path, settings: PrepareSection) -> Sessions:
         for name in _names(found, message, record=record, settings=settings):
             grouped.setdefault(name, []).append(mask(message))
         record += 1
-    return {part: messages for name, whole in grouped.items() for part, messages in _parts(name, whole, section=settings.sessions)}
+    return {
+        part: messages
+        for name, whole in grouped.items()
+        for part, messages in _parts(name, whole, section=settings.sessions)
+    }
 
 
 def _lines(log: Path, settings: PrepareSection) -> Iterator[str]:
@@ -92,7 +103,9 @@ def _lines(log: Path, settings: PrepareSection) -> Iterator[str]:
         yield from batch.frame["text"].to_list()
 
 
-def _names(found: "re.Match[str]", message: str, *, record: int, settings: PrepareSection) -> Iterator[str]:
+def _names(
+    found: "re.Match[str]", message: str, *, record: int, settings: PrepareSection
+) -> Iterator[str]:
     """The sessions that a record belongs to."""
     section = settings.sessions
     if section.by == "count":
@@ -103,10 +116,14 @@ def _names(found: "re.Match[str]", message: str, *, record: int, settings: Prepa
         yield found[section.key_field].strip()
 
 
-def _parts(name: str, messages: list[str], *, section: SessionSection) -> Iterator[tuple[str, list[str]]]:
+def _parts(
+    name: str, messages: list[str], *, section: SessionSection
+) -> Iterator[tuple[str, list[str]]]:
     """A long session cut, or its parts."""
     most = section.max_messages
-    for number, start in enumerate(range(0, len(messages), most) if section.long == "split" else [0]):
+    for number, start in enumerate(
+        range(0, len(messages), most) if section.long == "split" else [0]
+    ):
         yield (f"{name}#{number + 1}" if number else name), messages[start : start + most]
 
 
@@ -125,7 +142,9 @@ class PlainModel:
         section = read_recipe(run).model
         self.threshold: float = read_manifest(run)["threshold"]["value"]
         self.section: EncoderSection = section.encoder
-        self.encoder, self.encoder_tokenizer = _adapted(run / "encoder", section.encoder.weights, kind=AutoModel, trainable=trainable)
+        self.encoder, self.encoder_tokenizer = _adapted(
+            run / "encoder", section.encoder.weights, kind=AutoModel, trainable=trainable
+        )
         self.decoder, self.decoder_tokenizer = _adapted(
             run / "decoder", section.decoder.weights, kind=AutoModelForCausalLM, trainable=trainable
         )
@@ -137,46 +156,84 @@ class PlainModel:
     def _render(self, prompt: PromptSection) -> None:
         """The prompt's pieces as token ids."""
         normal, anomalous = prompt.normal.split(" "), prompt.anomalous.split(" ")
-        forced = " ".join(word for word, _ in takewhile(lambda pair: pair[0] == pair[1], zip(normal, anomalous, strict=False)))
+        forced = " ".join(
+            word
+            for word, _ in takewhile(
+                lambda pair: pair[0] == pair[1], zip(normal, anomalous, strict=False)
+            )
+        )
         tokenizer = self.decoder_tokenizer
         self.forced = self._ids(forced)
-        answers = [[*self._ids(text), tokenizer.eos_token_id] for text in (prompt.normal, prompt.anomalous)]
+        answers = [
+            [*self._ids(text), tokenizer.eos_token_id] for text in (prompt.normal, prompt.anomalous)
+        ]
         if any(answer[: len(self.forced)] != self.forced for answer in answers):
-            raise SystemExit("the decoder's tokenizer does not split the answers after the words they share")
+            raise SystemExit(
+                "the decoder's tokenizer does not split the answers after the words they share"
+            )
         self.answers = {False: answers[0], True: answers[1]}
         self.verdict_ids = [answer[len(self.forced)] for answer in answers]
-        # A beginning-of-sequence token, for a tokenizer that sets one, stands before the head alone.
+        # A beginning-of-sequence token, for a tokenizer that sets one, stands before the head
+        # alone.
         self.head: list[int] = tokenizer(prompt.head)["input_ids"]
         self.tail = self._ids(prompt.tail)
-        self._words = tuple(re.compile(rf"\b{re.escape(words[-1].strip('. '))}\b") for words in (normal, anomalous))
+        self._words = tuple(
+            re.compile(rf"\b{re.escape(words[-1].strip('. '))}\b") for words in (normal, anomalous)
+        )
 
     def _ids(self, text: str) -> list[int]:
-        return list(self.decoder_tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+        return (
+            list(self.decoder_tokenizer(text, add_special_tokens=False)["input_ids"])
+            if text
+            else []
+        )
 
     def vectors(self, messages: list[str]) -> Tensor:
         """One projected vector a message, each tokenised and encoded whether or not it was met before, (b * s, d_dec)."""
-        tokens = self.encoder_tokenizer(messages, padding=True, truncation=True, max_length=self.section.max_tokens, return_tensors="pt")
-        output = self.encoder(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
+        tokens = self.encoder_tokenizer(
+            messages,
+            padding=True,
+            truncation=True,
+            max_length=self.section.max_tokens,
+            return_tensors="pt",
+        )
+        output = self.encoder(
+            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
+        )
         if self.section.pooling == "pooler":
             return self.projector(output.pooler_output)  # type: ignore[no-any-return]
         weight = tokens["attention_mask"].unsqueeze(-1).float()
         return self.projector((output.last_hidden_state * weight).sum(1) / weight.sum(1))  # type: ignore[no-any-return]
 
-    def inputs(self, sessions: Sequence[list[str]], endings: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+    def inputs(
+        self, sessions: Sequence[list[str]], endings: Sequence[list[int]]
+    ) -> tuple[Tensor, Tensor]:
         """Prompts as embeddings and mask, (b, p, d_dec) and (b, p)."""
         flat = self.vectors([message for session in sessions for message in session])
         return self.spliced(torch.split(flat, [len(session) for session in sessions]), endings)
 
-    def spliced(self, sessions: Sequence[Tensor], endings: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+    def spliced(
+        self, sessions: Sequence[Tensor], endings: Sequence[list[int]]
+    ) -> tuple[Tensor, Tensor]:
         """Prompts around sessions of projected vectors, padded on the left."""
         embed = self.decoder.get_input_embeddings()
         prompts = [
-            torch.cat([embed(torch.tensor(self.head)), vectors, embed(torch.tensor([*self.tail, *ending], dtype=torch.int64))])
+            torch.cat(
+                [
+                    embed(torch.tensor(self.head)),
+                    vectors,
+                    embed(torch.tensor([*self.tail, *ending], dtype=torch.int64)),
+                ]
+            )
             for vectors, ending in zip(sessions, endings, strict=True)
         ]
         longest = max(map(len, prompts))
-        padded = torch.stack([nn.functional.pad(prompt, (0, 0, longest - len(prompt), 0)) for prompt in prompts])
-        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        padded = torch.stack(
+            [nn.functional.pad(prompt, (0, 0, longest - len(prompt), 0)) for prompt in prompts]
+        )
+        mask = torch.tensor(
+            [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        )
         return padded, mask
 
     @torch.no_grad()
@@ -190,14 +247,19 @@ class PlainModel:
         )  # fmt: skip
         first = said.logits[0][:, self.verdict_ids].float().tolist()
         texts = self.decoder_tokenizer.batch_decode(said.sequences, skip_special_tokens=True)
-        return [Answer(text, self._read(text), (pair[0], pair[1])) for text, pair in zip(texts, first, strict=True)]
+        return [
+            Answer(text, self._read(text), (pair[0], pair[1]))
+            for text, pair in zip(texts, first, strict=True)
+        ]
 
     def _read(self, text: str) -> bool:
         """Whether a generated text says anomalous; unreadable, or both, is normal."""
         normal, anomalous = (bool(word.search(text)) for word in self._words)
         return anomalous and not normal
 
-    def answers_of(self, sessions: Sequence[list[str]], *, micro_batch: int) -> tuple[list[Answer], float]:
+    def answers_of(
+        self, sessions: Sequence[list[str]], *, micro_batch: int
+    ) -> tuple[list[Answer], float]:
         """Answers on sessions in the order given, and the seconds they took."""
         started = time.perf_counter()
         found: list[Answer] = []
@@ -208,10 +270,19 @@ class PlainModel:
     def parameters(self) -> list[nn.Parameter]:
         """What learns: adapters and projector."""
         return [
-            parameter for part in (self.encoder, self.projector, self.decoder) for parameter in part.parameters() if parameter.requires_grad
+            parameter
+            for part in (self.encoder, self.projector, self.decoder)
+            for parameter in part.parameters()
+            if parameter.requires_grad
         ]
 
-    def step(self, sessions: Sequence[list[str]], labels: Sequence[bool], *, optimizer: torch.optim.Optimizer) -> float:
+    def step(
+        self,
+        sessions: Sequence[list[str]],
+        labels: Sequence[bool],
+        *,
+        optimizer: torch.optim.Optimizer,
+    ) -> float:
         """One training step: cross-entropy over the answer's tokens, the head run at every position; the seconds it took."""
         started = time.perf_counter()
         for start in range(0, len(sessions), MICRO_BATCH):
@@ -221,7 +292,10 @@ class PlainModel:
             targets = torch.full(mask.shape, -100)
             for row, answer in enumerate(answers):
                 targets[row, -len(answer) :] = torch.tensor(answer)
-            loss = self.decoder(inputs_embeds=embeddings, attention_mask=mask, labels=targets).loss / ACCUMULATED
+            loss = (
+                self.decoder(inputs_embeds=embeddings, attention_mask=mask, labels=targets).loss
+                / ACCUMULATED
+            )
             loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -237,4 +311,6 @@ def _adapted(folder: Path, weights: str, *, kind: Any, trainable: bool) -> tuple
     from transformers import AutoTokenizer
 
     base = kind.from_pretrained(locate(weights), dtype=torch.float32)
-    return PeftModel.from_pretrained(base, folder, is_trainable=trainable).eval(), AutoTokenizer.from_pretrained(locate(weights))
+    return PeftModel.from_pretrained(
+        base, folder, is_trainable=trainable
+    ).eval(), AutoTokenizer.from_pretrained(locate(weights))

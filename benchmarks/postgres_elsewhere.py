@@ -1,10 +1,14 @@
-"""What alarms on PostgreSQL servers that the run has not learnt from: in every zone and prefix, and on healthy days.
+"""What alarms on PostgreSQL servers that the run has not learnt from.
+
+In every zone and prefix, and on healthy days.
 
 python benchmarks/postgres_elsewhere.py [--run src/logllm/runs/postgres] [--show]
 
-`crash` is one log of a server that starts, stops, restarts, and of which a backend is killed; it is written over in 14 zones and with
-4 prefixes, and in each of them the fault's sessions must alarm and no other. `wiki`, `meters` and `plain` are half an hour each of
-servers without a fault, with three routine restarts; `pool` has no connection left for a while. datasets/postgres/healthy.py made them.
+`crash` is one log of a server that starts, stops, restarts, and of which a backend is killed; it is
+written over in 14 zones and with 4 prefixes, and in each of them the fault's sessions must alarm
+and no other. `wiki`, `meters` and `plain` are half an hour each of servers without a fault, with
+three routine restarts; `pool` has no connection left for a while. datasets/postgres/healthy.py made
+them.
 """
 
 import argparse
@@ -23,7 +27,22 @@ from logllm.detect.which_run import task
 from logllm.runs.manifest import shipped_run
 
 LOGS = Path(__file__).resolve().parent.parent / "datasets" / "postgres" / "healthy"
-ZONES = ("UTC", "CET", "CEST", "EET", "EEST", "MSK", "WIB", "IST", "PKT", "HKT", "AEST", "-03", "EST", "PDT")
+ZONES = (
+    "UTC",
+    "CET",
+    "CEST",
+    "EET",
+    "EEST",
+    "MSK",
+    "WIB",
+    "IST",
+    "PKT",
+    "HKT",
+    "AEST",
+    "-03",
+    "EST",
+    "PDT",
+)
 """Names as servers write them after every time; of São Paulo there is none but the number."""
 PREFIXES = {
     "%m [%p] ": "{time} {zone} [{pid}] ",
@@ -33,7 +52,8 @@ PREFIXES = {
 }
 """log_line_prefix, and how a line begins with it."""
 LINE = re.compile(
-    r"(?P<time>(?P<seconds>[0-9-]{10} [0-9:]{8})\.\d{3}) UTC \[(?P<pid>\d+)\] (?P<who>(?P<user>[^@ ]+)@(?P<database>[^ ]+) )?(?P<text>.*)"
+    r"(?P<time>(?P<seconds>[0-9-]{10} [0-9:]{8})\.\d{3}) UTC \[(?P<pid>\d+)\] (?P<who>"
+    r"(?P<user>[^@ ]+)@(?P<database>[^ ]+) )?(?P<text>.*)"
 )
 HEALTHY = ("wiki", "meters", "plain")
 
@@ -54,7 +74,10 @@ class Judged:
 
     def __str__(self) -> str:
         """As docs/figures.md has it."""
-        return f"{self.recognised} of {self.faulty} faulty sessions, {self.false} false alarms in {self.sessions - self.faulty:,} others"
+        return (
+            f"{self.recognised} of {self.faulty} faulty sessions, {self.false} false alarms in "
+            f"{self.sessions - self.faulty:,} others"
+        )
 
 
 def text_of(name: str) -> str:
@@ -69,7 +92,9 @@ def faults_of(name: str) -> set[int]:
 
 
 def rewritten(text: str, *, prefix: str, zone: str) -> str:
-    """A log with Debian's prefix in UTC as a server elsewhere writes it: the same clock, another zone, another prefix.
+    """A log with Debian's prefix in UTC as a server elsewhere writes it.
+
+    The same clock, another zone, another prefix.
 
     >>> line = "2026-11-27 00:18:05.667 UTC [87] LOG:  database system was shut down at 2026-11-27 00:18:05 UTC"
     >>> rewritten(line, prefix="%t %c: user=%u,db=%d ", zone="CEST")
@@ -81,7 +106,9 @@ def rewritten(text: str, *, prefix: str, zone: str) -> str:
         parts = {key: value or "" for key, value in match.groupdict().items()} if match else {}
         begun = f"6a0f0000.{int(parts['pid']):x}" if match else ""
         host = "127.0.0.1(40312)" if parts.get("user") else ""
-        start = PREFIXES[prefix].format(**parts, zone=zone, session=begun, host=host) if match else ""
+        start = (
+            PREFIXES[prefix].format(**parts, zone=zone, session=begun, host=host) if match else ""
+        )
         rest = re.sub(r"(?<=\d\d:\d\d:\d\d) UTC", f" {zone}", parts.get("text", line))
         lines.append(start + rest)
     return "\n".join(lines)
@@ -96,7 +123,9 @@ def judged(detector: Detector, text: str, *, faults: set[int]) -> Judged:
         described = task([str(log)]).format
         if not isinstance(described, FormatSection):
             raise SystemExit("no format fits the log")
-        reading = Detector(detector.run, settings=for_format(detector.settings, described), cached=True).read([log])
+        reading = Detector(
+            detector.run, settings=for_format(detector.settings, described), cached=True
+        ).read([log])
         verdicts = list(reading)
     for verdict in verdicts:
         faulty, alarms = not faults.isdisjoint(verdict.lines), verdict.anomalous
@@ -106,7 +135,10 @@ def judged(detector: Detector, text: str, *, faults: set[int]) -> Judged:
         found.false += alarms and not faulty
         if faulty != alarms:
             words = "\n".join(f"    {lines[number - 1][:160]}" for number in verdict.lines[:20])
-            found.told += f"  {'missed' if faulty else 'false'} {verdict.session} ({verdict.score:.3f})\n{words}\n"
+            found.told += (
+                f"  {'missed' if faulty else 'false'} {verdict.session} "
+                f"({verdict.score:.3f})\n{words}\n"
+            )
     return found
 
 
@@ -115,15 +147,23 @@ def zones(detector: Detector) -> Iterator[tuple[str, str, Judged]]:
     text, faults = text_of("crash"), faults_of("crash")
     for prefix in PREFIXES:
         for zone in ZONES:
-            yield prefix, zone, judged(detector, rewritten(text, prefix=prefix, zone=zone), faults=faults)
+            yield (
+                prefix,
+                zone,
+                judged(detector, rewritten(text, prefix=prefix, zone=zone), faults=faults),
+            )
 
 
 def main() -> None:
     """Print a line a log; with --show what was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, default=shipped_run())
     parser.add_argument("--only", choices=("zones", "healthy"))
-    parser.add_argument("--show", action="store_true", help="the lines of sessions that are judged wrong")
+    parser.add_argument(
+        "--show", action="store_true", help="the lines of sessions that are judged wrong"
+    )
     given = parser.parse_args()
     detector = Detector.load(given.run, cache=True)
     if given.only != "zones":
@@ -136,7 +176,11 @@ def main() -> None:
             well = found.recognised == found.faulty and not found.false
             right += well
             if not well:
-                print(f"{prefix!r} in {zone}: {found}\n{found.told if given.show else ''}", end="", flush=True)
+                print(
+                    f"{prefix!r} in {zone}: {found}\n{found.told if given.show else ''}",
+                    end="",
+                    flush=True,
+                )
         print(f"{right} of {len(PREFIXES) * len(ZONES)} zones and prefixes are right")
 
 

@@ -1,9 +1,12 @@
-"""The figures of simple methods on the PostgreSQL set, as docs/figures.md has them: F1 at the frozen threshold (average precision).
+"""The figures of simple methods on the PostgreSQL set, as docs/figures.md has them.
 
-Every method learns from the train part of the same prepared data, its threshold is the best on the validation part, and both are then
-judged on another execution. With a run, its row comes first.
+F1 at the frozen threshold (average precision).
 
-python benchmarks/postgres_figures.py [--run src/logllm/runs/postgres] [--set FOLDER] [--logs test changed german]
+Every method learns from the train part of the same prepared data, its threshold is the best on the
+validation part, and both are then judged on another execution. With a run, its row comes first.
+
+python benchmarks/postgres_figures.py [--run src/logllm/runs/postgres] [--set FOLDER] [--logs test
+changed german]
 """
 
 import argparse
@@ -69,7 +72,12 @@ def logllm(*arguments: object) -> str:
     Raises:
         SystemExit: it failed.
     """
-    done = subprocess.run([sys.executable, "-m", "logllm", *map(str, arguments)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "logllm", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise SystemExit(done.stderr)
     return done.stdout
@@ -104,8 +112,12 @@ def words_and_pairs(prepared: Prepared) -> Figure:
     """Logistic regression on words and pairs of them, weighted by rarity (tf-idf), both classes of equal weight."""
     train, validation, test = (Part.of(prepared, name) for name in ("train", "validation", "test"))
     words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), sublinear_tf=True)
-    model = LogisticRegression(C=100, class_weight="balanced", max_iter=2000).fit(words.fit_transform(train.texts), train.labels)
-    before, scores = (model.predict_proba(words.transform(part.texts))[:, 1] for part in (validation, test))
+    model = LogisticRegression(C=100, class_weight="balanced", max_iter=2000).fit(
+        words.fit_transform(train.texts), train.labels
+    )
+    before, scores = (
+        model.predict_proba(words.transform(part.texts))[:, 1] for part in (validation, test)
+    )
     threshold = choose_threshold(before, validation.labels, scale="scores")
     return _judged(scores, test.labels, threshold=threshold.value)
 
@@ -113,7 +125,9 @@ def words_and_pairs(prepared: Prepared) -> Figure:
 def says_error(prepared: Prepared) -> Figure:
     """The rule that a session with a message of a failure is anomalous."""
     test = Part.of(prepared, "test")
-    severe = [any(message.startswith(SEVERE) for message in text.split("\n")) for text in test.texts]
+    severe = [
+        any(message.startswith(SEVERE) for message in text.split("\n")) for text in test.texts
+    ]
     return _judged(np.array(severe, dtype=np.float64), test.labels, threshold=0.5)
 
 
@@ -127,9 +141,15 @@ def rows(
     """Each method's figures, one a log."""
     data = [prepare(logs, name, out=scratch / name) for name in names]
     if run is not None:
-        yield "the run that comes with logllm", [reported("evaluate", run, "--data", folder) for folder in data]
+        yield (
+            "the run that comes with logllm",
+            [reported("evaluate", run, "--data", folder) for folder in data],
+        )
     prepared = [Prepared.load(folder) for folder in data]
-    yield "logistic regression on words and pairs, tf-idf, balanced", [words_and_pairs(each) for each in prepared]
+    yield (
+        "logistic regression on words and pairs, tf-idf, balanced",
+        [words_and_pairs(each) for each in prepared],
+    )
     for name, title in BASELINES.items():
         yield title, [trained(name, folder, out=scratch / "run") for folder in data]
     yield '"it says ERROR"', [says_error(each) for each in prepared]
@@ -142,10 +162,15 @@ def _judged(scores: Scores, labels: Labels, *, threshold: float) -> Figure:
 
 def main() -> None:
     """Print the table's rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, help="a folder that `logllm train` wrote, judged too")
     parser.add_argument(
-        "--set", type=Path, default=PACKAGED["postgres"].folder, help="logs and labels of another making (datasets/postgres)"
+        "--set",
+        type=Path,
+        default=PACKAGED["postgres"].folder,
+        help="logs and labels of another making (datasets/postgres)",
     )
     parser.add_argument("--logs", nargs="+", default=LOGS, help="which logs of the set are judged")
     given = parser.parse_args()

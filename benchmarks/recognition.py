@@ -1,8 +1,12 @@
-"""How long the format of a log takes to be recognised: the slowest ten, and whether any takes more than a second.
+"""How long the format of a log takes to be recognised.
 
-python benchmarks/recognition.py ../shared/data/loghub_2k/*.gz tests/cases/logs/* tests/cases/held_out/*
+The slowest ten, and whether any takes more than a second.
 
-Seconds are of the processor, the best of several runs, so that a busy machine counts little. Exit code 1 where a log takes more than a second.
+python benchmarks/recognition.py ../shared/data/loghub_2k/*.gz tests/cases/logs/*
+tests/cases/held_out/*
+
+Seconds are of the processor, the best of several runs, so that a busy machine counts little. Exit
+code 1 where a log takes more than a second.
 """
 
 import argparse
@@ -41,8 +45,15 @@ def main() -> None:
     parser.add_argument("logs", nargs="+", type=Path)
     parser.add_argument("--runs", type=int, default=2)
     arguments = parser.parse_args()
-    rows = sorted(((*seconds_of(log, runs=arguments.runs), log.name) for log in arguments.logs), reverse=True)
-    table = Table("seconds", "format", "log", title=f"the slowest of {len(rows)} logs, {sum(row[0] for row in rows):.1f} s in all")
+    rows = sorted(
+        ((*seconds_of(log, runs=arguments.runs), log.name) for log in arguments.logs), reverse=True
+    )
+    table = Table(
+        "seconds",
+        "format",
+        "log",
+        title=f"the slowest of {len(rows)} logs, {sum(row[0] for row in rows):.1f} s in all",
+    )
     for seconds, name, log in rows[:_SHOWN]:
         table.add_row(f"{seconds:.2f}", name, log)
     Console(width=140).print(table)

@@ -1,12 +1,14 @@
-"""The route of a raw line to its verdict, and of sessions to weights: how much code somebody reads who follows it.
+"""The route of a raw line to its verdict, and of sessions to weights.
+
+How much code somebody reads who follows it.
 
     python benchmarks/route.py lines             from `Detector.load` and a log's lines to the last verdict
     python benchmarks/route.py weights           from prepared data to a run, as `train` makes it
     python benchmarks/route.py lines --show      every function, file by file, in the order of its first call
 
-Functions are counted at their first call, as the interpreter reports it; tiny models, a warm cache. A change of file is where the next
-function that is called for the first time lies in another file than the last. Properties, methods and inner functions count,
-lambdas and comprehensions do not.
+Functions are counted at their first call, as the interpreter reports it; tiny models, a warm cache.
+A change of file is where the next function that is called for the first time lies in another file
+than the last. Properties, methods and inner functions count, lambdas and comprehensions do not.
 """
 
 import argparse
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 SOURCE = Path(logllm.__file__).parent
 _FUNCTION = 0x2
-"""The flag of code that has local variables of its own: a function's, not a class body's (`inspect.CO_NEWLOCALS`)."""
+"""The flag of code that has local variables of its own: a function's, not a class body's
+(`inspect.CO_NEWLOCALS`)."""
 
 
 class Step(NamedTuple):
@@ -59,7 +62,9 @@ class Route(NamedTuple):
     def shown(self) -> str:
         """A line a file, each time it is entered."""
         stays = groupby(self.steps, key=lambda step: step.file)
-        return "\n".join(f"{file}: {', '.join(step.name for step in steps)}" for file, steps in stays)
+        return "\n".join(
+            f"{file}: {', '.join(step.name for step in steps)}" for file, steps in stays
+        )
 
 
 def route_of(work: Callable[[], object]) -> Route:
@@ -77,14 +82,20 @@ def route_of(work: Callable[[], object]) -> Route:
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
-    steps = (Step(str(Path(code.co_filename).relative_to(SOURCE)), code.co_qualname) for code in seen)
+    steps = (
+        Step(str(Path(code.co_filename).relative_to(SOURCE)), code.co_qualname) for code in seen
+    )
     return Route(tuple(dict.fromkeys(steps)))
 
 
 def _counts(code: CodeType) -> bool:
     """Whether code is a named function of ours."""
     ours = code.co_filename.startswith(str(SOURCE))
-    return ours and bool(code.co_flags & _FUNCTION) and "<" not in code.co_qualname.replace("<locals>", "")
+    return (
+        ours
+        and bool(code.co_flags & _FUNCTION)
+        and "<" not in code.co_qualname.replace("<locals>", "")
+    )
 
 
 def line_to_verdict(folder: Path) -> Route:
@@ -108,7 +119,10 @@ def sessions_to_weights(folder: Path) -> Route:
 
 
 def _prepared(folder: Path) -> tuple["Recipe", Path]:
-    """The recipe `tiny` on tiny models, and prepared data; both are imported when the cache is set."""
+    """The recipe `tiny` on tiny models, and prepared data.
+
+    Both are imported when the cache is set.
+    """
     from tests.tiny import make_data, make_models
 
     from logllm.config.recipe import Recipe
@@ -118,7 +132,10 @@ def _prepared(folder: Path) -> tuple["Recipe", Path]:
 
 
 def _warm(work: Callable[[], object]) -> Route:
-    """The route the second time: what is measured once a machine, and remembered, is no part of it."""
+    """The route the second time.
+
+    What is measured once a machine, and remembered, is no part of it.
+    """
     work()
     return route_of(work)
 
@@ -128,7 +145,9 @@ ROUTES = {"lines": line_to_verdict, "weights": sessions_to_weights}
 
 def main() -> None:
     """Print a route's figures as JSON, or the route itself."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("route", choices=ROUTES)
     parser.add_argument("--show", action="store_true", help="print the route itself")
     arguments = parser.parse_args()

@@ -49,15 +49,26 @@ class Steps:
         draw = random.Random(0)  # noqa: S311 - no secret
         self.some = draw.sample(list(sessions), min(count, len(sessions)))
         self.some_distinct = draw.sample(self.distinct, min(count, len(self.distinct)))
-        batches = [self.distinct[start : start + MICRO_BATCH] for start in range(0, len(self.distinct), MICRO_BATCH)]
+        batches = [
+            self.distinct[start : start + MICRO_BATCH]
+            for start in range(0, len(self.distinct), MICRO_BATCH)
+        ]
         kept = max(1, count // MICRO_BATCH)
         # Batches from the middle of equal parts: their lengths stand for all.
-        places = [(2 * at + 1) * len(batches) // (2 * kept) for at in range(kept)] if kept < len(batches) else range(len(batches))
+        places = (
+            [(2 * at + 1) * len(batches) // (2 * kept) for at in range(kept)]
+            if kept < len(batches)
+            else range(len(batches))
+        )
         self.alike = [session for place in places for session in batches[place]]
 
     def generated(self) -> float:
         """Six tokens, every message encoded, every session scored: seconds for all sessions."""
-        return self.plain.answers_of(self.some, micro_batch=MICRO_BATCH)[1] * len(self.sessions) / len(self.some)
+        return (
+            self.plain.answers_of(self.some, micro_batch=MICRO_BATCH)[1]
+            * len(self.sessions)
+            / len(self.some)
+        )
 
     def read(self) -> float:
         """The two logits of one pass."""
@@ -78,24 +89,39 @@ class Steps:
     @torch.no_grad()
     def _with_table(self, some: Sequence[list[str]], *, of: int) -> float:
         started = time.perf_counter()
-        parts = [self.plain.vectors(self.table[start : start + 64]) for start in range(0, len(self.table), 64)]
+        parts = [
+            self.plain.vectors(self.table[start : start + 64])
+            for start in range(0, len(self.table), 64)
+        ]
         vectors = dict(zip(self.table, torch.cat(parts), strict=True))
         encoding = time.perf_counter() - started
-        passes = self._passes(some, lambda session: torch.stack([vectors[message] for message in session]))
+        passes = self._passes(
+            some, lambda session: torch.stack([vectors[message] for message in session])
+        )
         return encoding + passes * of / len(some)
 
     def _encoded_again(self, session: list[str]) -> Tensor:
         return self.plain.vectors(session)
 
     @torch.no_grad()
-    def _passes(self, sessions: Sequence[list[str]], vectors_of: Callable[[list[str]], Tensor]) -> float:
+    def _passes(
+        self, sessions: Sequence[list[str]], vectors_of: Callable[[list[str]], Tensor]
+    ) -> float:
         """Seconds of one pass a micro-batch, the head at the last position alone."""
         started = time.perf_counter()
         for start in range(0, len(sessions), MICRO_BATCH):
             batch = sessions[start : start + MICRO_BATCH]
-            embeddings, mask = self.plain.spliced([vectors_of(session) for session in batch], [self.plain.forced] * len(batch))
+            embeddings, mask = self.plain.spliced(
+                [vectors_of(session) for session in batch], [self.plain.forced] * len(batch)
+            )
             positions = (mask.cumsum(1) - 1).clamp(min=0)
-            self.plain.decoder(inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, logits_to_keep=1, use_cache=False)
+            self.plain.decoder(
+                inputs_embeds=embeddings,
+                attention_mask=mask,
+                position_ids=positions,
+                logits_to_keep=1,
+                use_cache=False,
+            )
         return time.perf_counter() - started
 
 
@@ -111,24 +137,42 @@ def savings(run: Path, log: Path, *, count: int) -> dict[str, Any]:
         "each distinct session scored once": plain_lines + steps.sessions_once(),
         "sessions of like length together": plain_lines + (alike := steps.lengths_alike()),
     }
-    settings = PrepareSection.read(read_manifest(run)["data"]["prepare"], source="the run's manifest")
-    lines, _, _ = session_stages([str(log)], settings, batch_lines=read_recipe(run).detect.read_lines)
+    settings = PrepareSection.read(
+        read_manifest(run)["data"]["prepare"], source="the run's manifest"
+    )
+    lines, _, _ = session_stages(
+        [str(log)], settings, batch_lines=read_recipe(run).detect.read_lines
+    )
     found["lines by Polars"] = float(lines["all four"]["seconds"]) + alike
     found["ours: beginnings shared, adapters merged"] = ours(Detector.load(run), log)[1]
-    return {"sessions": len(grouped), "distinct_sessions": len(steps.distinct), "timed": len(steps.some), "seconds": found}
+    return {
+        "sessions": len(grouped),
+        "distinct_sessions": len(steps.distinct),
+        "timed": len(steps.some),
+        "seconds": found,
+    }
 
 
 def main() -> None:
     """Measure, and write what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="folder that `logllm train` wrote")
     parser.add_argument("log", type=Path)
     parser.add_argument("--sessions", type=int, default=60, help="sessions to time at each step")
     parser.add_argument("--out", type=Path, required=True, help="where to write")
     given = parser.parse_args()
-    about = {"kind": "savings", "run": given.run.resolve().name, "recipe": read_recipe(given.run).name, "input": given.log.name}
+    about = {
+        "kind": "savings",
+        "run": given.run.resolve().name,
+        "recipe": read_recipe(given.run).name,
+        "input": given.log.name,
+    }
     found = savings(given.run, given.log, count=given.sessions)
-    write_atomic(given.out, (json.dumps({**about, **found, **surroundings()}, indent=2) + "\n").encode())
+    write_atomic(
+        given.out, (json.dumps({**about, **found, **surroundings()}, indent=2) + "\n").encode()
+    )
 
 
 if __name__ == "__main__":

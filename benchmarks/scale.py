@@ -98,16 +98,26 @@ def measure(run: str, log: str) -> dict[str, Any]:
         seconds.append(time.perf_counter() - started)
     frames = [frame["messages"] for frame in detector.read([log], evidence=False).frames()]
     messages = frames[0].append(*frames[1:]) if len(frames) > 1 else frames[0]
-    growth = {str(count): messages.head(count).n_unique() for count in (len(messages) // 4, len(messages) // 2, len(messages))}
+    growth = {
+        str(count): messages.head(count).n_unique()
+        for count in (len(messages) // 4, len(messages) // 2, len(messages))
+    }
     lines = reading.counts["lines"]
-    return {"lines": lines, "sessions": sessions, "ordered_seconds": min(seconds[1:]), "distinct": growth}
+    return {
+        "lines": lines,
+        "sessions": sessions,
+        "ordered_seconds": min(seconds[1:]),
+        "distinct": growth,
+    }
 
 
 def rates() -> Rates:
     """Those on disk."""
     bench = json.loads((DOCS / "performance" / "bench-hdfs.json").read_text())
     here = json.loads(MEASURED.read_text())
-    (few, _), (_, _), (many, most) = sorted((int(sessions), distinct) for sessions, distinct in here["distinct"].items())
+    (few, _), (_, _), (many, most) = sorted(
+        (int(sessions), distinct) for sessions, distinct in here["distinct"].items()
+    )
     power = math.log(most / here["distinct"][str(few)]) / math.log(many / few)
     return Rates(
         read=bench["stages"]["all four"]["lines_per_second"],
@@ -127,24 +137,43 @@ def table() -> str:
     """The table, and what it stands on."""
     here = rates()
     ordered = LINES / here.ordered
-    rows = ["| recipe | " + " | ".join(f"{count} machine{'s' * (count > 1)}" for count in MACHINES) + " |", "|---|--:|--:|--:|"]
+    rows = [
+        "| recipe | "
+        + " | ".join(f"{count} machine{'s' * (count > 1)}" for count in MACHINES)
+        + " |",
+        "|---|--:|--:|--:|",
+    ]
     for tier, name in TIERS.items():
         cells = []
         for machines in MACHINES:
             shards = math.ceil(here.distinct / AT_ONCE)
-            scoring = math.ceil(shards / machines) * min(AT_ONCE, here.distinct) / scored_per_second(name)
+            scoring = (
+                math.ceil(shards / machines) * min(AT_ONCE, here.distinct) / scored_per_second(name)
+            )
             cells.append(duration(max(LINES / here.read / machines, ordered) + scoring))
         rows.append(f"| {tier} | " + " | ".join(cells) + " |")
     shards = math.ceil(here.distinct / AT_ONCE)
     said = (
         "Machines of two cores, as those of [performance](performance.md).",
         f"An actor reads {here.read:,.0f} lines/s;",
-        f"the process that was called puts {here.ordered:,.0f} lines/s in order and writes their verdicts,",
+        (
+            f"the process that was called puts {here.ordered:,.0f} lines/s in order and writes"
+            " their verdicts,"
+        ),
         f"which takes {duration(ordered)} however many machines read.",
-        f"The log is taken to have {here.distinct:,.0f} distinct sessions, {shards} shards of {AT_ONCE:,},",
+        (
+            f"The log is taken to have {here.distinct:,.0f} distinct sessions, {shards} shards of"
+            f" {AT_ONCE:,},"
+        ),
         "as the growth within the HDFS sample foretells.",
-        "So beyond a few machines that process sets the pace of a small tier, and more gain only where scoring takes long;",
-        "give logs that share no sessions, such as those of different days or services, to a command each.",
+        (
+            "So beyond a few machines that process sets the pace of a small tier, and more gain"
+            " only where scoring takes long;"
+        ),
+        (
+            "give logs that share no sessions, such as those of different days or services, to a"
+            " command each."
+        ),
         "Not in it: fetching what lies elsewhere, and reading lines again for evidence.",
     )
     return "\n".join([*rows, "", *said])
@@ -163,7 +192,9 @@ def duration(seconds: float) -> str:
 
 def main() -> None:
     """Measure, write or check."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--measure", nargs=2, metavar=("RUN", "LOG"))
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
@@ -174,7 +205,11 @@ def main() -> None:
     _, _, after = rest.partition(END)
     text = f"{before}{BEGIN}\n{table()}\n{END}{after}"
     if options.check:
-        sys.exit(0 if text == page.read_text() else "docs/scale.md is not current: run python benchmarks/scale.py")
+        sys.exit(
+            0
+            if text == page.read_text()
+            else "docs/scale.md is not current: run python benchmarks/scale.py"
+        )
     page.write_text(text)
 
 

@@ -73,10 +73,17 @@ def verdicts(first: int, count: int, *, chance: random.Random, now: datetime) ->
     anomalous = [chance.random() < _ANOMALOUS for _ in numbers]
     kinds = [chance.choice(_KINDS) if is_one else None for is_one in anomalous]
     telling = [
-        None if kind is None else json.dumps([{"line": 10 * number, "score": 0.9, "text": f"{kind} {number}"}])
+        (
+            None
+            if kind is None
+            else json.dumps([{"line": 10 * number, "score": 0.9, "text": f"{kind} {number}"}])
+        )
         for number, kind in zip(numbers, kinds, strict=True)
     ]
-    texts = [None if kind is None else json.dumps([f"line {line} of it" for line in range(9)] + [kind]) for kind in kinds]
+    texts = [
+        None if kind is None else json.dumps([f"line {line} of it" for line in range(9)] + [kind])
+        for kind in kinds
+    ]
     columns: dict[str, Any] = {
         "partition": "p",
         "session": [f"order-{number:09}" for number in numbers],
@@ -95,9 +102,15 @@ def verdicts(first: int, count: int, *, chance: random.Random, now: datetime) ->
         "kind": kinds,
         "messages": texts,
     }
-    lacking = {name: pl.lit(None, dtype=kind) for name, kind in VERDICTS.items() if name not in columns}
-    frame = pl.DataFrame({name: values for name, values in columns.items() if isinstance(values, list)}, strict=False)
-    constant = {name: pl.lit(values) for name, values in columns.items() if not isinstance(values, list)}
+    lacking = {
+        name: pl.lit(None, dtype=kind) for name, kind in VERDICTS.items() if name not in columns
+    }
+    frame = pl.DataFrame(
+        {name: values for name, values in columns.items() if isinstance(values, list)}, strict=False
+    )
+    constant = {
+        name: pl.lit(values) for name, values in columns.items() if not isinstance(values, list)
+    }
     return frame.with_columns(**constant, **lacking).select(VERDICTS.keys()).cast(VERDICTS)  # type: ignore[arg-type]
 
 
@@ -148,7 +161,9 @@ def paths(options: Options, chance: random.Random) -> dict[str, Callable[[], str
         "newest": lambda: verdict_path(),
         "anomalous": lambda: verdict_path(anomalous="true"),
         "of a stream": lambda: verdict_path(stream=chance.choice(_STREAMS)),
-        "anomalous of a stream": lambda: verdict_path(anomalous="true", stream=chance.choice(_STREAMS)),
+        "anomalous of a stream": lambda: verdict_path(
+            anomalous="true", stream=chance.choice(_STREAMS)
+        ),
         "of no such stream": lambda: verdict_path(stream="absent", anomalous="true"),
         "open": lambda: verdict_path(state="open"),
         "further pages": lambda: verdict_path(before=chance.randrange(1, changes)),
@@ -156,11 +171,15 @@ def paths(options: Options, chance: random.Random) -> dict[str, Callable[[], str
         "of no such kind": lambda: verdict_path(kind="absent"),
         "since an hour": lambda: verdict_path(since=ago(1), anomalous="true"),
         "since a week": lambda: verdict_path(since=ago(24 * 7)),
-        "a session's name": lambda: verdict_path(q=f"order-{chance.randrange(options.verdicts):09}"),
+        "a session's name": lambda: verdict_path(
+            q=f"order-{chance.randrange(options.verdicts):09}"
+        ),
         "a text": lambda: verdict_path(q=f"kind {chance.randrange(20)}"),
         "a text that is nowhere": lambda: verdict_path(q="nothing of the kind"),
         "timeline, a day": lambda: f"/v1/timeline?{urlencode({'since': ago(24)})}",
-        "timeline, a month": lambda: f"/v1/timeline?{urlencode({'since': ago(24 * _DAYS), 'bins': 300})}",
+        "timeline, a month": lambda: (
+            f"/v1/timeline?{urlencode({'since': ago(24 * _DAYS), 'bins': 300})}"
+        ),
         "incidents": lambda: "/v1/incidents",
         "an incident": lambda: f"/v1/incidents/{chance.randrange(1, max(2, changes // 4))}",
     }
@@ -170,7 +189,10 @@ def queries(options: Options) -> dict[str, Any]:
     """Milliseconds of each of the page's queries, over HTTP on loopback."""
     begun = time.perf_counter()
     filled(options)
-    results: dict[str, Any] = {"verdicts": options.verdicts, "filled_seconds": round(time.perf_counter() - begun)}
+    results: dict[str, Any] = {
+        "verdicts": options.verdicts,
+        "filled_seconds": round(time.perf_counter() - begun),
+    }
     every: list[float] = []
     chance = random.Random(options.seed)  # noqa: S311 - a measurement
     with Service(options.store) as service:
@@ -183,7 +205,10 @@ def queries(options: Options) -> dict[str, Any]:
 
 
 def stream(options: Options) -> dict[str, Any]:
-    """Fifty clients on the live stream: what each of them missed, the service's memory, and how soon it ends."""
+    """Fifty clients on the live stream.
+
+    What each of them missed, the service's memory, and how soon it ends.
+    """
     Store.open(options.store).close()
     with Service(options.store) as service:
         results = asyncio.run(_followed(service, options))
@@ -301,17 +326,26 @@ def _figures(took: list[float]) -> dict[str, float]:
     """The middle, 95 of 100, and the longest."""
     ordered = sorted(took)
     p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-    return {"p50": round(ordered[len(ordered) // 2], 1), "p95": round(p95, 1), "most": round(ordered[-1], 1)}
+    return {
+        "p50": round(ordered[len(ordered) // 2], 1),
+        "p95": round(p95, 1),
+        "most": round(ordered[-1], 1),
+    }
 
 
-MEASUREMENTS: dict[str, Callable[[Options], dict[str, Any]]] = {"queries": queries, "stream": stream}
+MEASUREMENTS: dict[str, Callable[[Options], dict[str, Any]]] = {
+    "queries": queries,
+    "stream": stream,
+}
 
 
 def main() -> None:
     """Measure what is asked for, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(MEASUREMENTS), help="which measurements")
-    parser.add_argument("--store", help="an empty store, of one measurement; by default a file of SQLite's")
+    parser.add_argument(
+        "--store", help="an empty store, of one measurement; by default a file of SQLite's"
+    )
     parser.add_argument("--verdicts", type=int, default=1_000_000, help="verdicts that are stored")
     parser.add_argument("--repeats", type=int, default=40, help="times that each query is asked")
     parser.add_argument("--minutes", type=float, default=5.0, help="how long clients follow")

@@ -43,7 +43,10 @@ def compared(detectors: Sequence[Detector], part: Part) -> dict[str, Any]:
     """Figures of one log, each a list with a number a run, and the differences."""
     labels: Labels = np.asarray(part.labels, dtype=np.bool_)
     scores = [said(detector, part) for detector in detectors]
-    measured = [measure(one[ALL], labels, threshold=detector.threshold) for one, detector in zip(scores, detectors, strict=True)]
+    measured = [
+        measure(one[ALL], labels, threshold=detector.threshold)
+        for one, detector in zip(scores, detectors, strict=True)
+    ]
     figures: dict[str, Any] = {
         "f1": [round(one.f1, 4) for one in measured],
         "average_precision": {},
@@ -62,7 +65,9 @@ def compared(detectors: Sequence[Detector], part: Part) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--set", type=Path, default=PACKAGED["postgres"].folder)
     parser.add_argument("--out", type=Path)

@@ -1,9 +1,12 @@
-"""Whether the network can be sharded (FSDP), tried on the tiny one: gradients of two processes beside those of one.
+"""Whether the network can be sharded (FSDP), tried on the tiny one.
+
+Gradients of two processes beside those of one.
 
     python -m torch.distributed.run --nproc-per-node 2 --master-addr 127.0.0.1 --master-port 29500 benchmarks/sharded.py
 
-Every layer of the decoder is given to PyTorch's `fully_shard`, over gloo on processors or NCCL on GPUs. Each process takes half of
-four sessions; one process has taken them one half after the other. Dropout is off: nothing is drawn.
+Every layer of the decoder is given to PyTorch's `fully_shard`, over gloo on processors or NCCL on
+GPUs. Each process takes half of four sessions; one process has taken them one half after the other.
+Dropout is off: nothing is drawn.
 """
 
 import sys
@@ -48,7 +51,9 @@ def network(section: ModelSection) -> tuple[LogLLM, Any]:
 def learn(model: LogLLM, tokenizer: Any, *, rows: list[int]) -> None:
     """Add the gradients of some sessions."""
     tokens = MessageTokens(TEXTS, tokenizer, max_tokens=32)
-    batch = collate([SESSIONS[row] for row in rows], tokens=tokens, vectors=None, labels=LABELS[rows])
+    batch = collate(
+        [SESSIONS[row] for row in rows], tokens=tokens, vectors=None, labels=LABELS[rows]
+    )
     model.loss(batch, objective="answer").backward()  # type: ignore[no-untyped-call]
 
 
@@ -79,7 +84,9 @@ def main() -> None:
     alone, tokenizer = network(section)
     for rows in HALVES:
         learn(alone, tokenizer, rows=rows)
-    expected = {name: value.grad / 2 for name, value in alone.named_parameters() if value.grad is not None}
+    expected = {
+        name: value.grad / 2 for name, value in alone.named_parameters() if value.grad is not None
+    }
 
     # Two, the decoder's layers in halves.
     model, tokenizer = network(section)
@@ -94,7 +101,10 @@ def main() -> None:
             error = (whole(value.grad, processes=processes) - expected[name]).abs().max()
             errors.append(float(error / expected[name].abs().max().clamp_min(1e-12)))
     if rank == 0:
-        print(f"{len(layers)} layers sharded among {processes} processes, {len(errors)} of {len(expected)} gradients compared")
+        print(
+            f"{len(layers)} layers sharded among {processes} processes, {len(errors)} of"
+            f" {len(expected)} gradients compared"
+        )
         print(f"largest difference, as a share of the gradient's largest value: {max(errors):.1e}")
     dist.destroy_process_group()
 

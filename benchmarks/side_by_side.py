@@ -4,13 +4,15 @@
     python benchmarks/side_by_side.py verdicts RUN LOG --out verdicts-hdfs.json
     python benchmarks/side_by_side.py train RUN DATA --out train-hdfs.json
 
-`score`: ours judges the whole log, from file to verdicts; the plain path seeded slices of its sessions, scaled by count to
-all of them, its own reading, masking and grouping added. After each whole log of ours comes a slice. `--plain` names
-another run for the plain path, to compare a smaller model with the published way at full depth.
-`verdicts`: the plain path over every distinct session, and how many verdicts are the same.
-`train`: the last stage of the run's recipe, step by step in turn over the same sessions.
+`score`: ours judges the whole log, from file to verdicts; the plain path seeded slices of its
+sessions, scaled by count to all of them, its own reading, masking and grouping added. After each
+whole log of ours comes a slice. `--plain` names another run for the plain path, to compare a
+smaller model with the published way at full depth. `verdicts`: the plain path over every distinct
+session, and how many verdicts are the same. `train`: the last stage of the run's recipe, step by
+step in turn over the same sessions.
 
-Both sides have torch's current number of threads; models are loaded before. What is written is one JSON object.
+Both sides have torch's current number of threads; models are loaded before. What is written is one
+JSON object.
 """
 
 import argparse
@@ -57,28 +59,57 @@ def ours(detector: Detector, log: Path) -> tuple[Verdicts, float]:
     started = time.perf_counter()
     for frame in detector.read([log]).frames():
         sum(map(len, json_lines(frame.drop("messages"))))
-        found |= {session: (score, anomalous) for session, score, anomalous in frame.select("session", "score", "anomalous").iter_rows()}
+        found |= {
+            session: (score, anomalous)
+            for session, score, anomalous in frame.select(
+                "session", "score", "anomalous"
+            ).iter_rows()
+        }
     return found, time.perf_counter() - started
 
 
-def score(detector: Detector, log: Path, *, plain_run: Path, slices: int, sessions: int) -> dict[str, Any]:
+def score(
+    detector: Detector, log: Path, *, plain_run: Path, slices: int, sessions: int
+) -> dict[str, Any]:
     """Seconds of both for the whole log, slice by slice in turn."""
     plain = PlainModel(plain_run)
     grouped, plain_lines = read_plainly(log, plain_run)
-    picked = random.Random(0).sample(list(grouped), min(slices * sessions, len(grouped) - len(grouped) % slices))  # noqa: S311 - no secret
+    picked = random.Random(0).sample(  # noqa: S311
+        list(grouped), min(slices * sessions, len(grouped) - len(grouped) % slices)
+    )
     parts = [picked[at::slices] for at in range(slices)]
     plain.answers_of([grouped[name] for name in parts[0][:2]], micro_batch=2)  # warms up
-    tried = {size: plain.answers_of([grouped[name] for name in parts[0]], micro_batch=size)[1] for size in MICRO_BATCHES}
+    tried = {
+        size: plain.answers_of([grouped[name] for name in parts[0]], micro_batch=size)[1]
+        for size in MICRO_BATCHES
+    }
     micro_batch = min(tried, key=lambda size: tried[size])
     peak = gemm_peak()
     found = []
     for part in parts:
         verdicts, our_seconds = ours(detector, log)
-        answers, seconds = plain.answers_of([grouped[name] for name in part], micro_batch=micro_batch)
+        answers, seconds = plain.answers_of(
+            [grouped[name] for name in part], micro_batch=micro_batch
+        )
         scaled = plain_lines + seconds * len(grouped) / len(part)
-        same = _compared({name: verdicts[name] for name in part}, dict(zip(part, answers, strict=True)), threshold=plain.threshold)
-        found.append({"ours": our_seconds, "plain": scaled, "plain_slice": seconds, "ratio": scaled / our_seconds, **same})
-        _say(f"slice of {len(part)}: ours {our_seconds:.1f} s, plain {seconds:.1f} s, for all {scaled:.0f} s: {scaled / our_seconds:.1f}x")
+        same = _compared(
+            {name: verdicts[name] for name in part},
+            dict(zip(part, answers, strict=True)),
+            threshold=plain.threshold,
+        )
+        found.append(
+            {
+                "ours": our_seconds,
+                "plain": scaled,
+                "plain_slice": seconds,
+                "ratio": scaled / our_seconds,
+                **same,
+            }
+        )
+        _say(
+            f"slice of {len(part)}: ours {our_seconds:.1f} s, plain {seconds:.1f} s, for all"
+            f" {scaled:.0f} s: {scaled / our_seconds:.1f}x"
+        )
     return {
         "sessions": len(grouped),
         "distinct_sessions": len({tuple(session) for session in grouped.values()}),
@@ -92,7 +123,10 @@ def score(detector: Detector, log: Path, *, plain_run: Path, slices: int, sessio
 
 
 def verdicts(run: Path, log: Path, *, engine: str, micro_batch: int) -> dict[str, Any]:
-    """Verdicts of both on every distinct session; a distinct session counts as often as it occurs, too."""
+    """Verdicts of both on every distinct session.
+
+    A distinct session counts as often as it occurs, too.
+    """
     grouped, _ = read_plainly(log, run)
     judged, _ = ours(Detector.load(run, engine=engine), log)
     plain = PlainModel(run)
@@ -112,9 +146,13 @@ def verdicts(run: Path, log: Path, *, engine: str, micro_batch: int) -> dict[str
 def train(run: Path, data: Path, *, steps: int, precision: str) -> dict[str, Any]:
     """Sessions a second of both in the last stage."""
     prepared, recipe = Prepared.load(data), read_recipe(run)
-    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
+    recipe = recipe.model_copy(
+        update={"train": recipe.train.model_copy(update={"precision": precision})}
+    )
     batch = recipe.train.batch
-    stage = recipe.train.stages[-1].model_copy(update={"max_sessions": batch * (steps + WARM_UP), "epochs": None})
+    stage = recipe.train.stages[-1].model_copy(
+        update={"max_sessions": batch * (steps + WARM_UP), "epochs": None}
+    )
     section = recipe.train.model_copy(update={"stages": (stage,)})
     sessions, labels, _, alerts = Examples.of(prepared)
     messages = prepared.messages.to_list()
@@ -125,14 +163,20 @@ def train(run: Path, data: Path, *, steps: int, precision: str) -> dict[str, Any
         model, tokenizer = assemble(recipe.model)
         tokens = MessageTokens(messages, tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         training = TrainingSet(sessions, labels, tokens, alerts)
-        loop = Loop(model, training, section=section, run=Path(scratch), accelerator=accelerate(recipe))
+        loop = Loop(
+            model, training, section=section, run=Path(scratch), accelerator=accelerate(recipe)
+        )
         since = time.perf_counter()
 
         def watch(step: Step) -> None:
             nonlocal since
             taken = time.perf_counter() - since
             rows = loop.orders[0][(step.step - 1) * batch : step.step * batch]
-            plainly = plain.step([[messages[place] for place in sessions[row]] for row in rows], labels[rows].tolist(), optimizer=optimizer)
+            plainly = plain.step(
+                [[messages[place] for place in sessions[row]] for row in rows],
+                labels[rows].tolist(),
+                optimizer=optimizer,
+            )
             seconds.append((taken, plainly))
             _say(f"step {step.step} of {step.steps}: ours {taken:.1f} s, plain {plainly:.1f} s")
             since = time.perf_counter()
@@ -151,7 +195,9 @@ def train(run: Path, data: Path, *, steps: int, precision: str) -> dict[str, Any
 
 def read_plainly(log: Path, run: Path) -> tuple[Sessions, float]:
     """A log's sessions by the plain path, and the seconds it took."""
-    settings = PrepareSection.read(read_manifest(run)["data"]["prepare"], source="the run's manifest")
+    settings = PrepareSection.read(
+        read_manifest(run)["data"]["prepare"], source="the run's manifest"
+    )
     started = time.perf_counter()
     grouped = read_sessions(log, settings)
     return grouped, time.perf_counter() - started
@@ -159,13 +205,20 @@ def read_plainly(log: Path, run: Path) -> tuple[Sessions, float]:
 
 def _compared(judged: Verdicts, answers: dict[str, Any], *, threshold: float) -> dict[str, Any]:
     """How many verdicts of two ways are the same, by the logits of the first generated step and by the words generated."""
-    scores = {name: 1 / (1 + np.exp(answer.logits[0] - answer.logits[1])) for name, answer in answers.items()}
+    scores = {
+        name: 1 / (1 + np.exp(answer.logits[0] - answer.logits[1]))
+        for name, answer in answers.items()
+    }
     equal = sum((scores[name] >= threshold) == judged[name][1] for name in judged)
     return {
         "sessions": len(judged),
         "verdicts_equal": equal / len(judged),
-        "words_equal": sum(answers[name].anomalous == judged[name][1] for name in judged) / len(judged),
-        "largest_score_difference": float(max(abs(scores[name] - judged[name][0]) for name in judged)),
+        "words_equal": (
+            sum(answers[name].anomalous == judged[name][1] for name in judged) / len(judged)
+        ),
+        "largest_score_difference": float(
+            max(abs(scores[name] - judged[name][0]) for name in judged)
+        ),
     }
 
 
@@ -180,11 +233,17 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Measure, and write what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("score", "verdicts", "train"))
     parser.add_argument("run", type=Path, help="folder that `logllm train` wrote")
-    parser.add_argument("input", type=Path, help="a log; for train a folder that `logllm prepare` wrote")
-    parser.add_argument("--plain", type=Path, help="score: the run of the plain path (default: the same)")
+    parser.add_argument(
+        "input", type=Path, help="a log; for train a folder that `logllm prepare` wrote"
+    )
+    parser.add_argument(
+        "--plain", type=Path, help="score: the run of the plain path (default: the same)"
+    )
     parser.add_argument("--slices", type=int, default=5, help="score: slices of the plain path")
     parser.add_argument("--sessions", type=int, default=60, help="score: sessions of a slice")
     parser.add_argument("--micro-batch", type=int, default=16, help="verdicts: sessions a pass")
@@ -195,14 +254,27 @@ def main() -> None:
     given = parser.parse_args()
     if given.what == "score":
         detector = Detector.load(given.run, engine=given.engine)
-        found = score(detector, given.input, plain_run=given.plain or given.run, slices=given.slices, sessions=given.sessions)
+        found = score(
+            detector,
+            given.input,
+            plain_run=given.plain or given.run,
+            slices=given.slices,
+            sessions=given.sessions,
+        )
     elif given.what == "verdicts":
         found = verdicts(given.run, given.input, engine=given.engine, micro_batch=given.micro_batch)
     else:
         found = train(given.run, given.input, steps=given.steps, precision=given.precision)
-    about = {"kind": given.what, "run": given.run.resolve().name, "recipe": read_recipe(given.run).name, "input": given.input.name}
+    about = {
+        "kind": given.what,
+        "run": given.run.resolve().name,
+        "recipe": read_recipe(given.run).name,
+        "input": given.input.name,
+    }
     about |= {"precision": given.precision} if given.what == "train" else {"engine": given.engine}
-    write_atomic(given.out, (json.dumps({**about, **found, **surroundings()}, indent=2) + "\n").encode())
+    write_atomic(
+        given.out, (json.dumps({**about, **found, **surroundings()}, indent=2) + "\n").encode()
+    )
 
 
 if __name__ == "__main__":

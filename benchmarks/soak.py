@@ -1,10 +1,13 @@
-"""Endurance of `logllm watch`: kills, rotations, floods and full disks, each judged against batch `detect`.
+"""Endurance of `logllm watch`.
+
+Kills, rotations, floods and full disks, each judged against batch `detect`.
 
     python benchmarks/soak.py --data ../shared/data --out docs/live.json
     python benchmarks/soak.py --data ../shared/data --share 0.1 --only latency,throughput
 
-Seeded; everything is written below a temporary folder. `--share` makes each load so much smaller. What is written is one JSON object,
-a key a measurement; those that are not made again stay as they were.
+Seeded; everything is written below a temporary folder. `--share` makes each load so much smaller.
+What is written is one JSON object, a key a measurement; those that are not made again stay as they
+were.
 """
 
 import argparse
@@ -60,7 +63,11 @@ def trained(data: Path, folder: Path) -> tuple[Path, Path]:
 
 def _logllm(*arguments: object) -> None:
     """Run the command."""
-    subprocess.run([sys.executable, "-m", "logllm", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "logllm", *map(str, arguments)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def main() -> None:

@@ -20,13 +20,22 @@ _STAMP = "%y%m%d %H%M%S"
 
 
 def rotations(load: Load) -> dict[str, Any]:
-    """Rename and create, the older ones compressed or deleted, while the watch is killed; against `detect` of the same lines."""
+    """Rename and create, the older ones compressed or deleted, while the watch is killed.
+
+    Against `detect` of the same lines.
+    """
     lines, turns = int(_LINES * load.share), int(_ROTATIONS * load.share)
     chance = random.Random(0)  # noqa: S311 - moments, and no secrets
-    log, whole, store = load.folder / "app.log", load.folder / "whole.log", str(load.folder / "files.db")
+    log, whole, store = (
+        load.folder / "app.log",
+        load.folder / "whole.log",
+        str(load.folder / "files.db"),
+    )
     log.touch()
     idle = int(lines / _RATE * 1.5) + 60
-    watching = Watching(load.run, [str(log)], store=store, options=["--from", "start", "--idle", str(idle)]).start()
+    watching = Watching(
+        load.run, [str(log)], store=store, options=["--from", "start", "--idle", str(idle)]
+    ).start()
     until(lambda: watching.lines >= 0, seconds=120)
     kills = sorted(chance.sample(range(turns // 10, turns), _KILLS))
     with whole.open("w", encoding="utf-8") as all_lines:
@@ -46,7 +55,10 @@ def rotations(load: Load) -> dict[str, Any]:
 
 
 def compared(store: str, expected: dict[str, Any]) -> dict[str, int]:
-    """Sessions that are stored beside those of `detect`: which are missing, which are there twice, which differ."""
+    """Sessions that are stored beside those of `detect`.
+
+    Which are missing, which are there twice, which differ.
+    """
     rows = stored(store)
     names = rows["session"].to_list()
     found = {row["session"]: (row["lines"], row["anomalous"]) for row in rows.iter_rows(named=True)}
@@ -55,10 +67,14 @@ def compared(store: str, expected: dict[str, Any]) -> dict[str, int]:
         "missing": len(expected.keys() - found.keys()),
         "doubled": len(names) - len(set(names)),
         "others": len(found.keys() - expected.keys()),
-        "with_other_lines": sum(found[name][0] != lines for name, (lines, _) in expected.items() if name in found),
+        "with_other_lines": sum(
+            found[name][0] != lines for name, (lines, _) in expected.items() if name in found
+        ),
         "cut_for_detect": sum(wrong is None for _, wrong in expected.values()),
         "with_another_verdict": sum(
-            found[name][1] != wrong for name, (_, wrong) in expected.items() if wrong is not None and name in found
+            found[name][1] != wrong
+            for name, (_, wrong) in expected.items()
+            if wrong is not None and name in found
         ),
     }
 
@@ -82,7 +98,10 @@ def _rotate(log: Path) -> None:
             packed.rename(log.with_name(f"{log.name}.{number + 1}.gz"))
     latest = log.with_name(f"{log.name}.1")
     if latest.exists():
-        with latest.open("rb") as plain, gzip.open(log.with_name(f"{log.name}.2.gz"), "wb") as packed_file:
+        with (
+            latest.open("rb") as plain,
+            gzip.open(log.with_name(f"{log.name}.2.gz"), "wb") as packed_file,
+        ):
             shutil.copyfileobj(plain, packed_file)
         latest.unlink()
     log.rename(latest)

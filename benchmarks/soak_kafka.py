@@ -1,11 +1,14 @@
-"""Several watches of one topic are killed, stopped and joined while they work; nothing may be lost or stored twice.
+"""Several watches of one topic are killed, stopped and joined while they work.
+
+Nothing may be lost or stored twice.
 
     LOGLLM_TANSU=.../bin/tansu python benchmarks/soak_kafka.py --messages 100000 --kills 20 --out soak.json
 
-A broker (Tansu, in memory) gets messages of many sessions, the key of each its session. Processes of `logllm watch` share the topic and
-one store. A seeded chance kills one of them with SIGKILL and starts it anew, stops another for longer than the group waits, stops the
-broker, and has one more join and leave. When all is quiet, the store's sessions and verdicts are compared with those of `logllm detect`
-on the same lines. The exit code is 1 where they differ.
+A broker (Tansu, in memory) gets messages of many sessions, the key of each its session. Processes
+of `logllm watch` share the topic and one store. A seeded chance kills one of them with SIGKILL and
+starts it anew, stops another for longer than the group waits, stops the broker, and has one more
+join and leave. When all is quiet, the store's sessions and verdicts are compared with those of
+`logllm detect` on the same lines. The exit code is 1 where they differ.
 """
 
 import argparse
@@ -56,7 +59,8 @@ class Load(NamedTuple):
     messages: int = 100_000
     kills: int = 20
     stops: int = 2
-    """Processes that are stopped for longer than the group waits, and go on: each was taken for dead."""
+    """Processes that are stopped for longer than the group waits, and go on: each was taken for
+    dead."""
     rebalances: int = 3
     """Processes that join, or leave in peace."""
     seed: int = 0
@@ -70,7 +74,10 @@ class Written(NamedTuple):
 
 
 class Differences(NamedTuple):
-    """How what is stored differs from what `detect` says; all are 0 where nothing was lost and nothing doubled."""
+    """How what is stored differs from what `detect` says.
+
+    All are 0 where nothing was lost and nothing doubled.
+    """
 
     lost: int
     """Sessions without a row."""
@@ -118,7 +125,9 @@ class Broker:
         from confluent_kafka.cimpl import NewTopic
 
         admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
-        for made in admin.create_topics([NewTopic(name, partitions, 1)], operation_timeout=20).values():
+        for made in admin.create_topics(
+            [NewTopic(name, partitions, 1)], operation_timeout=20
+        ).values():
             made.result()
 
     @contextmanager
@@ -137,13 +146,19 @@ class Broker:
 
 
 def log_of(messages: int, chance: random.Random, *, named: str = "job") -> list[Written]:
-    """A log of sessions of three to five lines, many of them open at once; one in ten goes wrong."""
+    """A log of sessions of three to five lines, many of them open at once.
+
+    One in ten goes wrong.
+    """
     lines: list[tuple[float, Written]] = []
     session = 0
     while len(lines) < messages:
         name = f"{named}-{session:06d}"
         texts = _texts(chance)
-        lines += [(4 * session + 25 * place + chance.random(), Written(name, text)) for place, text in enumerate(texts)]
+        lines += [
+            (4 * session + 25 * place + chance.random(), Written(name, text))
+            for place, text in enumerate(texts)
+        ]
         session += 1
     lines.sort(key=lambda line: line[0])
     written = [line for _, line in lines]
@@ -214,10 +229,14 @@ class Produced:
         """Send all."""
         from confluent_kafka import Producer
 
-        producer = Producer({"bootstrap.servers": self._broker.servers, "linger.ms": 5, "log_level": 0})
+        producer = Producer(
+            {"bootstrap.servers": self._broker.servers, "linger.ms": 5, "log_level": 0}
+        )
         for number, (session, text) in enumerate(self._log, 1):
             partition = crc32(session.encode()) % PARTITIONS
-            producer.produce(TOPIC, text, key=session, partition=partition, on_delivery=self._noting(number))
+            producer.produce(
+                TOPIC, text, key=session, partition=partition, on_delivery=self._noting(number)
+            )
             producer.poll(0)
             if number % 50 == 0 and not self.hurry:
                 time.sleep(50 / self._a_second)
@@ -247,7 +266,9 @@ class Worker:
         """Start it."""
         self._from = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen([*_LOGLLM, "watch", "--config", str(self._settings)], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [*_LOGLLM, "watch", "--config", str(self._settings)], stdout=log, stderr=log
+            )
 
     @property
     def ready(self) -> bool:
@@ -286,7 +307,12 @@ class Soak:
     def disturb(self) -> None:
         """Let everything happen that may, in an order of chance, each when the processes are at work."""
         load = self.load
-        events = [self.kill] * load.kills + [self.stop] * load.stops + [self.rebalance] * load.rebalances + [self.stall]
+        events = (
+            [self.kill] * load.kills
+            + [self.stop] * load.stops
+            + [self.rebalance] * load.rebalances
+            + [self.stall]
+        )
         self.chance.shuffle(events)
         for event in events:
             self._at_work()
@@ -394,7 +420,9 @@ def compare(rows: pl.DataFrame, verdicts: Verdicts, *, places: Places) -> Differ
     _show(rows, verdicts, places=places)
     stored = {row["session"]: row for row in rows.to_dicts()}
     both = [(stored[name], verdict) for name, verdict in verdicts.items() if name in stored]
-    lines = [(_lines_of(row), [places[number] for number in verdict["lines"]]) for row, verdict in both]
+    lines = [
+        (_lines_of(row), [places[number] for number in verdict["lines"]]) for row, verdict in both
+    ]
     return Differences(
         lost=len(verdicts.keys() - stored.keys()),
         doubled=rows.height - len(stored),
@@ -410,7 +438,9 @@ def _show(rows: pl.DataFrame, verdicts: Verdicts, *, places: Places) -> None:
     for row in rows.sort("partition", "first_position").to_dicts():
         verdict = verdicts[row["session"]]
         theirs = [places[number] for number in verdict["lines"]]
-        if shown < 5 and (row["state"] != "closed" or _lines_of(row) != theirs or not _same(row, verdict)):
+        if shown < 5 and (
+            row["state"] != "closed" or _lines_of(row) != theirs or not _same(row, verdict)
+        ):
             shown += 1
             print(f"stored: {row}\nbatch: {verdict}\nat: {theirs}", file=sys.stderr)
 
@@ -422,7 +452,9 @@ def _lines_of(row: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 def _same(row: Mapping[str, Any], verdict: Mapping[str, Any]) -> bool:
     """Whether two verdicts are one."""
-    return bool(row["anomalous"] == verdict["anomalous"] and abs(row["score"] - verdict["score"]) < 1e-9)
+    return bool(
+        row["anomalous"] == verdict["anomalous"] and abs(row["score"] - verdict["score"]) < 1e-9
+    )
 
 
 def soak(load: Load, *, program: Path, folder: Path, store: str | None = None) -> dict[str, Any]:
@@ -472,11 +504,17 @@ def kafka(of: watching.Load) -> dict[str, Any]:
 
 def main() -> None:
     """Soak, and say how it went."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name, default in Load()._asdict().items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--store", help="sqlite or postgresql address; by default a file beside the others")
-    parser.add_argument("--folder", type=Path, help="where files go, and stay; by default a temporary one")
+    parser.add_argument(
+        "--store", help="sqlite or postgresql address; by default a file beside the others"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where files go, and stay; by default a temporary one"
+    )
     parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
     options = parser.parse_args()
     program = tansu()

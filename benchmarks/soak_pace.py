@@ -21,17 +21,26 @@ _WORDS = 6  # of a message that has never been seen
 
 
 def throughput(load: Load) -> dict[str, float]:
-    """Lines a second from a file, its scores known: the second watch of the same log, start-up apart."""
+    """Lines a second from a file, its scores known.
+
+    The second watch of the same log, start-up apart.
+    """
     lines = _lines_of(load.log)
     seconds = []
     for time_of in ("first", "second"):
         store = str(load.folder / f"{time_of}.db")
-        watching = Watching(load.run, [str(load.log)], store=store, options=["--from", "start", "--idle", "86400"]).start()
+        watching = Watching(
+            load.run, [str(load.log)], store=store, options=["--from", "start", "--idle", "86400"]
+        ).start()
         began = begun(watching)
         until(partial(_has_read, watching, lines), seconds=600)
         seconds.append(time.monotonic() - began)
         watching.stop()
-    return {"lines": lines, "first_lines_a_second": lines / seconds[0], "lines_a_second": lines / seconds[1]}
+    return {
+        "lines": lines,
+        "first_lines_a_second": lines / seconds[0],
+        "lines_a_second": lines / seconds[1],
+    }
 
 
 def latency(load: Load) -> dict[str, float]:
@@ -39,7 +48,9 @@ def latency(load: Load) -> dict[str, float]:
     target, store = load.folder / "replayed.log", str(load.folder / "latency.db")
     seconds = _SECONDS * load.share
     target.touch()
-    watching = Watching(load.run, [str(target)], store=store, options=["--from", "start", "--idle", str(IDLE)]).start()
+    watching = Watching(
+        load.run, [str(target)], store=store, options=["--from", "start", "--idle", str(IDLE)]
+    ).start()
     begun(watching)
     written = replay(load.log, target, seconds=seconds)
     time.sleep(IDLE + 5)
@@ -62,7 +73,14 @@ def memory(load: Load) -> dict[str, float]:
     target, store = load.folder / "new.log", str(load.folder / "memory.db")
     seconds = _SECONDS * load.share
     target.touch()
-    options = ["--from", "start", "--idle", "3600", "--max-open-age", str(max(10, int(seconds / 10)))]
+    options = [
+        "--from",
+        "start",
+        "--idle",
+        "3600",
+        "--max-open-age",
+        str(max(10, int(seconds / 10))),
+    ]
     watching = Watching(load.run, [str(target)], store=store, options=options).start()
     begun(watching)
     stopping = Event()
@@ -110,7 +128,10 @@ def replay(log: Path, target: Path, *, seconds: float) -> list[float]:
     """Write lines at a rate, stamped now; when each was written."""
     written: list[float] = []
     began = time.time()
-    with log.open(encoding="utf-8") as lines, target.open("a", encoding="utf-8", buffering=1) as sink:
+    with (
+        log.open(encoding="utf-8") as lines,
+        target.open("a", encoding="utf-8", buffering=1) as sink,
+    ):
         for number, line in enumerate(lines):
             wait = began + number / _RATE - time.time()
             if wait > 0:
@@ -143,7 +164,9 @@ def _new_messages() -> Iterator[str]:
         lines = []
         for _ in range(200):
             block += chance.random() < 0.3
-            words = " ".join("".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=7)) for _ in range(_WORDS))
+            words = " ".join(
+                "".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=7)) for _ in range(_WORDS)
+            )
             lines.append(f"{stamp} 147 INFO dfs.DataNode$DataXceiver: {words} blk_{block}\n")
         yield "".join(lines)
         time.sleep(0.002)

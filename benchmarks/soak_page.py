@@ -90,7 +90,10 @@ def page_burst(load: Load) -> dict[str, float]:
     where = load.folder / "burst.db"
     store = Store.open(where)
     serving = Serving(where).start()
-    with browser(load.folder) as opened, nginx(load.folder / "nginx", before=serving.port) as address:
+    with (
+        browser(load.folder) as opened,
+        nginx(load.folder / "nginx", before=serving.port) as address,
+    ):
         page = opened.open(f"{address}?show=all")
         live(page)
         page.run(_COUNTING)

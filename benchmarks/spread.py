@@ -1,9 +1,11 @@
-"""What sharing a log's work costs on one machine: `logllm detect` alone and with `--ray local`, in turn, their bytes compared.
+"""What sharing a log's work costs on one machine.
+
+`logllm detect` alone and with `--ray local`, in turn, their bytes compared.
 
     python benchmarks/spread.py RUN LOG... [--times 3]
 
-Neither reads scores that are kept. The time is that of the whole command, from its start to its end; what it prints as
-overhead is the difference of the medians.
+Neither reads scores that are kept. The time is that of the whole command, from its start to its
+end; what it prints as overhead is the difference of the medians.
 """
 
 import argparse
@@ -17,13 +19,17 @@ from pathlib import Path
 def judged(arguments: list[str]) -> tuple[float, bytes]:
     """Seconds that a command took, and its verdicts."""
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "logllm", "detect", *arguments], check=True, stdout=subprocess.PIPE)
+    done = subprocess.run(
+        [sys.executable, "-m", "logllm", "detect", *arguments], check=True, stdout=subprocess.PIPE
+    )
     return time.perf_counter() - started, done.stdout
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("log", nargs="+")
     parser.add_argument("--times", type=int, default=3)
@@ -39,7 +45,10 @@ def main() -> None:
         spread.append(seconds)
         equal &= verdicts == expected
     overhead = statistics.median(spread) - statistics.median(alone)
-    print(f"alone {statistics.median(alone):.1f} s, with --ray local {statistics.median(spread):.1f} s: {overhead:+.1f} s")
+    print(
+        f"alone {statistics.median(alone):.1f} s, with --ray local {statistics.median(spread):.1f}"
+        f" s: {overhead:+.1f} s"
+    )
     print(f"bytes {'equal' if equal else 'DIFFER'}")
     sys.exit(not equal)
 

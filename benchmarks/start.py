@@ -1,10 +1,13 @@
-"""How long a short log's verdicts take from the start of a process, and how much memory: what a person at a terminal waits for.
+"""How long a short log's verdicts take from the start of a process, and how much memory.
+
+What a person at a terminal waits for.
 
     python benchmarks/start.py [RUN] [LOG] [--lines 10] [--times 5] [--json]
 
-Each time a fresh process runs `logllm detect RUN - --no-cache` on the log's first lines; one before them, which is not counted, fetches and
-converts the base models where they are not here. By default the run and the test log that come with logllm. Memory is the largest
-resident set of the processes so far, files that are mapped included.
+Each time a fresh process runs `logllm detect RUN - --no-cache` on the log's first lines; one before
+them, which is not counted, fetches and converts the base models where they are not here. By default
+the run and the test log that come with logllm. Memory is the largest resident set of the processes
+so far, files that are mapped included.
 """
 
 import argparse
@@ -34,7 +37,9 @@ def seconds(run: Path, text: bytes) -> float:
     """From the start of a process to its end, all verdicts given."""
     command = [sys.executable, "-m", "logllm", "detect", str(run), "-", "--no-cache"]
     started = time.perf_counter()
-    subprocess.run(command, input=text, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        command, input=text, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     return time.perf_counter() - started
 
 
@@ -54,19 +59,30 @@ def measured(run: Path, text: bytes, *, times: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, nargs="?", default=None, help="a run; by default the one that comes with logllm")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "run",
+        type=Path,
+        nargs="?",
+        default=None,
+        help="a run; by default the one that comes with logllm",
+    )
     parser.add_argument("log", type=Path, nargs="?", default=LOG)
     parser.add_argument("--lines", type=int, default=10)
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    found = measured(given.run or shipped_run(), beginning(given.log, lines=given.lines), times=given.times)
+    found = measured(
+        given.run or shipped_run(), beginning(given.log, lines=given.lines), times=given.times
+    )
     if given.json:
         print(json.dumps(found, indent=2))
         return
     print(
-        f"{found['seconds']:.2f} s ({found['fastest']:.2f} to {found['slowest']:.2f}), {found['processor_seconds']:.2f} s of processor time"
+        f"{found['seconds']:.2f} s ({found['fastest']:.2f} to {found['slowest']:.2f}),"
+        f" {found['processor_seconds']:.2f} s of processor time"
     )
     print(f"{found['peak_bytes'] / 1e9:.2f} GB at most")
 

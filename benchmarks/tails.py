@@ -1,13 +1,16 @@
-"""Tails, heads and middles of a labelled log: false alarms on sessions that the input cuts, and what is still found.
+"""Tails, heads and middles of a labelled log.
+
+False alarms on sessions that the input cuts, and what is still found.
 
     python benchmarks/tails.py RUN DATA LOG --lines 8000 --places 20 --out tails.json
     python benchmarks/tails.py RUN DATA LOG --parts train,validation
 
-LOG is the raw log that DATA was prepared from, sessions by key. A tail is so many lines up to one of the places, which lie
-evenly over the log; the first is the log's head, the last its real tail. Of each session it is known how many lines it has in
-the whole log, so it is known whether a tail cuts it. `before` judges by the score alone, as if every session were whole.
-With `--parts` the lines of other parts' sessions are left out: rules are chosen on those, and measured on all.
-What is written is one JSON object.
+LOG is the raw log that DATA was prepared from, sessions by key. A tail is so many lines up to one
+of the places, which lie evenly over the log; the first is the log's head, the last its real tail.
+Of each session it is known how many lines it has in the whole log, so it is known whether a tail
+cuts it. `before` judges by the score alone, as if every session were whole. With `--parts` the
+lines of other parts' sessions are left out: rules are chosen on those, and measured on all. What is
+written is one JSON object.
 """
 
 import argparse
@@ -34,7 +37,9 @@ def telling(prepared: Prepared) -> set[str]:
     return set(prepared.messages.gather(normal["messages"]))
 
 
-def verdicts(detector: Detector, lines: Sequence[bytes]) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
+def verdicts(
+    detector: Detector, lines: Sequence[bytes]
+) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
     """Verdict frames on some lines, each with the message table."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "tail.log"
@@ -44,7 +49,9 @@ def verdicts(detector: Detector, lines: Sequence[bytes]) -> Iterator[tuple[pl.Da
             yield frame, reading.messages
 
 
-def judged(detector: Detector, lines: Sequence[bytes], *, whole: pl.DataFrame, alarms: set[str]) -> Counter[str]:
+def judged(
+    detector: Detector, lines: Sequence[bytes], *, whole: pl.DataFrame, alarms: set[str]
+) -> Counter[str]:
     """Counts of one tail; `whole` has `session`, `count` and `anomalous` of every session of the log."""
     counts: Counter[str] = Counter()
     for frame, messages in verdicts(detector, lines):
@@ -56,15 +63,21 @@ def judged(detector: Detector, lines: Sequence[bytes], *, whole: pl.DataFrame, a
             tells=pl.col("messages").list.eval(pl.lit(tells).gather(pl.element())).list.any(),
             before=pl.col("score") >= detector.threshold,
         )
-        for truly, label, tells_it, before, now, cut in rows.select("truly", "label", "tells", "before", "anomalous", "cut").iter_rows():
+        for truly, label, tells_it, before, now, cut in rows.select(
+            "truly", "label", "tells", "before", "anomalous", "cut"
+        ).iter_rows():
             kind = f"{'cut' if truly else 'whole'} {'anomalous' if label else 'normal'}"
             counts[f"{kind} sessions"] += 1
             counts[f"{kind} alarms before"] += before
             counts[f"{kind} alarms"] += now
             counts[f"{kind} marked"] += cut is not None
             if kind == "cut anomalous":
-                counts[f"{kind}, {'a message tells' if tells_it else 'no message tells'}: sessions"] += 1
-                counts[f"{kind}, {'a message tells' if tells_it else 'no message tells'}: found"] += now
+                counts[
+                    f"{kind}, {'a message tells' if tells_it else 'no message tells'}: sessions"
+                ] += 1
+                counts[
+                    f"{kind}, {'a message tells' if tells_it else 'no message tells'}: found"
+                ] += now
             if kind == "whole anomalous":
                 counts["whole anomalous found before and now"] += before and now
     return counts
@@ -72,7 +85,9 @@ def judged(detector: Detector, lines: Sequence[bytes], *, whole: pl.DataFrame, a
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge the tails, and write what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("log", type=Path)
@@ -100,7 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for end in ends:
         counts = judged(detector, lines[end - told.lines : end], whole=whole, alarms=alarms)
         total += counts
-        print(f"{end:>9,}: {counts['cut normal alarms'] + counts['whole normal alarms']} false alarms", file=sys.stderr)
+        print(
+            f"{end:>9,}: {counts['cut normal alarms'] + counts['whole normal alarms']} false"
+            " alarms",
+            file=sys.stderr,
+        )
     of_all = judged(detector, lines, whole=whole, alarms=alarms)
     report = {
         "model": detector.model,
@@ -108,7 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "lines": told.lines,
         "places": [int(end) for end in ends],
         "false_alarms": total["cut normal alarms"] + total["whole normal alarms"],
-        "false_alarms_before": total["cut normal alarms before"] + total["whole normal alarms before"],
+        "false_alarms_before": (
+            total["cut normal alarms before"] + total["whole normal alarms before"]
+        ),
         "tails": dict(sorted(total.items())),
         "whole_log": dict(sorted(of_all.items())),
     }

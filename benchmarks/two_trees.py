@@ -3,8 +3,9 @@
     python benchmarks/two_trees.py --before ../before --runs 7
     python benchmarks/two_trees.py --before ../before --hdfs ../shared/data/hdfs --only prepare
 
-`--before` is another checkout of this repository, such as `git worktree add ../before COMMIT` makes. Each command runs in a process of
-its own, with an empty folder to write to and without a cache of scores; times are medians, the ratio is that of the pairs' median.
+`--before` is another checkout of this repository, such as `git worktree add ../before COMMIT`
+makes. Each command runs in a process of its own, with an empty folder to write to and without a
+cache of scores; times are medians, the ratio is that of the pairs' median.
 """
 
 import argparse
@@ -28,7 +29,11 @@ TIMEOUT = 1_800
 
 def commands(tree: Path, hdfs: Path | None) -> dict[str, list[str]]:
     """What is timed, by name; `OUT` stands for a folder that is not there yet."""
-    sets = next(folder for name in ("datasets", "data") if (folder := tree / "src" / "logllm" / name / "sets").is_dir())
+    sets = next(
+        folder
+        for name in ("datasets", "data")
+        if (folder := tree / "src" / "logllm" / name / "sets").is_dir()
+    )
     log = str(sets / "postgres" / "test.log.xz")
     timed = {
         "detect": ["detect", "postgres", log, "--no-cache", "--no-summary"],
@@ -66,7 +71,9 @@ def seconds(tree: Path, command: Sequence[str]) -> float:
         return time.perf_counter() - started
 
 
-def side_by_side(before: Path, *, runs: int, hdfs: Path | None, only: Sequence[str]) -> dict[str, dict[str, float]]:
+def side_by_side(
+    before: Path, *, runs: int, hdfs: Path | None, only: Sequence[str]
+) -> dict[str, dict[str, float]]:
     """Medians of both checkouts, and of the pairs' ratios."""
     results = {}
     ours, theirs = commands(HERE, hdfs), commands(before, hdfs)
@@ -74,7 +81,9 @@ def side_by_side(before: Path, *, runs: int, hdfs: Path | None, only: Sequence[s
         if only and name not in only:
             continue
         for tree, timed in ((before, theirs), (HERE, ours)):
-            seconds(tree, timed[name])  # what is made once and remembered, such as compiled modules, is no part of it
+            seconds(
+                tree, timed[name]
+            )  # what is made once and remembered, such as compiled modules, is no part of it
         pairs = [(seconds(before, theirs[name]), seconds(HERE, ours[name])) for _ in range(runs)]
         results[name] = {
             "before": statistics.median(old for old, _ in pairs),
@@ -86,7 +95,9 @@ def side_by_side(before: Path, *, runs: int, hdfs: Path | None, only: Sequence[s
 
 def main() -> None:
     """Print a table, and JSON on standard output."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--before", type=Path, required=True, help="another checkout")
     parser.add_argument("--runs", type=int, default=5, help="pairs of runs")
     parser.add_argument(
@@ -94,9 +105,13 @@ def main() -> None:
         type=Path,
         help="folder of the HDFS sample, to prepare it instead of the set that comes with logllm",
     )
-    parser.add_argument("--only", action="append", default=[], help="time this command alone; repeatable")
+    parser.add_argument(
+        "--only", action="append", default=[], help="time this command alone; repeatable"
+    )
     arguments = parser.parse_args()
-    results = side_by_side(arguments.before.resolve(), runs=arguments.runs, hdfs=arguments.hdfs, only=arguments.only)
+    results = side_by_side(
+        arguments.before.resolve(), runs=arguments.runs, hdfs=arguments.hdfs, only=arguments.only
+    )
     table = Table("command", "before, s", "here, s", "ratio")
     for name, figures in results.items():
         table.add_row(name, *(f"{value:.2f}" for value in figures.values()))

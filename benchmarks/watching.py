@@ -36,11 +36,24 @@ class Load(NamedTuple):
 class Watching:
     """The command as people start it, in a process of its own."""
 
-    def __init__(self, run: Path | str, sources: Sequence[str], *, store: str, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, run: Path | str, sources: Sequence[str], *, store: str, options: Sequence[str] = ()
+    ) -> None:
         """Not started yet; `options` are further ones of the command line."""
         self._port = free_port()
         metrics = ["--metrics", str(self._port)]
-        self._command = [sys.executable, "-m", "logllm", "watch", str(run), *sources, "--store", store, *metrics, *options]
+        self._command = [
+            sys.executable,
+            "-m",
+            "logllm",
+            "watch",
+            str(run),
+            *sources,
+            "--store",
+            store,
+            *metrics,
+            *options,
+        ]
         self._process: subprocess.Popen[bytes] | None = None
         self.errors = Path(f"{store}.log")
         """What it says."""
@@ -79,7 +92,9 @@ class Watching:
     def lines(self) -> int:
         """Lines that it has read; -1: it has not begun."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self._port}/metrics", timeout=5
+            ) as answer:
                 text = answer.read().decode()
         except OSError:
             return -1
@@ -121,8 +136,14 @@ def until(true: Callable[[], bool], *, seconds: float) -> bool:
 
 
 def detected(run: Path | str, logs: Sequence[str]) -> dict[str, Any]:
-    """Of each session of `logllm detect` on the same lines its lines, and its verdict; none where the log's end may cut it."""
+    """Of each session of `logllm detect` on the same lines its lines, and its verdict.
+
+    None where the log's end may cut it.
+    """
     command = [sys.executable, "-m", "logllm", "detect", str(run), *logs]
     said = subprocess.run(command, capture_output=True, check=True, text=True)
     verdicts = map(json.loads, said.stdout.splitlines())
-    return {verdict["session"]: (verdict["lines"], None if "cut" in verdict else verdict["anomalous"]) for verdict in verdicts}
+    return {
+        verdict["session"]: (verdict["lines"], None if "cut" in verdict else verdict["anomalous"])
+        for verdict in verdicts
+    }

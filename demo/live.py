@@ -57,7 +57,9 @@ def main() -> int:
     try:
         LOG.symlink_to(root / "test.log")
         with service(port=chosen.port) as url, load(root, chosen) as server:
-            told = "watching a PostgreSQL server under load; faults are injected one after the other"
+            told = (
+                "watching a PostgreSQL server under load; faults are injected one after the other"
+            )
             sys.stderr.write(f"{told}\n\n    {url}\n\nCtrl-C ends it.\n\n")
             if server.wait() != 0:
                 sys.stderr.write("the server's load ended before its time; what came until then:\n")

@@ -38,25 +38,35 @@ def main() -> int:
     shutil.rmtree(ROOT / OUT, ignore_errors=True)
     (ROOT / OUT).mkdir(parents=True)
     console.print(
-        f"{LOG} is the log of a real PostgreSQL server under load, in which faults were really injected. The run that comes with\n"
-        "logllm has learnt from another run of it. First the log alone, without labels, and without naming its format:"
+        f"{LOG} is the log of a real PostgreSQL server under load, in which faults were really"
+        " injected. The run that comes with\nlogllm has learnt from another run of it. First the"
+        " log alone, without labels, and without naming its format:"
     )
     logllm(["detect", LOG, "--summary"], to=VERDICTS)
-    console.print("\nThen the same as an experiment, with the labels that the record of the injections gave:")
+    console.print(
+        "\nThen the same as an experiment, with the labels that the record of the injections gave:"
+    )
     logllm(["prepare", "postgres", "--out", DATA])
     logllm(["evaluate", RUN, "--data", DATA, "--json"], to=REPORT)
     report = json.loads((ROOT / REPORT).read_text(encoding="utf-8"))
-    verdicts = [json.loads(line) for line in (ROOT / VERDICTS).read_text(encoding="utf-8").splitlines()]
+    verdicts = [
+        json.loads(line) for line in (ROOT / VERDICTS).read_text(encoding="utf-8").splitlines()
+    ]
     show_faults(verdicts)
     show_report(report)
-    console.print(f"The demo took {(time.monotonic() - began) / 60:.1f} minutes. Your own log: logllm detect postgresql.log --summary")
+    console.print(
+        f"The demo took {(time.monotonic() - began) / 60:.1f} minutes. Your own log: logllm detect"
+        " postgresql.log --summary"
+    )
     return 0 if report["average_precision"] >= AT_LEAST else 1
 
 
 def logllm(words: Sequence[str | Path], *, to: Path | None = None) -> None:
     """Print one command of logllm and run it, its standard output to a file where one is given."""
     command = ["logllm", *map(str, words)]
-    console.print(Text(f"\n$ {' '.join(command)}{f' > {to}' if to else ''}", style="bold"), soft_wrap=True)
+    console.print(
+        Text(f"\n$ {' '.join(command)}{f' > {to}' if to else ''}", style="bold"), soft_wrap=True
+    )
     program = Path(sys.executable).with_name("logllm")
     if to is None:
         result = subprocess.run([program, *command[1:]], cwd=ROOT, check=False)
@@ -68,7 +78,10 @@ def logllm(words: Sequence[str | Path], *, to: Path | None = None) -> None:
 
 
 def show_faults(verdicts: list[Json]) -> None:
-    """Print what was wrong, kind by kind: when, how many sessions it hit, how many of them were found, and what one of them says."""
+    """Print what was wrong, kind by kind.
+
+    When, how many sessions it hit, how many of them were found, and what one of them says.
+    """
     lines = lzma.decompress((ROOT / LOG).read_bytes()).decode(errors="replace").split("\n")
     with (ROOT / LABELS).open(encoding="utf-8", newline="") as file:
         faults = {int(row["line"]): row["label"] for row in csv.DictReader(file)}
@@ -80,11 +93,18 @@ def show_faults(verdicts: list[Json]) -> None:
             hit[fault] += 1
             found[fault] += verdict["anomalous"]
             first = next(line for line in marked if faults[line] == fault)
-            foremost[fault] = max(foremost.get(fault, (-1.0, "")), (verdict["score"], lines[first - 1]))
+            foremost[fault] = max(
+                foremost.get(fault, (-1.0, "")), (verdict["score"], lines[first - 1])
+            )
             times.setdefault(fault, []).append(lines[first - 1][11:19])
     table = Table(title="What was wrong with the server", expand=True)
     for column, width in (("fault", None), ("times", 17), ("sessions", None), ("found", None)):
-        table.add_column(column, no_wrap=True, width=width, justify="right" if width is None and column != "fault" else "left")
+        table.add_column(
+            column,
+            no_wrap=True,
+            width=width,
+            justify="right" if width is None and column != "fault" else "left",
+        )
     table.add_column("such as", ratio=1)
     for fault in sorted(hit, key=lambda fault: min(times[fault])):
         said = foremost[fault][1].split("] ", 1)[-1].split("  ", 1)[-1]
@@ -96,10 +116,14 @@ def show_faults(verdicts: list[Json]) -> None:
 def show_report(report: Json) -> None:
     """Say how many anomalous sessions were found, and at what price."""
     faulty, sound = report["tp"] + report["fn"], report["fp"] + report["tn"]
-    console.print(f"{report['tp']} of {faulty} anomalous sessions found, {report['fp']} false alarms among {sound:,} normal ones:")
     console.print(
-        f"F1 {report['f1']:.3f}, average precision {report['average_precision']:.3f}, where the demo asks for at least {AT_LEAST}. "
-        f"In {DATA} the sessions, in {VERDICTS} one verdict each."
+        f"{report['tp']} of {faulty} anomalous sessions found, {report['fp']} false alarms among"
+        f" {sound:,} normal ones:"
+    )
+    console.print(
+        f"F1 {report['f1']:.3f}, average precision {report['average_precision']:.3f}, where the"
+        f" demo asks for at least {AT_LEAST}. In {DATA} the sessions, in {VERDICTS} one verdict"
+        " each."
     )
 
 

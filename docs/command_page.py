@@ -47,7 +47,10 @@ def _command(name: str, command: Any) -> Iterator[str]:
     for parameter in command.params:
         if "--help" in parameter.opts or getattr(parameter, "hidden", False):
             continue
-        yield f"| {_name(parameter)} | {_takes(parameter)} | {_default(parameter)} | {_line(parameter.help)} |"
+        yield (
+            f"| {_name(parameter)} | {_takes(parameter)} | {_default(parameter)} |"
+            f" {_line(parameter.help)} |"
+        )
     yield ""
 
 

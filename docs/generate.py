@@ -59,9 +59,12 @@ def kind(annotation: Any) -> str:
         return (
             "table"
             if issubclass(annotation, BaseModel)
-            else {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
-                annotation.__name__, annotation.__name__
-            )
+            else {
+                "str": "text",
+                "int": "whole number",
+                "float": "number",
+                "bool": "true or false",
+            }.get(annotation.__name__, annotation.__name__)
         )
     parts = get_args(annotation)
     if get_origin(annotation) is dict:
@@ -80,7 +83,13 @@ def default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
         return ""
-    return "none" if value is None else f"`{value!r}`" if not isinstance(value, tuple) else f"`{list(value)!r}`"
+    return (
+        "none"
+        if value is None
+        else f"`{value!r}`"
+        if not isinstance(value, tuple)
+        else f"`{list(value)!r}`"
+    )
 
 
 def described(field: FieldInfo) -> str:
@@ -108,7 +117,16 @@ def page() -> str:
         about = " ".join((section.__doc__ or "").split())
         parts.append(
             "\n".join(
-                [f"## {path or 'recipe'}", "", about, "", "| setting | kind | default | what |", "| --- | --- | --- | --- |", *rows, ""]
+                [
+                    f"## {path or 'recipe'}",
+                    "",
+                    about,
+                    "",
+                    "| setting | kind | default | what |",
+                    "| --- | --- | --- | --- |",
+                    *rows,
+                    "",
+                ]
             )
         )
     return "\n".join(parts)
@@ -117,14 +135,22 @@ def page() -> str:
 def formats() -> str:
     """The page on formats with its table of the built-in ones anew."""
     text = FORMATS.read_text(encoding="utf-8").partition(TABLE)[0]
-    rows = [f"| `{each.name}` | {each.kind} | {each.sessions.in_words} | {each.title} |" for each in map(load_format, known())]
-    return text + "\n".join([TABLE, "| name | kind | sessions | for |", "| --- | --- | --- | --- |", *rows, ""])
+    rows = [
+        f"| `{each.name}` | {each.kind} | {each.sessions.in_words} | {each.title} |"
+        for each in map(load_format, known())
+    ]
+    return text + "\n".join(
+        [TABLE, "| name | kind | sessions | for |", "| --- | --- | --- | --- |", *rows, ""]
+    )
 
 
 def main() -> int:
     """Write the pages, or compare them."""
     stale = 0
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.with_suffix("").glob("*.json"))}
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(RESULTS.with_suffix("").glob("*.json"))
+    }
     pages = {
         PAGE: page(),
         COMMANDS: command_page.page(),

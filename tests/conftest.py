@@ -32,14 +32,16 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Where tests run side by side their files stay in memory, if it has room: each fsync waits for a disk, and there are thousands."""
+    """Where tests run side by side their files stay in memory, if it has room: each fsync waits for
+    a disk, and there are thousands."""
     side_by_side = bool(getattr(config.option, "numprocesses", None))
     if side_by_side and os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Bytes, and text that cannot be typed, are called by their argument: an archive's bytes hold the time it was made at."""
+    """Bytes, and text that cannot be typed, are called by their argument: an archive's bytes hold
+    the time it was made at."""
     odd = isinstance(val, bytes) or (isinstance(val, str) and ODD.search(repr(val)))
     return argname if odd else None
 
@@ -62,7 +64,8 @@ def _one_thread(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_network(request: pytest.FixtureRequest) -> None:
-    """No package is fetched, unless tests run that need real weights: a test that does so by mistake fails."""
+    """No package is fetched, unless tests run that need real weights: a test that does so by
+    mistake fails."""
     if not any(item.get_closest_marker("real") for item in request.session.items):
         os.environ["PIP_NO_INDEX"] = "1"
 
@@ -127,7 +130,8 @@ def tiny_run(tiny_recipe, tiny_data, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def plain_run(tiny_run, tiny_data, tmp_path_factory):
-    """The run of the recipe `tiny` for lines that a pattern reads, as the published way wants them, and the made log in such lines."""
+    """The run of the recipe `tiny` for lines that a pattern reads, as the published way wants them,
+    and the made log in such lines."""
     folder = tmp_path_factory.mktemp("plain")
     run, log = shutil.copytree(tiny_run, folder / "tiny"), folder / "app.log"
     manifest = json.loads((run / "manifest.json").read_text())
@@ -149,10 +153,23 @@ def by_line(tmp_path):
     def make(chosen: Callable[[str], bool], *, sessions: int = 40) -> Path:
         lines, _ = make_log(sessions=sessions, seed=3)
         (tmp_path / "app.jsonl").write_text("\n".join(lines))
-        (tmp_path / "labels.csv").write_text("line,label\n" + "".join(f"{at},bad\n" for at, line in enumerate(lines, 1) if chosen(line)))
-        overrides = {"format": {}, "sessions": {"by": "key", "key_field": "job"}, "split": {"by": "random", "validation": 0.3}, "mask": {}}
+        (tmp_path / "labels.csv").write_text(
+            "line,label\n"
+            + "".join(f"{at},bad\n" for at, line in enumerate(lines, 1) if chosen(line))
+        )
+        overrides = {
+            "format": {},
+            "sessions": {"by": "key", "key_field": "job"},
+            "split": {"by": "random", "validation": 0.3},
+            "mask": {},
+        }
         settings = choose("json", recipe=None, overrides=overrides)
-        prepare([tmp_path / "app.jsonl"], tmp_path / "data", settings=settings, labels=tmp_path / "labels.csv")
+        prepare(
+            [tmp_path / "app.jsonl"],
+            tmp_path / "data",
+            settings=settings,
+            labels=tmp_path / "labels.csv",
+        )
         return tmp_path / "data"
 
     return make
@@ -175,7 +192,8 @@ def authors(tiny_models, tmp_path):
 
 @pytest.fixture
 def small_products(monkeypatch) -> None:
-    """The machine's peak is measured with small matrices: a tiny model is not worth the seconds that large ones take."""
+    """The machine's peak is measured with small matrices: a tiny model is not worth the seconds
+    that large ones take."""
     monkeypatch.setattr("logllm.bench.work.GEMM_SIZE", 64)
 
 

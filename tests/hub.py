@@ -1,4 +1,5 @@
-"""A Hugging Face hub on this machine: as much of its API as an upload of a model needs, kept in memory."""
+"""A Hugging Face hub on this machine: as much of its API as an upload of a model needs, kept in
+memory."""
 
 import base64
 import hashlib
@@ -19,14 +20,18 @@ class FakeHub(ThreadingHTTPServer):
         self.private: dict[str, bool] = {}
         self.objects: dict[str, bytes] = {}
         self.asked: list[str] = []
-        self.broken: dict[str, int] = {}  # beginnings of last path parts, and the status they are answered with
+        self.broken: dict[
+            str, int
+        ] = {}  # beginnings of last path parts, and the status they are answered with
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
     def __enter__(self) -> "FakeHub":
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,7 +71,9 @@ class _Answers(BaseHTTPRequestHandler):
         if parts[0] == "objects":  # pre-signed: no token
             self.server.objects[parts[1]] = body
             return self._say(200, {})
-        status = self.server.tokens.get((self.headers.get("Authorization") or "").removeprefix("Bearer "), 401)
+        status = self.server.tokens.get(
+            (self.headers.get("Authorization") or "").removeprefix("Bearer "), 401
+        )
         status = next((code for part, code in self.server.broken.items() if part in parts), status)
         if status != 200:
             return self._say(status, {"error": "no"})
@@ -90,7 +97,10 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _batch(self, asked: dict[str, Any]) -> None:
         href = f"{self.server.endpoint}/objects"
-        actions = [{**each, "actions": {"upload": {"href": f"{href}/{each['oid']}"}}} for each in asked["objects"]]
+        actions = [
+            {**each, "actions": {"upload": {"href": f"{href}/{each['oid']}"}}}
+            for each in asked["objects"]
+        ]
         self._say(200, {"transfer": "basic", "objects": actions})
 
     def _model(self, name: str, rest: list[str], body: bytes) -> None:
@@ -99,16 +109,42 @@ class _Answers(BaseHTTPRequestHandler):
             return self._say(404, {"error": "Repository not found"})
         if rest[:1] == ["preupload"]:
             asked = json.loads(body)["files"]
-            large = [{"path": file["path"], "uploadMode": "lfs" if _is_large(file["path"]) else "regular"} for file in asked]
+            large = [
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if _is_large(file["path"]) else "regular",
+                }
+                for file in asked
+            ]
             return self._say(200, {"files": [{**file, "shouldIgnore": False} for file in large]})
         if rest[:1] == ["commit"]:
             for line in body.splitlines():
                 self._apply(files, json.loads(line))
-            return self._say(200, {"commitUrl": f"{self.server.endpoint}/{name}/commit/{'0' * 40}", "commitOid": "0" * 40})
+            return self._say(
+                200,
+                {
+                    "commitUrl": f"{self.server.endpoint}/{name}/commit/{'0' * 40}",
+                    "commitOid": "0" * 40,
+                },
+            )
         if rest[:1] == ["tree"]:
-            return self._say(200, [{"type": "file", "path": path, "size": len(data), "oid": "0" * 40} for path, data in files.items()])
+            return self._say(
+                200,
+                [
+                    {"type": "file", "path": path, "size": len(data), "oid": "0" * 40}
+                    for path, data in files.items()
+                ],
+            )
         siblings = [{"rfilename": path} for path in files]
-        return self._say(200, {"id": name, "sha": "0" * 40, "private": self.server.private[name], "siblings": siblings})
+        return self._say(
+            200,
+            {
+                "id": name,
+                "sha": "0" * 40,
+                "private": self.server.private[name],
+                "siblings": siblings,
+            },
+        )
 
     def _apply(self, files: dict[str, bytes], line: dict[str, Any]) -> None:
         value = line["value"]

@@ -29,4 +29,6 @@ class Installation:
     def logllm(self, *arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Its command, in a process of its own."""
         command = [sys.executable, "-m", "logllm", *map(str, arguments)]
-        return subprocess.run(command, env=self._environment, input=stdin, capture_output=True, check=False)
+        return subprocess.run(
+            command, env=self._environment, input=stdin, capture_output=True, check=False
+        )

@@ -8,7 +8,8 @@ OUTSIDE = {"link", "img", "iframe", "object", "embed", "base", "form"}
 
 
 class Page(HTMLParser):
-    """A page's elements, the numbers in its `data` elements, and its text; one whose elements do not nest is none."""
+    """A page's elements, the numbers in its `data` elements, and its text; one whose elements do
+    not nest is none."""
 
     VOID = frozenset({"meta", "br", "hr", "img", "input", "link"})
 
@@ -48,7 +49,9 @@ def check_alone(text: str) -> None:
     """A page loads nothing, sends nothing, and runs no script but the one that its policy names."""
     page = Page(text)
     assert not OUTSIDE & {tag for tag, _ in page.elements}
-    attributes = [(name, value or "") for _, attrs in page.elements for name, value in attrs.items()]
+    attributes = [
+        (name, value or "") for _, attrs in page.elements for name, value in attrs.items()
+    ]
     assert not [name for name, _ in attributes if name == "src" or name.startswith(("on", "xmlns"))]
     assert all(value.startswith("#") for name, value in attributes if name == "href")
     assert not [value for _, value in attributes if "://" in value]

@@ -42,9 +42,14 @@ PLAY = Reading(0.3, 1, 1.5)
 
 
 def statements(tree: ast.Module) -> Iterator[ast.stmt]:
-    """All statements but strings that stand alone: docstrings, and what is said of a field beneath it."""
+    """All statements but strings that stand alone: docstrings, and what is said of a field beneath
+    it."""
     for node in ast.walk(tree):
-        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        is_text = (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        )
         if isinstance(node, ast.stmt) and not is_text:
             yield node
 
@@ -62,12 +67,21 @@ def reading(source: str) -> tuple[Reading, int]:
     """
     tree = ast.parse(source)
     told = list(statements(tree))
-    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
-    # A string that stands alone is two nodes, an expression and a constant; the module itself is one.
+    texts = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    # A string that stands alone is two nodes, an expression and a constant; the module itself is
+    # one.
     nodes = size(tree) - sum(map(size, texts))
     simple = [node for node in told if not hasattr(node, "body")]
     long = sum(size(node) > LONG for node in simple)
-    lines = {token.start[0] for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT}
+    lines = {
+        token.start[0]
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
     count = max(1, len(told))
     return Reading(round(nodes / count, 1), long, round(100 * len(lines) / count, 1)), len(told)
 
@@ -76,11 +90,15 @@ def worse(now: Reading, asked: Reading) -> list[str]:
     """What of a module is worse than is asked, but for some play, in words."""
     faults = []
     if now.nodes > asked.nodes + PLAY.nodes:
-        faults.append(f"{now.nodes} nodes a statement, not {asked.nodes}: give the steps of long lines names")
+        faults.append(
+            f"{now.nodes} nodes a statement, not {asked.nodes}: give the steps of long lines names"
+        )
     if now.long > asked.long + PLAY.long:
         faults.append(f"{now.long} statements of over {LONG} nodes, not {asked.long}: split them")
     if now.comments < asked.comments - PLAY.comments:
-        faults.append(f"{now.comments} comments a hundred statements, not {asked.comments}: say why")
+        faults.append(
+            f"{now.comments} comments a hundred statements, not {asked.comments}: say why"
+        )
     return faults
 
 
@@ -101,12 +119,18 @@ def kept() -> dict[str, Reading]:
 
 def package() -> dict[str, str]:
     """The package's sources, by their paths within it."""
-    return {str(path.relative_to(SOURCE)): path.read_text(encoding="utf-8") for path in sorted(SOURCE.rglob("*.py"))}
+    return {
+        str(path.relative_to(SOURCE)): path.read_text(encoding="utf-8")
+        for path in sorted(SOURCE.rglob("*.py"))
+    }
 
 
 def written(sources: Mapping[str, str], table: Mapping[str, Reading]) -> str:
     """A table of some modules: what each has come to, where that is better than what it kept to."""
-    lines = ["# Nodes a statement, long statements, comments a hundred statements: see readability.py.", ""]
+    lines = [
+        "# Nodes a statement, long statements, comments a hundred statements: see readability.py.",
+        "",
+    ]
     for name, source in sources.items():
         now, count = reading(source)
         if count < SMALL:

@@ -23,7 +23,8 @@ def bound_by_rights() -> Iterator[None]:
 
 @contextmanager
 def folder_of_the_bound() -> Iterator[Path]:
-    """A folder that whoever is bound by rights may write in; pytest's own folders are closed to all but their owner."""
+    """A folder that whoever is bound by rights may write in; pytest's own folders are closed to all
+    but their owner."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if os.geteuid() == 0:

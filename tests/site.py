@@ -10,14 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Site:
-    """One file at every address, and what is wrong with the answers: the next one's, then those after it."""
+    """One file at every address, and what is wrong with the answers: the next one's, then those
+    after it."""
 
     url: str
     content: bytes = b""
     plan: list[dict] = field(default_factory=list)
-    """One entry an answer, the last for all that follow: `until` (the place in the file where the connection ends), `announces` (a length), `status`,
-    `ranges` (False: all of it is sent again; or a status to refuse with), `claims` (where a part is said to begin), `tag`, `hangs` (seconds, before
-    the first byte), `lingers` (after the last), `chunked`."""
+    """One entry an answer, the last for all that follow: `until` (the place in the file where the
+    connection ends), `announces` (a length), `status`, `ranges` (False: all of it is sent again; or
+    a status to refuse with), `claims` (where a part is said to begin), `tag`, `hangs` (seconds,
+    before the first byte), `lingers` (after the last), `chunked`."""
     asked: list[str | None] = field(default_factory=list)
     """The range that each request asked for."""
     over: threading.Event = field(default_factory=threading.Event)
@@ -46,7 +48,9 @@ class Handler(BaseHTTPRequestHandler):
             "ETag": answer.get("tag"),
             "Content-Range": {206: part, 416: beyond}.get(status),
             "Transfer-Encoding": "chunked" if "chunked" in answer else None,
-            "Content-Length": None if "chunked" in answer else str(answer.get("announces", len(body))),
+            "Content-Length": (
+                None if "chunked" in answer else str(answer.get("announces", len(body)))
+            ),
         }
         for name, value in headers.items():
             if value is not None:

@@ -59,9 +59,14 @@ LIGHT = {
 LISTS = {"logllm.cli", "logllm.methods"}
 """Folders that are lists of like things."""
 HEAVY = {"torch", "transformers", "peft", "accelerate", "sklearn", "scipy"}
-NETWORKS = {f"logllm.methods.{name}" for name in ("network", "inputs", "deeplog", "cnn", "logrobust", "neurallog", "logllm")}
+NETWORKS = {
+    f"logllm.methods.{name}"
+    for name in ("network", "inputs", "deeplog", "cnn", "logrobust", "neurallog", "logllm")
+}
 """Methods that are networks. Every other one is found, made and loaded without a heavy library."""
-MACHINE_PATH = re.compile(r"(^|[\s\"'=:(])(/(home|root|tmp|mnt|media|work|Users)(/|$)|[A-Za-z]:\\[^\\])")
+MACHINE_PATH = re.compile(
+    r"(^|[\s\"'=:(])(/(home|root|tmp|mnt|media|work|Users)(/|$)|[A-Za-z]:\\[^\\])"
+)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Violations = Iterator[str]
 
@@ -94,16 +99,22 @@ def folder(name: str) -> str:
     return name.split(".")[1] if "." in name else ""
 
 
-def imports(module: Module, modules: Modules, *, loading: bool, typing: bool) -> Iterator[tuple[str, str]]:
-    """Imported modules as `(module, name)`: only those of loading it, or all; with or without those for types alone."""
+def imports(
+    module: Module, modules: Modules, *, loading: bool, typing: bool
+) -> Iterator[tuple[str, str]]:
+    """Imported modules as `(module, name)`: only those of loading it, or all; with or without those
+    for types alone."""
     for home, name in written_imports(module.tree, loading=loading, typing=typing):
         inner = f"{home}.{name}"
         yield (inner, "") if inner in modules else (home, name)
 
 
 @cache
-def written_imports(tree: ast.Module, *, loading: bool, typing: bool) -> tuple[tuple[str, str], ...]:
-    """Imports as they are written: a module and a name from it, the name empty where the module itself is meant."""
+def written_imports(
+    tree: ast.Module, *, loading: bool, typing: bool
+) -> tuple[tuple[str, str], ...]:
+    """Imports as they are written: a module and a name from it, the name empty where the module
+    itself is meant."""
     written: list[tuple[str, str]] = []
     pending: list[ast.AST] = [tree]
     while pending:
@@ -135,11 +146,14 @@ def body(function: Function) -> list[ast.stmt]:
 
 def statements(function: Function) -> int:
     """Statements of a function, those inside others counted, its docstring not."""
-    return sum(isinstance(node, ast.stmt) for statement in body(function) for node in ast.walk(statement))
+    return sum(
+        isinstance(node, ast.stmt) for statement in body(function) for node in ast.walk(statement)
+    )
 
 
 def imports_up(modules: Modules) -> Violations:
-    """Imports point down only, siblings are imported by full path, the root is asked for its version alone."""
+    """Imports point down only, siblings are imported by full path, the root is asked for its
+    version alone."""
     for module in modules.values():
         own = folder(module.name)
         if own and own not in RANKS:
@@ -149,7 +163,11 @@ def imports_up(modules: Modules) -> Violations:
                 yield f"{module.name}: relative import of {target}"
             elif target == "logllm" and name != "__version__":
                 yield f"{module.name}: imports {name or 'all'} from the root"
-            elif target.startswith("logllm.") and folder(target) != own and RANKS.get(folder(target), 99) >= RANKS.get(own, -1):
+            elif (
+                target.startswith("logllm.")
+                and folder(target) != own
+                and RANKS.get(folder(target), 99) >= RANKS.get(own, -1)
+            ):
                 yield f"{module.name}: imports {target}, which is not below it"
 
 
@@ -176,7 +194,11 @@ def loaded_by(start: str, modules: Modules) -> set[str]:
 def code_in_init(modules: Modules) -> Violations:
     """A package's `__init__` holds a docstring and nothing else, the root's lazy names aside."""
     for module in modules.values():
-        if module.package and folder(module.name) and (len(module.tree.body) != 1 or ast.get_docstring(module.tree) is None):
+        if (
+            module.package
+            and folder(module.name)
+            and (len(module.tree.body) != 1 or ast.get_docstring(module.tree) is None)
+        ):
             yield f"{module.name}: its __init__ is not a docstring alone"
 
 
@@ -184,21 +206,40 @@ def heavy_when_loaded(modules: Modules) -> Violations:
     """Nothing that must start quickly loads a heavy library, nor a module of ours that does."""
     for module in modules.values():
         own = folder(module.name)
-        if module.name == "logllm" or own in LIGHT or (own == "methods" and module.name not in NETWORKS):
+        if (
+            module.name == "logllm"
+            or own in LIGHT
+            or (own == "methods" and module.name not in NETWORKS)
+        ):
             for name in sorted({module.name} | loaded_by(module.name, modules)):
-                loaded = {target.split(".")[0] for target, _ in imports(modules[name], modules, loading=True, typing=False)}
-                yield from (f"{module.name}: loads {heavy} through {name}" for heavy in sorted(loaded & HEAVY))
+                loaded = {
+                    target.split(".")[0]
+                    for target, _ in imports(modules[name], modules, loading=True, typing=False)
+                }
+                yield from (
+                    f"{module.name}: loads {heavy} through {name}"
+                    for heavy in sorted(loaded & HEAVY)
+                )
 
 
 def long_modules(modules: Modules) -> Violations:
-    """A module has at most 400 lines."""
-    yield from (f"{module.name}: {module.lines} lines" for module in modules.values() if module.lines > 400)
+    """A module has at most 500 lines."""
+    yield from (
+        f"{module.name}: {module.lines} lines" for module in modules.values() if module.lines > 500
+    )
 
 
 def wide_folders(modules: Modules) -> Violations:
-    """A folder holds at most 14 modules; the command line and the methods, lists of like things, may hold more."""
-    rooms = Counter(module.name.rpartition(".")[0] for module in modules.values() if not module.package)
-    yield from (f"{room}: {count} modules" for room, count in rooms.items() if count > 14 and room not in LISTS)
+    """A folder holds at most 14 modules; the command line and the methods, lists of like things,
+    may hold more."""
+    rooms = Counter(
+        module.name.rpartition(".")[0] for module in modules.values() if not module.package
+    )
+    yield from (
+        f"{room}: {count} modules"
+        for room, count in rooms.items()
+        if count > 14 and room not in LISTS
+    )
 
 
 def names_twice(modules: Modules) -> Violations:
@@ -230,18 +271,30 @@ FRONT_DOORS = {
 
 
 def many_parameters(modules: Modules) -> Violations:
-    """A function has at most 5 parameters, keyword-only after two; Python fixes those of `__exit__` and its like."""
+    """A function has at most 5 parameters, keyword-only after two; Python fixes those of `__exit__`
+    and its like."""
     for module in modules.values():
         for function, method in functions(module):
             fixed = function.name.startswith("__") and function.name != "__init__"
             if folder(module.name) == "cli" or fixed:
                 continue
-            static = any(isinstance(name, ast.Name) and name.id == "staticmethod" for name in function.decorator_list)
-            positional = len(function.args.posonlyargs) + len(function.args.args) - (method and not static)
+            static = any(
+                isinstance(name, ast.Name) and name.id == "staticmethod"
+                for name in function.decorator_list
+            )
+            positional = (
+                len(function.args.posonlyargs) + len(function.args.args) - (method and not static)
+            )
             if positional > 2:
                 yield f"{module.name}.{function.name}: {positional} positional parameters"
-            if positional + len(function.args.kwonlyargs) > 5 and f"{module.name}.{function.name}" not in FRONT_DOORS:
-                yield f"{module.name}.{function.name}: {positional + len(function.args.kwonlyargs)} parameters"
+            if (
+                positional + len(function.args.kwonlyargs) > 5
+                and f"{module.name}.{function.name}" not in FRONT_DOORS
+            ):
+                yield (
+                    f"{module.name}.{function.name}: {positional + len(function.args.kwonlyargs)}"
+                    " parameters"
+                )
 
 
 def twins(modules: Modules) -> Violations:
@@ -257,7 +310,8 @@ def twins(modules: Modules) -> Violations:
 
 
 def normal_form(function: Function) -> str:
-    """A function's parameters and body with its own names numbered, and without docstring, annotations and places."""
+    """A function's parameters and body with its own names numbered, and without docstring,
+    annotations and places."""
     function = copy.deepcopy(function)
     function.body = body(function)
     numbers: dict[str, str] = {}
@@ -280,7 +334,11 @@ def machine_paths(modules: Modules) -> Violations:
     """No text in the source names a place on somebody's machine."""
     for module in modules.values():
         for node in ast.walk(module.tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and MACHINE_PATH.search(node.value):
+            if (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and MACHINE_PATH.search(node.value)
+            ):
                 yield f"{module.name}:{node.lineno}: {node.value!r:.60}"
 
 
@@ -303,7 +361,9 @@ RULES: tuple[Callable[[Modules], Violations], ...] = (
 def source_of(*folders: str, base: Path) -> Modules:
     paths = sorted(chain.from_iterable((ROOT / base / name).rglob("*.py") for name in folders))
     assert paths
-    return parse({str(path.relative_to(ROOT / base)): path.read_text(encoding="utf-8") for path in paths})
+    return parse(
+        {str(path.relative_to(ROOT / base)): path.read_text(encoding="utf-8") for path in paths}
+    )
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -318,7 +378,8 @@ def test_demo_and_benchmarks_keep(rule: Callable[[Modules], Violations]) -> None
 
 LONG = "\n".join(f"    x{n} = {n}" for n in range(41))
 SAME = (
-    "def {0}({1}: int, b: int) -> int:\n    '''Doc {0}.'''\n    {2} = {1} + b\n    {2} += 1\n    {2} += 2\n    {2} += 3\n    return {2}\n"
+    "def {0}({1}: int, b: int) -> int:\n    '''Doc {0}.'''\n    {2} = {1} + b\n    {2} += 1\n   "
+    " {2} += 2\n    {2} += 3\n    return {2}\n"
 )
 
 
@@ -327,7 +388,10 @@ SAME = (
     [
         (imports_up, {"logllm/logs/a.py": "from logllm.model.b import c"}),
         (imports_up, {"logllm/logs/a.py": "import logllm.model"}),
-        (imports_up, {"logllm/logs/a.py": "from logllm import model", "logllm/model/__init__.py": ""}),
+        (
+            imports_up,
+            {"logllm/logs/a.py": "from logllm import model", "logllm/model/__init__.py": ""},
+        ),
         (imports_up, {"logllm/logs/a.py": "def f():\n    from logllm.model.b import c"}),
         (imports_up, {"logllm/logs/a.py": "if TYPE_CHECKING:\n    from logllm.model.b import c"}),
         (imports_up, {"logllm/serve/a.py": "import logllm.bench.b"}),
@@ -336,17 +400,49 @@ SAME = (
         (imports_up, {"logllm/cli/a.py": "from .b import c"}),
         (imports_up, {"logllm/__init__.py": "from logllm.logs.a import b"}),
         (imports_up, {"logllm/utils/a.py": ""}),
-        (cycles, {"logllm/logs/a.py": "import logllm.logs.b", "logllm/logs/b.py": "from logllm.logs.a import c"}),
-        (cycles, {"logllm/logs/a.py": "try:\n    from logllm.logs import a\nexcept ImportError:\n    pass"}),
+        (
+            cycles,
+            {
+                "logllm/logs/a.py": "import logllm.logs.b",
+                "logllm/logs/b.py": "from logllm.logs.a import c",
+            },
+        ),
+        (
+            cycles,
+            {
+                "logllm/logs/a.py": (
+                    "try:\n    from logllm.logs import a\nexcept ImportError:\n    pass"
+                )
+            },
+        ),
         (code_in_init, {"logllm/logs/__init__.py": '"""Doc."""\nx = 1'}),
         (code_in_init, {"logllm/logs/__init__.py": ""}),
         (heavy_when_loaded, {"logllm/logs/a.py": "import torch"}),
-        (heavy_when_loaded, {"logllm/config/a.py": "try:\n    from transformers import x\nexcept ImportError:\n    x = None"}),
+        (
+            heavy_when_loaded,
+            {
+                "logllm/config/a.py": (
+                    "try:\n    from transformers import x\nexcept ImportError:\n    x = None"
+                )
+            },
+        ),
         (heavy_when_loaded, {"logllm/errors.py": "import sklearn.metrics"}),
-        (heavy_when_loaded, {"logllm/cli/a.py": "from logllm.model.b import c", "logllm/model/b.py": "import torch"}),
+        (
+            heavy_when_loaded,
+            {
+                "logllm/cli/a.py": "from logllm.model.b import c",
+                "logllm/model/b.py": "import torch",
+            },
+        ),
         (heavy_when_loaded, {"logllm/methods/registry.py": "from scipy.sparse import csr_array"}),
-        (heavy_when_loaded, {"logllm/methods/unseen.py": "import logllm.methods.network", "logllm/methods/network.py": "import torch"}),
-        (long_modules, {"logllm/logs/a.py": "\n" * 401}),
+        (
+            heavy_when_loaded,
+            {
+                "logllm/methods/unseen.py": "import logllm.methods.network",
+                "logllm/methods/network.py": "import torch",
+            },
+        ),
+        (long_modules, {"logllm/logs/a.py": "\n" * 501}),
         (wide_folders, {f"logllm/logs/a{number}.py": "" for number in range(15)}),
         (wide_folders, {f"logllm/model/fast/a{number}.py": "" for number in range(15)}),
         (names_twice, {"logllm/model/weights.py": "", "logllm/model/base/weights.py": ""}),
@@ -354,10 +450,22 @@ SAME = (
         (long_functions, {"logllm/cli/a.py": "def f():\n    if x:\n" + "        y()\n" * 15}),
         (many_parameters, {"logllm/logs/a.py": "def f(a, b, c): ..."}),
         (many_parameters, {"logllm/logs/a.py": "class A:\n    def f(self, a, b, c): ..."}),
-        (many_parameters, {"logllm/logs/a.py": "class A:\n    @staticmethod\n    def f(a, b, c): ..."}),
-        (many_parameters, {"logllm/logs/a.py": "class A:\n    def __init__(self, a, *, b, c, d, e, f): ..."}),
+        (
+            many_parameters,
+            {"logllm/logs/a.py": "class A:\n    @staticmethod\n    def f(a, b, c): ..."},
+        ),
+        (
+            many_parameters,
+            {"logllm/logs/a.py": "class A:\n    def __init__(self, a, *, b, c, d, e, f): ..."},
+        ),
         (many_parameters, {"logllm/logs/a.py": "def f(a, *, b, c, d, e, f): ..."}),
-        (twins, {"logllm/logs/a.py": SAME.format("f", "a", "c"), "logllm/model/b.py": SAME.format("g", "x", "total")}),
+        (
+            twins,
+            {
+                "logllm/logs/a.py": SAME.format("f", "a", "c"),
+                "logllm/model/b.py": SAME.format("g", "x", "total"),
+            },
+        ),
         (machine_paths, {"logllm/logs/a.py": "x = '/{}/somebody/logs'".format("home")}),
         (machine_paths, {"logllm/logs/a.py": "def f():\n    return f'--cache=/tmp/{x}'"}),
         (machine_paths, {"logllm/logs/a.py": r"x = 'C:\\logs'"}),
@@ -370,30 +478,72 @@ def test_a_breach_is_found(rule: Callable[[Modules], Violations], sources: dict[
 @pytest.mark.parametrize(
     ("rule", "sources"),
     [
-        (imports_up, {"logllm/model/a.py": "from logllm import __version__\nfrom logllm.logs.b import c\nimport logllm.errors"}),
+        (
+            imports_up,
+            {
+                "logllm/model/a.py": (
+                    "from logllm import __version__\nfrom logllm.logs.b import c\nimport"
+                    " logllm.errors"
+                )
+            },
+        ),
         (imports_up, {"logllm/__init__.py": "if TYPE_CHECKING:\n    from logllm.logs.a import b"}),
-        (cycles, {"logllm/logs/a.py": "import logllm.logs.b", "logllm/logs/b.py": "def f():\n    import logllm.logs.a"}),
+        (
+            cycles,
+            {
+                "logllm/logs/a.py": "import logllm.logs.b",
+                "logllm/logs/b.py": "def f():\n    import logllm.logs.a",
+            },
+        ),
         (heavy_when_loaded, {"logllm/cli/a.py": "def f():\n    import torch"}),
         (
             heavy_when_loaded,
-            {"logllm/methods/cnn.py": "import torch", "logllm/methods/registry.py": "def f():\n    import logllm.methods.cnn"},
+            {
+                "logllm/methods/cnn.py": "import torch",
+                "logllm/methods/registry.py": "def f():\n    import logllm.methods.cnn",
+            },
         ),
         (heavy_when_loaded, {"logllm/logs/a.py": "if TYPE_CHECKING:\n    import torch"}),
         (
             many_parameters,
-            {"logllm/logs/a.py": "class A:\n    def __exit__(self, kind, error, trace): ...\n    def f(self, a, b, *, c): ..."},
+            {
+                "logllm/logs/a.py": (
+                    "class A:\n    def __exit__(self, kind, error, trace): ...\n    def f(self, a,"
+                    " b, *, c): ..."
+                )
+            },
         ),
         (many_parameters, {"logllm/cli/a.py": "def f(a, b, c, d, e, f): ..."}),
         (wide_folders, {f"logllm/methods/a{number}.py": "" for number in range(15)}),
         (
             names_twice,
-            {"logllm/model/a.py": "", "logllm/cli/a.py": "", "logllm/model/fast/__init__.py": "", "logllm/model/__init__.py": ""},
+            {
+                "logllm/model/a.py": "",
+                "logllm/cli/a.py": "",
+                "logllm/model/fast/__init__.py": "",
+                "logllm/model/__init__.py": "",
+            },
         ),
-        (twins, {"logllm/logs/a.py": SAME.format("f", "a", "c"), "logllm/logs/b.py": SAME.format("g", "a", "c").replace("3", "4")}),
-        (machine_paths, {"logllm/logs/a.py": "x = ['/v1/score', '/var/log/x', 'a/tmp/b', '/vol1/obj', 'a: \\\\n']"}),
+        (
+            twins,
+            {
+                "logllm/logs/a.py": SAME.format("f", "a", "c"),
+                "logllm/logs/b.py": SAME.format("g", "a", "c").replace("3", "4"),
+            },
+        ),
+        (
+            machine_paths,
+            {
+                "logllm/logs/a.py": (
+                    "x = ['/v1/score', '/var/log/x', 'a/tmp/b', '/vol1/obj', 'a: \\\\n']"
+                )
+            },
+        ),
     ],
 )
-def test_what_is_allowed_passes(rule: Callable[[Modules], Violations], sources: dict[str, str]) -> None:
+def test_what_is_allowed_passes(
+    rule: Callable[[Modules], Violations], sources: dict[str, str]
+) -> None:
     assert list(rule(parse(sources))) == []
 
 
@@ -404,19 +554,24 @@ def test_help_loads_no_heavy_library() -> None:
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"print(sorted({HEAVY!r} & sys.modules.keys()), file=sys.stderr)"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert "detect" in result.stdout
     assert result.stderr.strip() == "[]"
 
 
 def test_tests_of_reading_and_grouping_load_no_heavy_library() -> None:
-    """Who works on reading and grouping does not wait for torch: neither tests nor their fixtures ask for it."""
+    """Who works on reading and grouping does not wait for torch: neither tests nor their fixtures
+    ask for it."""
     for path in chain.from_iterable((ROOT / "tests" / name).glob("*.py") for name in TORCH_FREE):
         module = Module(path.stem, ast.parse(path.read_text(encoding="utf-8")), 0, package=False)
         names = {name for name, _ in imports(module, {}, loading=False, typing=True)}
         assert not {name.split(".")[0] for name in names} & HEAVY, path.name
         assert "tests.tiny" not in names, path.name
-        fixtures = {argument.arg for function, _ in functions(module) for argument in function.args.args}
+        fixtures = {
+            argument.arg for function, _ in functions(module) for argument in function.args.args
+        }
         assert not {name for name in fixtures if name.startswith("tiny")}, path.name
 
 
@@ -441,7 +596,8 @@ def test_a_module_that_reads_badly_is_found(line: str, fault: str) -> None:
 
 
 def test_a_small_module_and_a_known_one_pass() -> None:
-    """Shares of a few statements say nothing, and what was dense before may stay so, but not become denser."""
+    """Shares of a few statements say nothing, and what was dense before may stay so, but not become
+    denser."""
     source = "x = a(b(c, d), e(f, g), h)\n" * 40
     known = {"logs/a.py": readability.reading(source)[0]}
     assert list(readability.breaches({"logs/a.py": "x = a(b(c, d), e(f, g), h)\n"}, {})) == []

@@ -18,7 +18,13 @@ def test_ids_can_be_typed(pytestconfig) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [r"a.py::test[\x1f\x8b-1]", r"a.py::test[\u0430]", "a.py::test[<object at 0x7f3b2c]", "a.py::test[caf\xe9]"]
+    "name",
+    [
+        r"a.py::test[\x1f\x8b-1]",
+        r"a.py::test[\u0430]",
+        "a.py::test[<object at 0x7f3b2c]",
+        "a.py::test[caf\xe9]",
+    ],
 )
 def test_an_id_that_cannot_be_typed_is_found(name) -> None:
     assert ODD.search(name)
@@ -32,10 +38,27 @@ def test_bytes_are_called_by_their_argument(content, request) -> None:
 @pytest.mark.real
 def test_two_processes_collect_the_same() -> None:
     """With other seeds of hashing, seconds apart."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "addopts=--doctest-modules", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--collect-only",
+        "-q",
+        "-o",
+        "addopts=--doctest-modules",
+        "-p",
+        "no:cacheprovider",
+    ]
     names = []
     for seed in ("1", "2"):
-        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         names.append([line for line in done.stdout.splitlines() if "::" in line])
     assert len(names[0]) > 1000
     assert names[0] == names[1]

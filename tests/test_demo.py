@@ -1,4 +1,5 @@
-"""The demo's own part: what it makes of verdicts, labels and a report. The commands it runs have their own tests."""
+"""The demo's own part: what it makes of verdicts, labels and a report. The commands it runs have
+their own tests."""
 
 import lzma
 import os
@@ -35,12 +36,15 @@ if words[0] == "detect":
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with the demo, a small log with its labels, and a Python beside which any `logllm` may lie."""
+    """A checkout with the demo, a small log with its labels, and a Python beside which any `logllm`
+    may lie."""
     shutil.copytree(DEMO, tmp_path / "demo", ignore=shutil.ignore_patterns("__pycache__"))
     packaged = next(DEMO.parent.glob("src/logllm/*/sets/postgres")).relative_to(DEMO.parent)
     (tmp_path / packaged).mkdir(parents=True)
     (tmp_path / packaged / "test.log.xz").write_bytes(lzma.compress(LINES.encode()))
-    (tmp_path / packaged / "test.labels.csv").write_text("line,label\n2,disk_full\n3,connections_exhausted\n4,disk_full\n")
+    (tmp_path / packaged / "test.labels.csv").write_text(
+        "line,label\n2,disk_full\n3,connections_exhausted\n4,disk_full\n"
+    )
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to(sys.executable)
     return tmp_path
@@ -54,15 +58,27 @@ def test_three_commands_and_a_table(checkout: Path, precision: float, code: int)
     stale = checkout / "out" / "demo" / "stale.json"
     stale.parent.mkdir(parents=True)
     stale.touch()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "COLUMNS": "140"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "COLUMNS": "140",
+    }
     command = [checkout / "bin" / "python", checkout / "demo" / "run.py"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert (checkout / "commands.txt").read_text().split() == ["detect", "prepare", "evaluate"]
     assert not stale.exists()
     shown = done.stdout
-    full, exhausted = (next(line for line in shown.splitlines() if kind in line) for kind in ("disk full", "connections exhausted"))
-    assert [cell.strip() for cell in full.split("│")[1:5]] == ["disk full", "10:00:01-10:00:12", "2", "1"]
+    full, exhausted = (
+        next(line for line in shown.splitlines() if kind in line)
+        for kind in ("disk full", "connections exhausted")
+    )
+    assert [cell.strip() for cell in full.split("│")[1:5]] == [
+        "disk full",
+        "10:00:01-10:00:12",
+        "2",
+        "1",
+    ]
     assert "sorry, too many clients" in exhausted
     assert shown.index(full) < shown.index(exhausted)
     assert "2 of 3 anomalous sessions found, 1 false alarms among 90 normal ones" in shown

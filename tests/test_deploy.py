@@ -19,7 +19,9 @@ DEPLOY = ROOT / "deploy"
 def dockerfile() -> list[str]:
     """The instructions, each on one line."""
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
-    return [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
+    return [
+        line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")
+    ]
 
 
 def compose() -> dict:
@@ -50,7 +52,12 @@ def commands() -> dict[str, list[str]]:
 def test_commands_name_verbs_and_options_that_are_there(who):
     verb, *words = commands()[who]
     command = typer.main.get_command(app).commands[verb]
-    options = {name for parameter in command.params if parameter.param_type_name == "option" for name in parameter.opts}
+    options = {
+        name
+        for parameter in command.params
+        if parameter.param_type_name == "option"
+        for name in parameter.opts
+    }
     used = [word for word in words if word.startswith("--")]
     assert used
     assert set(used) <= options
@@ -58,8 +65,15 @@ def test_commands_name_verbs_and_options_that_are_there(who):
 
 def test_extras_that_are_installed_are_there():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    texts = [(DEPLOY / name).read_text(encoding="utf-8") for name in ("Dockerfile", "logllm.service")]
-    named = {extra for text in texts for extras in re.findall(r"\[([a-z,]+)\]'", text) for extra in extras.split(",")}
+    texts = [
+        (DEPLOY / name).read_text(encoding="utf-8") for name in ("Dockerfile", "logllm.service")
+    ]
+    named = {
+        extra
+        for text in texts
+        for extras in re.findall(r"\[([a-z,]+)\]'", text)
+        for extra in extras.split(",")
+    }
     assert named
     assert named <= set(project["project"]["optional-dependencies"])
 
@@ -72,7 +86,11 @@ def test_nobody_runs_as_root():
 
 def test_no_secret_stands_in_the_files():
     services = compose()["services"]
-    settings = {name: value for service in services.values() for name, value in service.get("environment", {}).items()}
+    settings = {
+        name: value
+        for service in services.values()
+        for name, value in service.get("environment", {}).items()
+    }
     secret = {name: value for name, value in settings.items() if re.search("PASSWORD|TOKEN", name)}
     assert secret
     assert all(str(value).startswith("${") for value in secret.values())
@@ -83,7 +101,10 @@ def test_no_secret_stands_in_the_files():
     ("program", "arguments"),
     [
         ("hadolint", [str(DEPLOY / "Dockerfile")]),
-        ("systemd-analyze", ["security", "--offline=true", "--threshold=50", str(DEPLOY / "logllm.service")]),
+        (
+            "systemd-analyze",
+            ["security", "--offline=true", "--threshold=50", str(DEPLOY / "logllm.service")],
+        ),
     ],
     ids=["dockerfile", "unit"],
 )
@@ -97,5 +118,10 @@ def test_those_who_know_find_nothing(program, arguments):
 def test_the_image_copies_what_the_package_is_built_of() -> None:
     """The readme that an index shows is made by a file of its own."""
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
-    copied = {word for line in dockerfile.splitlines() if line.startswith("COPY ") for word in line.split()[1:-1]}
+    copied = {
+        word
+        for line in dockerfile.splitlines()
+        if line.startswith("COPY ")
+        for word in line.split()[1:-1]
+    }
     assert {"pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "src"} <= copied

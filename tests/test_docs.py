@@ -21,11 +21,17 @@ def block(page: str, language: str) -> str:
 def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """What a script of the documentation says, run in a folder."""
     ours = f'logllm() {{ "{sys.executable}" -m logllm "$@"; }}\n{script}'
-    return subprocess.run(["bash", "-ec", ours], cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["bash", "-ec", ours], cwd=folder, capture_output=True, text=True, check=False
+    )
 
 
 def test_the_navigation_names_every_page() -> None:
-    named = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(
+        re.findall(
+            r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
     assert named == {str(path.relative_to(DOCS)) for path in PAGES}
 
 
@@ -47,7 +53,17 @@ def test_the_glossary_is_in_order_and_defines_what_beginners_need() -> None:
     text = (DOCS / "glossary.md").read_text(encoding="utf-8")
     terms = re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE)[2:]
     assert terms == sorted(terms, key=str.lower)
-    wanted = {"session", "window", "distinct", "recipe", "run", "method", "evidence", "average precision", "threshold"}
+    wanted = {
+        "session",
+        "window",
+        "distinct",
+        "recipe",
+        "run",
+        "method",
+        "evidence",
+        "average precision",
+        "threshold",
+    }
     assert wanted <= set(terms)
 
 
@@ -61,14 +77,21 @@ def test_a_program_of_one_s_own_prints_what_is_anomalous(tmp_path: Path) -> None
             lines.append(f"2026-11-20T10:00:01Z {what} job={day}{job}")
     (tmp_path / "good.log").write_text("\n".join(lines[:200]) + "\n")
     (tmp_path / "today.log").write_text("\n".join(lines[200:]) + "\n")
-    script = "logllm prepare --raw good.log --key 'job=(\\w+)' --out data/app\nlogllm train novelty --data data/app --out runs/app"
+    script = (
+        "logllm prepare --raw good.log --key 'job=(\\w+)' --out data/app\nlogllm train novelty"
+        " --data data/app --out runs/app"
+    )
     made = shell(script, tmp_path)
     assert made.returncode == 0, made.stderr
     program = [sys.executable, "-c", block("extend/stream.md", "python")]
     with (tmp_path / "today.log").open() as log:
-        done = subprocess.run(program, cwd=tmp_path, stdin=log, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            program, cwd=tmp_path, stdin=log, capture_output=True, text=True, check=False
+        )
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"today150 0\.\d{4} .*replica failed: connection timed out.*\n", done.stdout)
+    assert re.fullmatch(
+        r"today150 0\.\d{4} .*replica failed: connection timed out.*\n", done.stdout
+    )
 
 
 @pytest.mark.real

@@ -1,4 +1,5 @@
-"""A base model's hash is remembered as long as its files stay as they are, and nothing depends on the memory."""
+"""A base model's hash is remembered as long as its files stay as they are, and nothing depends on
+the memory."""
 
 import json
 import os
@@ -19,11 +20,18 @@ def model(tiny_models, tmp_path, monkeypatch) -> Path:
 
 
 def test_files_are_read_once_and_again_when_asked(model, tmp_path) -> None:
-    """What is remembered is believed: another hash in the memory makes another fingerprint, until the files are read again."""
+    """What is remembered is believed: another hash in the memory makes another fingerprint, until
+    the files are read again."""
     first, memory = fingerprint(model), tmp_path / "cache" / "hashes.json"
     remembered = json.loads(memory.read_text())
-    assert sorted(Path(name).name for name in remembered) == ["config.json", "model.safetensors", "tokenizer.json"]
-    memory.write_text(json.dumps({name: {**entry, "sha256": "0" * 64} for name, entry in remembered.items()}))
+    assert sorted(Path(name).name for name in remembered) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
+    memory.write_text(
+        json.dumps({name: {**entry, "sha256": "0" * 64} for name, entry in remembered.items()})
+    )
     assert fingerprint(model) != first
     assert fingerprint(model, full=True) == first
     assert json.loads(memory.read_text()) == remembered

@@ -13,7 +13,11 @@ import logllm
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PINS = [line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+PINS = [
+    line
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+]
 
 
 def pinned() -> dict[str, Version]:
@@ -23,7 +27,11 @@ def pinned() -> dict[str, Version]:
 
 def test_everything_needed_is_pinned() -> None:
     project, pins = PROJECT["project"], pinned()
-    for text in [*project["dependencies"], *project["optional-dependencies"]["dev"], *PROJECT["build-system"]["requires"]]:
+    for text in [
+        *project["dependencies"],
+        *project["optional-dependencies"]["dev"],
+        *PROJECT["build-system"]["requires"],
+    ]:
         requirement = Requirement(text)
         if requirement.name == project["name"]:  # one extra of ours that includes others
             continue
@@ -35,7 +43,9 @@ def test_torch_comes_first_and_without_a_build() -> None:
     assert all(version.local is None for version in pinned().values())
 
 
-@pytest.mark.parametrize("target", re.findall(r"make ([a-z-]+)", (ROOT / ".ci" / "run").read_text(encoding="utf-8")))
+@pytest.mark.parametrize(
+    "target", re.findall(r"make ([a-z-]+)", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+)
 def test_ci_runs_targets_that_exist(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 

@@ -1,4 +1,5 @@
-"""On a GPU: the scores of the processor, a step of training, memory that is given back, and how fast it is.
+"""On a GPU: the scores of the processor, a step of training, memory that is given back, and how
+fast it is.
 
 `make test-gpu` runs them. Where there is no GPU they are skipped and say so.
 """
@@ -34,10 +35,15 @@ from logllm.training.state import learned
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU and a torch built for it"),
+    pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="needs an NVIDIA GPU and a torch built for it"
+    ),
 ]
 GPU = torch.device("cuda")
-MESSAGES = [f"worker {number % 7} {['started', 'read block', 'lost its lease', 'stopped'][number % 4]}" for number in range(60)]
+MESSAGES = [
+    f"worker {number % 7} {['started', 'read block', 'lost its lease', 'stopped'][number % 4]}"
+    for number in range(60)
+]
 
 
 @pytest.fixture
@@ -58,7 +64,9 @@ def memory_returns(*, within: int = 0) -> Iterator[None]:
 
 
 def logits(engine: Engine, tokenizer, sessions) -> torch.Tensor:
-    return engine.judge(sessions, engine.encode(MessageTokens(MESSAGES, tokenizer, max_tokens=100))).cpu()
+    return engine.judge(
+        sessions, engine.encode(MessageTokens(MESSAGES, tokenizer, max_tokens=100))
+    ).cpu()
 
 
 @pytest.mark.parametrize("positions", [64, 16_384])
@@ -84,7 +92,10 @@ def test_a_run_trains_there_and_scores_the_same_on_both(tiny_recipe, tiny_data, 
 
     with memory_returns(within=64 * 2**20):  # cuBLAS keeps 32 MiB to work in
         train(tiny_recipe, tiny_data, out=tmp_path / "run")
-    losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
+    losses = [
+        json.loads(line)["loss"]
+        for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()
+    ]
     assert losses
     assert np.isfinite(losses).all()
     prepared = Prepared.load(tiny_data)
@@ -92,7 +103,11 @@ def test_a_run_trains_there_and_scores_the_same_on_both(tiny_recipe, tiny_data, 
     found = {}
     for device in ("cpu", "cuda"):
         model, tokenizer, recipe, _ = load_run(tmp_path / "run")
-        scorer = Scorer(Engine(model.to(device), section=recipe.detect), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        scorer = Scorer(
+            Engine(model.to(device), section=recipe.detect),
+            tokenizer,
+            max_tokens=recipe.model.encoder.max_tokens,
+        )
         found[device] = scorer.score(sessions, prepared.messages)
     np.testing.assert_allclose(found["cuda"], found["cpu"], rtol=0, atol=1e-4)
 
@@ -113,7 +128,11 @@ def test_how_fast_it_is_is_logged(tiny, sessions) -> None:
     logits(engine, tokenizer, sessions)
     started = time.perf_counter()
     logits(engine, tokenizer, sessions)
-    logging.getLogger(__name__).info("%.0f sessions/s on %s", len(sessions) / (time.perf_counter() - started), torch.cuda.get_device_name())
+    logging.getLogger(__name__).info(
+        "%.0f sessions/s on %s",
+        len(sessions) / (time.perf_counter() - started),
+        torch.cuda.get_device_name(),
+    )
 
 
 @pytest.fixture
@@ -146,7 +165,10 @@ def test_scores_of_the_small_tier_are_those_of_the_processor(small, sessions, en
 def test_scores_of_4_bits_are_those_of_the_processor(tiny_models, sessions) -> None:
     """The packed weights of one are those of the other: each packs the same numbers."""
     settings = {"quantize": "nf4", "compute": "float32"}
-    parts = {part: getattr(tiny_models, part).model_copy(update=settings) for part in ("encoder", "decoder")}
+    parts = {
+        part: getattr(tiny_models, part).model_copy(update=settings)
+        for part in ("encoder", "decoder")
+    }
     section = tiny_models.model_copy(update=parts)
     torch.manual_seed(0)
     on_gpu, tokenizer = assemble(section)  # straight to the GPU
@@ -183,13 +205,17 @@ def test_a_training_that_was_cut_off_goes_on(tiny_recipe, tiny_data, tmp_path) -
     with pytest.raises(KeyboardInterrupt):
         train(tiny_recipe, tiny_data, out=tmp_path / "cut", watch=stop)
     train(tiny_recipe, tiny_data, out=tmp_path / "cut", resume=True)
-    whole, cut = (load_file(tmp_path / name / "decoder" / "adapter_model.safetensors") for name in ("whole", "cut"))
+    whole, cut = (
+        load_file(tmp_path / name / "decoder" / "adapter_model.safetensors")
+        for name in ("whole", "cut")
+    )
     for name, value in whole.items():
         torch.testing.assert_close(cut[name], value, rtol=0, atol=1e-6)
 
 
 def test_memory_is_as_foretold(tiny_data, tmp_path) -> None:
-    """The small tier's last stage: what CUDA gave, next to what shapes said; CUDA's own share is not in either."""
+    """The small tier's last stage: what CUDA gave, next to what shapes said; CUDA's own share is
+    not in either."""
     settings = [
         'train.stages=[{trains=["encoder","projector","decoder"],lr=1e-4,max_sessions=32}]',
         "train.micro_batch=auto",
@@ -208,5 +234,8 @@ def test_memory_is_as_foretold(tiny_data, tmp_path) -> None:
 
 
 def test_the_cards_peak_is_known() -> None:
-    found = {dtype: statistics.median(gemm_peak(device=GPU, dtype=dtype)) for dtype in (torch.float32, torch.bfloat16)}
+    found = {
+        dtype: statistics.median(gemm_peak(device=GPU, dtype=dtype))
+        for dtype in (torch.float32, torch.bfloat16)
+    }
     assert found[torch.bfloat16] > found[torch.float32] > 1e12

@@ -38,7 +38,9 @@ def test_both_ways_take_turns(tiny_recipe, tiny_data) -> None:
     recipe = changed(tiny_recipe, batch=4, micro_batch="auto", objective="answer", stages=[STAGE])
     figure = gpu.side_by_side(recipe, tiny_data, steps=1)
     assert figure["micro_batch"] == 4
-    assert figure["ratio"] == pytest.approx(figure["ours_per_second"] / figure["published_per_second"], rel=1e-6)
+    assert figure["ratio"] == pytest.approx(
+        figure["ours_per_second"] / figure["published_per_second"], rel=1e-6
+    )
     assert json.loads(json.dumps(figure)) == figure
 
 

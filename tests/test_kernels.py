@@ -9,5 +9,8 @@ def test_every_kernels_share_is_told(tiny_run, tiny_data, small_products) -> Non
     for part in found.values():
         assert set(part["kernels"]) == {*KINDS, "the rest"}
         assert sum(part["kernels"].values()) == pytest.approx(1)
-        assert all(part["kernels"][kind] > 0 for kind in ("linear layers", "attention", "activation", "norms"))
+        assert all(
+            part["kernels"][kind] > 0
+            for kind in ("linear layers", "attention", "activation", "norms")
+        )
         assert part["products"] > 0

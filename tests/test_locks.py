@@ -33,7 +33,9 @@ def free(lock) -> bool:
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_another_process_waits_its_turn_and_a_killed_one_holds_nothing(tmp_path, end) -> None:
     lock = tmp_path / "new" / ".lock"
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, lock], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, lock], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "True\n"
     assert not free(lock)
     process.send_signal(end)
@@ -44,7 +46,9 @@ def test_another_process_waits_its_turn_and_a_killed_one_holds_nothing(tmp_path,
 
 def test_a_command_that_was_begun_goes_on_holding(tmp_path) -> None:
     lock = tmp_path / ".lock"
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, lock, "child"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, lock, "child"], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "True\n"
     child = int(process.stdout.readline())
     process.kill()

@@ -9,14 +9,23 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from logllm.evaluate.intervals import intervals
 from logllm.metrics import average_precision, choose_threshold, measure, sigmoid
 
-SCORED = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0]), st.booleans()), min_size=2, max_size=60)
+SCORED = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0]), st.booleans()),
+    min_size=2,
+    max_size=60,
+)
 
 
 @given(SCORED)
 def test_figures_are_scikit_learns(scored) -> None:
-    scores, labels = np.array([score for score, _ in scored]), np.array([label for _, label in scored])
+    scores, labels = (
+        np.array([score for score, _ in scored]),
+        np.array([label for _, label in scored]),
+    )
     found = measure(scores, labels, threshold=0.5)
-    precision, recall, f1, _ = precision_recall_fscore_support(labels, scores >= 0.5, average="binary", zero_division=0)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        labels, scores >= 0.5, average="binary", zero_division=0
+    )
     assert (found.precision, found.recall, found.f1) == pytest.approx((precision, recall, f1))
     assert found.tp + found.fn == labels.sum()
     assert found.tp + found.fp + found.tn + found.fn == len(labels)
@@ -28,14 +37,27 @@ def test_figures_are_scikit_learns(scored) -> None:
 
 @given(SCORED, st.integers(0, 2**32 - 1))
 def test_weights_count_like_repetitions(scored, seed) -> None:
-    scores, labels = np.array([score for score, _ in scored]), np.array([label for _, label in scored])
+    scores, labels = (
+        np.array([score for score, _ in scored]),
+        np.array([label for _, label in scored]),
+    )
     weights = np.random.default_rng(seed).integers(0, 4, size=len(scores))
     weighted = measure(scores, labels, threshold=0.3, weights=weights)
     by_row = average_precision(scores, labels, weights=np.stack([weights, 2 * weights]))
-    assert by_row == pytest.approx([np.nan if weighted.average_precision is None else weighted.average_precision] * 2, nan_ok=True)
+    assert by_row == pytest.approx(
+        [np.nan if weighted.average_precision is None else weighted.average_precision] * 2,
+        nan_ok=True,
+    )
     repeated = measure(np.repeat(scores, weights), np.repeat(labels, weights), threshold=0.3)
-    assert (weighted.tp, weighted.fp, weighted.tn, weighted.fn) == (repeated.tp, repeated.fp, repeated.tn, repeated.fn)
-    assert weighted.average_precision == (None if repeated.average_precision is None else pytest.approx(repeated.average_precision))
+    assert (weighted.tp, weighted.fp, weighted.tn, weighted.fn) == (
+        repeated.tp,
+        repeated.fp,
+        repeated.tn,
+        repeated.fn,
+    )
+    assert weighted.average_precision == (
+        None if repeated.average_precision is None else pytest.approx(repeated.average_precision)
+    )
 
 
 def test_intervals_hold_the_figure_and_shrink_with_more_sessions() -> None:
@@ -62,7 +84,8 @@ def test_threshold_is_the_middle_of_the_best_interval_in_logits() -> None:
 
 
 def test_of_intervals_of_equal_f1_the_widest_is_taken() -> None:
-    """10 of 10 anomalies in 20 called and 9 in 17 have the F1 2/3; from 1 to 5 it is wider than below 0."""
+    """10 of 10 anomalies in 20 called and 9 in 17 have the F1 2/3; from 1 to 5 it is wider than
+    below 0."""
     at_five, at_one, at_zero = [5.0] * 17, [1.0] * 2, [0.0]
     labels = np.array([True] * 9 + [False] * 8 + [False] * 2 + [True])
     chosen = choose_threshold(sigmoid(np.array(at_five + at_one + at_zero)), labels, scale="logits")
@@ -78,7 +101,8 @@ def test_ten_anomalies_are_enough_to_choose() -> None:
 
 
 def test_intervals_hold_95_of_100_resamples() -> None:
-    """Half of 200 anomalies are recalled: the recall's standard error is .0354, and 95 % are 1.96 of it to either side (90 %: 1.64)."""
+    """Half of 200 anomalies are recalled: the recall's standard error is .0354, and 95 % are 1.96
+    of it to either side (90 %: 1.64)."""
     scores = np.array([0.9, 0.1] * 100 + [0.1] * 200)
     labels = np.array([True] * 200 + [False] * 200)
     low, high = intervals(scores, labels, threshold=0.5)["recall"]
@@ -88,7 +112,10 @@ def test_intervals_hold_95_of_100_resamples() -> None:
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=30, max_size=80))
 def test_no_threshold_does_better(scored) -> None:
-    logits, labels = np.array([float(logit) for logit, _ in scored]), np.array([label for _, label in scored])
+    logits, labels = (
+        np.array([float(logit) for logit, _ in scored]),
+        np.array([label for _, label in scored]),
+    )
     chosen = choose_threshold(sigmoid(logits), labels, scale="logits")
     if labels.sum() < 10:
         assert chosen.value == 0.5
@@ -96,7 +123,11 @@ def test_no_threshold_does_better(scored) -> None:
         return
     scores = 1 / (1 + np.exp(-logits))
     best = max(measure(scores, labels, threshold=float(value)).f1 for value in np.unique(scores))
-    assert measure(scores, labels, threshold=chosen.value).f1 == pytest.approx(best) == pytest.approx(chosen.f1)
+    assert (
+        measure(scores, labels, threshold=chosen.value).f1
+        == pytest.approx(best)
+        == pytest.approx(chosen.f1)
+    )
 
 
 def test_a_threshold_by_weights_is_the_one_of_repeated_sessions() -> None:
@@ -105,7 +136,9 @@ def test_a_threshold_by_weights_is_the_one_of_repeated_sessions() -> None:
     scores = np.round(np.clip(0.3 * labels + dice.random(60) * 0.7, 0, 1), 2)
     weights = dice.integers(1, 4, 60)
     weighted = choose_threshold(scores, labels, scale="scores", weights=weights.astype(float))
-    repeated = choose_threshold(np.repeat(scores, weights), np.repeat(labels, weights), scale="scores")
+    repeated = choose_threshold(
+        np.repeat(scores, weights), np.repeat(labels, weights), scale="scores"
+    )
     assert (weighted.value, weighted.f1) == (repeated.value, repeated.f1)
 
 

@@ -1,4 +1,5 @@
-"""The page of old and new names: every new one is there, no old module is, and every module that went is on it."""
+"""The page of old and new names: every new one is there, no old module is, and every module that
+went is on it."""
 
 import importlib
 import re
@@ -27,7 +28,9 @@ def test_a_module_has_moved(old: str, new: str) -> None:
     assert not file_of(old).exists()
 
 
-@pytest.mark.parametrize(("module", "names"), NAMES, ids=[f"{module}: {names}" for module, names in NAMES])
+@pytest.mark.parametrize(
+    ("module", "names"), NAMES, ids=[f"{module}: {names}" for module, names in NAMES]
+)
 def test_a_name_is_where_the_page_says(module: str, names: str) -> None:
     loaded = importlib.import_module(module)
     assert [name for name in names.split(", ") if not hasattr(loaded, name)] == []

@@ -1,4 +1,5 @@
-"""The benchmark's log is the sample written over: other blocks, the same messages, labels for all."""
+"""The benchmark's log is the sample written over: other blocks, the same messages, labels for
+all."""
 
 import polars as pl
 import zstandard
@@ -6,15 +7,28 @@ from benchmarks.paper_size import write_labels, write_over
 
 
 def test_the_sample_is_written_over_with_fresh_blocks(tmp_path) -> None:
-    lines = pl.Series([f"081109 203518 143 INFO dfs.DataNode: Served blk_-1608999{block} to /10.0.0.{block}" for block in (111, 222, 333)])
-    labels = pl.DataFrame({"BlockId": [f"blk_-1608999{block}" for block in (111, 222, 333)], "Label": ["Normal", "Anomaly", "Normal"]})
+    lines = pl.Series(
+        [
+            f"081109 203518 143 INFO dfs.DataNode: Served blk_-1608999{block} to /10.0.0.{block}"
+            for block in (111, 222, 333)
+        ]
+    )
+    labels = pl.DataFrame(
+        {
+            "BlockId": [f"blk_-1608999{block}" for block in (111, 222, 333)],
+            "Label": ["Normal", "Anomaly", "Normal"],
+        }
+    )
     write_over(lines, tmp_path / "log.zst", total=8)
     write_labels(labels, tmp_path / "labels.csv", copies=3)
     with zstandard.open(tmp_path / "log.zst", "rt") as file:
         written = pl.Series(file.read().splitlines())
     blocks = written.str.extract(r"(blk_-?\d+)")
     assert (len(written), blocks.n_unique()) == (8, 8)
-    assert written.str.replace(r"blk_\S+", "").to_list() == [line for line in lines.str.replace(r"blk_\S+", "") for _ in range(3)][:8]
+    assert (
+        written.str.replace(r"blk_\S+", "").to_list()
+        == [line for line in lines.str.replace(r"blk_\S+", "") for _ in range(3)][:8]
+    )
     labelled = pl.read_csv(tmp_path / "labels.csv")
     assert set(blocks) <= set(labelled["BlockId"])
     assert labelled["Label"].to_list() == ["Normal", "Anomaly", "Normal"] * 3
@@ -22,7 +36,12 @@ def test_the_sample_is_written_over_with_fresh_blocks(tmp_path) -> None:
 
 def test_each_copy_of_a_line_may_have_a_time_of_its_own(tmp_path) -> None:
     sample = ["081109 203518", "081109 203518", "081109 203520", "081111 000000"]
-    lines = pl.Series([f"{stamp} 143 INFO dfs.DataNode: Served blk_-16089{place}11" for place, stamp in enumerate(sample)])
+    lines = pl.Series(
+        [
+            f"{stamp} 143 INFO dfs.DataNode: Served blk_-16089{place}11"
+            for place, stamp in enumerate(sample)
+        ]
+    )
     write_over(lines, tmp_path / "log.zst", total=12, fresh_times=True)
     with zstandard.open(tmp_path / "log.zst", "rt") as file:
         written = [line[:13] for line in file.read().splitlines()]

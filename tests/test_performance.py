@@ -12,7 +12,12 @@ import savings
 from tests.cli.test_bench import REPORT
 
 SPREAD = {"median": 40.0, "lowest": 38.5, "highest": 44.0}
-SAME = {"sessions": 300, "verdicts_equal": 0.99967, "words_equal": 0.5, "largest_score_difference": 3e-7}
+SAME = {
+    "sessions": 300,
+    "verdicts_equal": 0.99967,
+    "words_equal": 0.5,
+    "largest_score_difference": 3e-7,
+}
 FOUND = {
     "score-hdfs": {
         "kind": "score",
@@ -24,7 +29,10 @@ FOUND = {
         "micro_batch": 16,
         "threads": 2,
         "ratio": SPREAD,
-        "slices": [{"plain": plain, "ours": own} for plain, own in ((2800.0, 70.0), (3100.0, 71.0), (2890.0, 72.0))],
+        "slices": [
+            {"plain": plain, "ours": own}
+            for plain, own in ((2800.0, 70.0), (3100.0, 71.0), (2890.0, 72.0))
+        ],
     },
     "verdicts-hdfs": {"kind": "verdicts", "distinct": {**SAME, "sessions": 30}, "all": SAME},
     "train-hdfs": {
@@ -54,11 +62,23 @@ FOUND = {
         "messages": 1500,
         "sessions": 200,
         "encoder": {
-            "kernels": {"linear layers": 0.785, "attention": 0.1, "activation": 0.02, "norms": 0.02, "the rest": 0.075},
+            "kernels": {
+                "linear layers": 0.785,
+                "attention": 0.1,
+                "activation": 0.02,
+                "norms": 0.02,
+                "the rest": 0.075,
+            },
             "products": 0.93,
         },
         "decoder": {
-            "kernels": {"linear layers": 0.85, "attention": 0.05, "activation": 0.03, "norms": 0.01, "the rest": 0.06},
+            "kernels": {
+                "linear layers": 0.85,
+                "attention": 0.05,
+                "activation": 0.03,
+                "norms": 0.01,
+                "the rest": 0.06,
+            },
             "products": 0.97,
         },
     },
@@ -76,7 +96,10 @@ FOUND = {
 def test_the_page_tells_every_measurement() -> None:
     page = performance.page(FOUND)
     for row in (
-        "| hdfs | small, exact | 11,501 (1,532) | 2,890 s | 71.0 s | 40.0x (38.5–44.0) | 3 of 60, 16 a pass | 2 |",
+        (
+            "| hdfs | small, exact | 11,501 (1,532) | 2,890 s | 71.0 s | 40.0x (38.5–44.0) | 3 of"
+            " 60, 16 a pass | 2 |"
+        ),
         "| hdfs, all sessions | 300 | 99.967% | 3.0e-07 | 50.000% |",
         "| exact | 50.0 | 0.0e+00 | 0 |",
         "| int8 | failed: RuntimeError: no engine |  |  |",
@@ -109,7 +132,9 @@ def checkout(tmp_path):
 def made(checkout, *options) -> int:
     """Exit code of the program there."""
     return subprocess.run(
-        [sys.executable, checkout / "benchmarks" / "performance.py", *options], capture_output=True, check=False
+        [sys.executable, checkout / "benchmarks" / "performance.py", *options],
+        capture_output=True,
+        check=False,
     ).returncode
 
 

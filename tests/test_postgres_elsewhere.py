@@ -1,4 +1,5 @@
-"""A PostgreSQL log written in other zones and with other prefixes is the same log: the same sessions of the same masked messages."""
+"""A PostgreSQL log written in other zones and with other prefixes is the same log: the same
+sessions of the same masked messages."""
 
 from collections import defaultdict
 from datetime import date
@@ -13,7 +14,14 @@ from logllm.detect.which_run import task
 from logllm.logs.reader import Reader
 from logllm.runs.manifest import shipped_run
 
-SERVER = ("LOG:  database", "LOG:  redo", "LOG:  starting", "LOG:  received", "FATAL:", "LOG:  server process")
+SERVER = (
+    "LOG:  database",
+    "LOG:  redo",
+    "LOG:  starting",
+    "LOG:  received",
+    "FATAL:",
+    "LOG:  server process",
+)
 """What the server says of its starts and stops, which is where zone names stand."""
 
 
@@ -56,7 +64,9 @@ def test_labels_are_of_the_fault_alone() -> None:
 
 @pytest.mark.real
 def test_the_shipped_run_alarms_on_the_fault_alone_in_every_zone_and_prefix() -> None:
-    found = [(prefix, zone, log) for prefix, zone, log in zones(Detector.load(shipped_run(), cache=True))]
+    found = [
+        (prefix, zone, log) for prefix, zone, log in zones(Detector.load(shipped_run(), cache=True))
+    ]
     assert len(found) == 56
     assert {(prefix, zone): log.told for prefix, zone, log in found if log.told} == {}
 

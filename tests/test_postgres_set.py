@@ -1,4 +1,5 @@
-"""The PostgreSQL set that the package holds: complete, as its card says, and labelled by the rule that the card states."""
+"""The PostgreSQL set that the package holds: complete, as its card says, and labelled by the rule
+that the card states."""
 
 import csv
 import importlib.util
@@ -57,7 +58,10 @@ def labels(run: str) -> dict[int, str]:
 
 
 def injections(run: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (SET / f"{run}.injections.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (SET / f"{run}.injections.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 @cache
@@ -67,7 +71,9 @@ def sessions(run: str) -> dict[int, tuple[str, list[str]]]:
     found = {}
     by_line = dict(zip((record.number for record in records(run)), masked, strict=True))
     for session, part in label().sessions(records(run)).items():
-        kind = next((labels(run)[record.number] for record in part if record.number in labels(run)), "")
+        kind = next(
+            (labels(run)[record.number] for record in part if record.number in labels(run)), ""
+        )
         found[session] = (kind, [by_line[record.number] for record in part])
     return found
 
@@ -92,7 +98,13 @@ def test_counts_are_the_cards(run: str) -> None:
     assert row
     distinct = {message for _, messages in sessions(run).values() for message in messages}
     anomalous = sum(bool(kind) for kind, _ in sessions(run).values())
-    counted = (text(run).count("\n"), len(sessions(run)), anomalous, len(labels(run)), len(distinct))
+    counted = (
+        text(run).count("\n"),
+        len(sessions(run)),
+        anomalous,
+        len(labels(run)),
+        len(distinct),
+    )
     assert [int(cell.replace(",", "")) for cell in row.group(1).split("|")[:5]] == list(counted)
 
 
@@ -111,7 +123,9 @@ def test_every_line_belongs_to_a_record(run: str) -> None:
     assert max(record.last - record.number for record in records(run)) < 60
 
 
-@pytest.mark.parametrize(("run", "anomalous", "each"), [("train", 150, 5), ("test", 80, 5), ("changed", 60, 1)])
+@pytest.mark.parametrize(
+    ("run", "anomalous", "each"), [("train", 150, 5), ("test", 80, 5), ("changed", 60, 1)]
+)
 def test_enough_of_every_kind(run: str, anomalous: int, each: int) -> None:
     counts = of_kinds(run)
     assert len(counts) >= 14
@@ -129,19 +143,27 @@ def test_what_a_session_says_decides() -> None:
 
 
 def test_saying_error_is_not_the_answer() -> None:
-    severe = [kind for kind, messages in sessions("test").values() if any(re.match(r"ERROR|FATAL|PANIC", message) for message in messages)]
+    severe = [
+        kind
+        for kind, messages in sessions("test").values()
+        if any(re.match(r"ERROR|FATAL|PANIC", message) for message in messages)
+    ]
     assert sum(not kind for kind in severe) > 0.3 * len(severe)
 
 
 def test_test_holds_faults_that_train_does_not() -> None:
-    variants = {run: {(entry["kind"], entry["variant"]) for entry in injections(run)} for run in RUNS}
+    variants = {
+        run: {(entry["kind"], entry["variant"]) for entry in injections(run)} for run in RUNS
+    }
     assert len(variants["test"] - variants["train"]) >= 10
     assert len(variants["test"] & variants["train"]) >= 10
 
 
 @pytest.mark.parametrize("run", RUNS)
 def test_addresses_are_made_up(run: str) -> None:
-    assert {found for found in re.findall(r"[\w.]+@([\w-]+\.[a-z]+)\b", text(run))} <= {"example.com"}
+    assert {found for found in re.findall(r"[\w.]+@([\w-]+\.[a-z]+)\b", text(run))} <= {
+        "example.com"
+    }
     assert not re.search(r"/(?:home|root|work)/", text(run))
 
 
@@ -171,7 +193,10 @@ def test_the_card_gives_no_figures_of_methods() -> None:
 def test_one_command_gives_the_figures_of_simple_methods(tmp_path: Path) -> None:
     import postgres_figures
 
-    figures = {title: list(map(str, row)) for title, row in postgres_figures.rows(SET, run=None, scratch=tmp_path)}
+    figures = {
+        title: list(map(str, row))
+        for title, row in postgres_figures.rows(SET, run=None, scratch=tmp_path)
+    }
     page = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
     for title, row in figures.items():
         assert f"| {title} | {' | '.join(row)} |" in page
@@ -180,11 +205,31 @@ def test_one_command_gives_the_figures_of_simple_methods(tmp_path: Path) -> None
 
 @pytest.mark.real
 def test_made_again(tmp_path: Path) -> None:
-    if os.geteuid() != 0 or not Path("/usr/lib/postgresql/15/bin/postgres").exists() or not shutil.which("runuser"):
+    if (
+        os.geteuid() != 0
+        or not Path("/usr/lib/postgresql/15/bin/postgres").exists()
+        or not shutil.which("runuser")
+    ):
         pytest.skip("needs root and Debian's package postgresql-15")
     if importlib.util.find_spec("psycopg") is None:
         pytest.skip("needs psycopg (datasets/postgres/requirements.txt)")
-    command = [sys.executable, SCRIPTS / "make.py", "--run", "test", "--out", tmp_path, "--minutes", "0.4", "--rounds", "1"]
-    subprocess.run([*command, "--kinds", "sql_injection,password_guessing"], check=True, timeout=120)
+    command = [
+        sys.executable,
+        SCRIPTS / "make.py",
+        "--run",
+        "test",
+        "--out",
+        tmp_path,
+        "--minutes",
+        "0.4",
+        "--rounds",
+        "1",
+    ]
+    subprocess.run(
+        [*command, "--kinds", "sql_injection,password_guessing"], check=True, timeout=120
+    )
     with (tmp_path / "test.labels.csv").open(encoding="utf-8") as stream:
-        assert {row["label"] for row in csv.DictReader(stream)} == {"sql_injection", "password_guessing"}
+        assert {row["label"] for row in csv.DictReader(stream)} == {
+            "sql_injection",
+            "password_guessing",
+        }

@@ -1,4 +1,5 @@
-"""Every command that the README and the pages for users name exists, with every option they name, and the make targets do too."""
+"""Every command that the README and the pages for users name exists, with every option they name,
+and the make targets do too."""
 
 import re
 import shlex
@@ -15,7 +16,11 @@ from logllm.methods.registry import names
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TREE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-WRITTEN = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name not in {"cli.md", "moved.md", "results.md"}]
+WRITTEN = [
+    path
+    for path in sorted((ROOT / "docs").rglob("*.md"))
+    if path.name not in {"cli.md", "moved.md", "results.md"}
+]
 PAGES = "".join(path.read_text(encoding="utf-8") for path in WRITTEN)
 VERBS = "|".join(typer.main.get_command(app).commands)
 NAMED = re.compile(rf"(?:^    |`|\| )(logllm (?:{VERBS}) [^`\n]*)", re.MULTILINE)
@@ -32,7 +37,9 @@ def test_command(command: str) -> None:
     found: Any = typer.main.get_command(app)
     while words and hasattr(found, "commands"):
         found = found.commands[words.pop(0)]
-    options = {name for parameter in found.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    options = {
+        name for parameter in found.params for name in (*parameter.opts, *parameter.secondary_opts)
+    }
     assert {word for word in words if word.startswith("--")} <= options
     if found.name == "train" and words and not words[0].startswith("--"):
         assert words[0] in {*packaged(), *names(), "METHOD", "NAME", "..."}
@@ -51,7 +58,11 @@ def test_the_tree_names_every_folder() -> None:
 
 def test_no_row_of_a_table_is_broken_in_two() -> None:
     for page in sorted((ROOT / "docs").rglob("*.md")):
-        broken = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ") != line.endswith(" |")]
+        broken = [
+            line
+            for line in page.read_text(encoding="utf-8").splitlines()
+            if line.startswith("| ") != line.endswith(" |")
+        ]
         assert not broken, f"{page.name}: {broken[0]}"
 
 

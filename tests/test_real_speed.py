@@ -1,4 +1,5 @@
-"""Speed by ratios alone: the small tier next to the published way, and repetition next to none (under a minute)."""
+"""Speed by ratios alone: the small tier next to the published way, and repetition next to none
+(under a minute)."""
 
 import json
 import random
@@ -20,7 +21,8 @@ from tests.test_real import a_part
 pytestmark = pytest.mark.real
 
 AT_LEAST = 2.0
-"""Times as fast as the published way on 500 lines of PostgreSQL's, which repeat themselves little; half of what was measured."""
+"""Times as fast as the published way on 500 lines of PostgreSQL's, which repeat themselves little;
+half of what was measured."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,13 @@ def test_ours_is_many_times_as_fast_as_the_published_way(run, tmp_path) -> None:
     some = random.Random(0).sample(grouped, 8)
     seconds(detector, lines[:40])
     plain.answers_of(some[:2], micro_batch=2)
-    ratios = [plain.answers_of(some, micro_batch=8)[1] * len(grouped) / len(some) / seconds(detector, lines) for _ in range(2)]
+    ratios = [
+        plain.answers_of(some, micro_batch=8)[1]
+        * len(grouped)
+        / len(some)
+        / seconds(detector, lines)
+        for _ in range(2)
+    ]
     assert max(ratios) >= AT_LEAST, ratios
 
 
@@ -69,7 +77,10 @@ def test_a_fresh_process_measures_and_starts(run, tmp_path) -> None:
     log = tmp_path / "first.log"
     log.write_text("".join((run.parent / "part.log").read_text().splitlines(keepends=True)[:100]))
     done = subprocess.run(
-        [sys.executable, "-m", "logllm", "bench", str(run), str(log), "--json"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "logllm", "bench", str(run), str(log), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     report = json.loads(done.stdout)
     assert report["start_seconds"] > report["load_seconds"]

@@ -1,4 +1,5 @@
-"""Who follows a line to its verdict, or sessions to weights, does not meet more code than before."""
+"""Who follows a line to its verdict, or sessions to weights, does not meet more code than
+before."""
 
 import json
 import subprocess
@@ -19,7 +20,11 @@ MOST = {
 
 @pytest.mark.parametrize("route", MOST)
 def test_a_route_does_not_grow(route) -> None:
-    done = subprocess.run([sys.executable, str(SCRIPT), route], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), route], check=True, capture_output=True, text=True
+    )
     figures = json.loads(done.stdout)
-    longer = {name: (figures[name], most) for name, most in MOST[route].items() if figures[name] > most}
+    longer = {
+        name: (figures[name], most) for name, most in MOST[route].items() if figures[name] > most
+    }
     assert not longer, f"python benchmarks/route.py {route} --show says what is on it"

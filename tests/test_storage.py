@@ -46,7 +46,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert names(tmp_path) == ["a.json"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="needs Linux's device that is always full"
+)
 def test_a_full_disk_under_polars():
     with pytest.raises(DataError, match="is full"), explained(Path("x")):
         pl.DataFrame({"a": range(1_000_000)}).write_parquet("/dev/full")
@@ -56,7 +58,10 @@ def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be written"):
         write_atomic(tmp_path / "none" / "a", b"")
-    with pytest.raises(DataError, match="cannot be written"), new_folder(tmp_path / "file" / "out", force=False):
+    with (
+        pytest.raises(DataError, match="cannot be written"),
+        new_folder(tmp_path / "file" / "out", force=False),
+    ):
         pass
     with pytest.raises(DataError, match="cannot be read"):
         sha256(tmp_path / "none")
@@ -85,11 +90,17 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
 def test_nothing_is_overwritten_unasked(tmp_path):
     with new_folder(tmp_path, force=False) as folder:  # an empty folder is nothing
         (folder / MANIFEST).write_text(written())
-    with pytest.raises(DataError, match="exists; choose another place, or replace it with --force"), new_folder(tmp_path, force=False):
+    with (
+        pytest.raises(DataError, match="exists; choose another place, or replace it with --force"),
+        new_folder(tmp_path, force=False),
+    ):
         pass
     (tmp_path / MANIFEST).unlink()
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(DataError, match="not a folder that logllm wrote"), new_folder(tmp_path, force=True):
+    with (
+        pytest.raises(DataError, match="not a folder that logllm wrote"),
+        new_folder(tmp_path, force=True),
+    ):
         pass
     assert names(tmp_path) == ["thesis.tex"]
 
@@ -99,7 +110,11 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     [
         (written(kind="run"), "data", "holds a run, which is not replaced by prepared data"),
         (written(kind="run"), "bundle", "holds a run, which is not replaced by an exported run"),
-        (written(kind="run", bundle="merged"), "run", "holds an exported run, which is not replaced by a run"),
+        (
+            written(kind="run", bundle="merged"),
+            "run",
+            "holds an exported run, which is not replaced by a run",
+        ),
         (written(kind="data"), "folds", "holds prepared data, which is not replaced by folds"),
         (written(kind="report"), "baseline", "holds a report, which is not replaced by a baseline"),
         ('{"name": "a web page", "version": 2}', "data", "is not a folder that logllm wrote"),
@@ -151,7 +166,8 @@ def test_a_link_to_a_folder_stays_one(tmp_path):
 
 
 class Renames:
-    """Renames of this process, as the interpreter tells of them; one of a name may be let fail, as on a device that fails."""
+    """Renames of this process, as the interpreter tells of them; one of a name may be let fail, as
+    on a device that fails."""
 
     def __init__(self) -> None:
         self.sources: list[Path] = []
@@ -190,7 +206,9 @@ def test_a_full_disk_inside_safetensors_is_told_as_one(tmp_path) -> None:
     from safetensors import SafetensorError
 
     with pytest.raises(DataError, match="is full: free some space"), explained(tmp_path / "x"):
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise SafetensorError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        )
 
 
 def test_a_manifest_goes_first_and_comes_last(tmp_path, renames):

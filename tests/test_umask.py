@@ -1,4 +1,5 @@
-"""Who may read what logllm writes is what the umask says: a run that one user trained serves under another."""
+"""Who may read what logllm writes is what the umask says: a run that one user trained serves under
+another."""
 
 import os
 import stat
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(params=[0o022, 0o027, pytest.param(0o002, marks=pytest.mark.real)], ids="{:03o}".format)
+@pytest.fixture(
+    params=[0o022, 0o027, pytest.param(0o002, marks=pytest.mark.real)], ids="{:03o}".format
+)
 def umask(request) -> Iterator[int]:
     """The umask of this test alone."""
     before = os.umask(request.param)
@@ -22,7 +25,11 @@ def wrong(folder: Path, umask: int) -> list[str]:
     assert paths
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in paths}
     wanted = {path: (0o777 if path.is_dir() else 0o666) & ~umask for path in paths}
-    return [f"{modes[path]:o} {path.relative_to(folder)}" for path in paths if modes[path] != wanted[path]]
+    return [
+        f"{modes[path]:o} {path.relative_to(folder)}"
+        for path in paths
+        if modes[path] != wanted[path]
+    ]
 
 
 def test_data_a_run_its_scores_and_a_bundle(umask, tiny_recipe, tmp_path, monkeypatch) -> None:
@@ -41,7 +48,9 @@ def test_data_a_run_its_scores_and_a_bundle(umask, tiny_recipe, tmp_path, monkey
 
     train(tiny_recipe, data, out=run, watch=watch)
     assert checkpoints
-    assert list(Detector.load(run, cache=True).detect((tmp_path / "app.jsonl").read_text().splitlines()))
+    assert list(
+        Detector.load(run, cache=True).detect((tmp_path / "app.jsonl").read_text().splitlines())
+    )
     assert any((tmp_path / "cache").rglob("*.sqlite"))
     export_run(run, tmp_path / "adapters", bundle=Bundle())
     export_run(run, tmp_path / "merged", bundle=Bundle(merged=True))
@@ -59,5 +68,7 @@ def test_a_report_and_a_simple_run(umask, tiny_data, tmp_path) -> None:
 
     train(recipe_for("unseen"), tiny_data, out=tmp_path / "run")
     report, scores = scored(Detector.load(tmp_path / "run"), tiny_data)
-    write_report(tmp_path / "report", Judged(report, scores), prepared=Prepared.load(tiny_data), force=False)
+    write_report(
+        tmp_path / "report", Judged(report, scores), prepared=Prepared.load(tiny_data), force=False
+    )
     assert wrong(tmp_path, umask) == []

@@ -9,11 +9,21 @@ from tokenizers import pre_tokenizers
 
 FILE = "tiny.gguf"
 HIDDEN, INNER, HEADS, KV, LAYERS = 64, 96, 4, 2, 2
-TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *sorted(pre_tokenizers.ByteLevel.alphabet()), "lo", "log"]
+TOKENS = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    *sorted(pre_tokenizers.ByteLevel.alphabet()),
+    "lo",
+    "log",
+]
 
 
-def write_gguf(folder: Path, *, kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.Q4_1) -> None:
-    """A tiny model as the small tier's file holds its own: embeddings in 8 bits, matrices in 4, norms whole."""
+def write_gguf(
+    folder: Path, *, kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.Q4_1
+) -> None:
+    """A tiny model as the small tier's file holds its own: embeddings in 8 bits, matrices in 4,
+    norms whole."""
     rng = np.random.default_rng(0)
     writer = gguf.GGUFWriter(folder / FILE, "llama")
     writer.add_name("Tiny é")
@@ -33,19 +43,32 @@ def write_gguf(folder: Path, *, kind: gguf.GGMLQuantizationType = gguf.GGMLQuant
     writer.add_token_list(TOKENS)
     writer.add_token_types([3, 3, 3] + [1] * (len(TOKENS) - 3))
     writer.add_token_merges(["l o", "lo g"])
-    for number, add in enumerate((writer.add_unk_token_id, writer.add_bos_token_id, writer.add_eos_token_id)):
+    for number, add in enumerate(
+        (writer.add_unk_token_id, writer.add_bos_token_id, writer.add_eos_token_id)
+    ):
         add(number)
     writer.add_pad_token_id(2)
     writer.add_chat_template("{{ messages }}")
     whole, bytewise = gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.Q8_0
 
     def add(name: str, *shape: int, packed: gguf.GGMLQuantizationType) -> None:
-        writer.add_tensor(name, quantize(rng.normal(size=shape).astype(np.float32), packed), raw_dtype=packed)
+        writer.add_tensor(
+            name, quantize(rng.normal(size=shape).astype(np.float32), packed), raw_dtype=packed
+        )
 
     add("token_embd.weight", len(TOKENS), HIDDEN, packed=bytewise)
     for layer in range(LAYERS):
-        matrices = {"attn_q": (HIDDEN, HIDDEN), "attn_output": (HIDDEN, HIDDEN), "ffn_gate": (INNER, HIDDEN), "ffn_up": (INNER, HIDDEN)}
-        matrices |= {"attn_k": (HIDDEN // 2, HIDDEN), "attn_v": (HIDDEN // 2, HIDDEN), "ffn_down": (HIDDEN, INNER)}
+        matrices = {
+            "attn_q": (HIDDEN, HIDDEN),
+            "attn_output": (HIDDEN, HIDDEN),
+            "ffn_gate": (INNER, HIDDEN),
+            "ffn_up": (INNER, HIDDEN),
+        }
+        matrices |= {
+            "attn_k": (HIDDEN // 2, HIDDEN),
+            "attn_v": (HIDDEN // 2, HIDDEN),
+            "ffn_down": (HIDDEN, INNER),
+        }
         for name, shape in matrices.items():
             add(f"blk.{layer}.{name}.weight", *shape, packed=kind)
         for name in ("attn_norm", "ffn_norm"):

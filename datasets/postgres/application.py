@@ -1,4 +1,7 @@
-"""The small application whose database the server holds: its tables, its roles, and its words in other runs."""
+"""The small application whose database the server holds.
+
+Its tables, its roles, and its words in other runs.
+"""
 
 import random
 import re
@@ -86,7 +89,13 @@ shop_web front_desk  shop_worker housekeeping  shop_report revenue  shop_api cha
 anna lucia  boris marco  chen akiko  diego pablo  amount sum_paid  city country
 checkout-service booking-engine  order-worker cleaning-plan  nightly-report audit-run  mobile-api ota-sync  attic cold_store
 """
-VOCABULARIES: Mapping[str, str] = {"shop": "", "library": LIBRARY, "bakery": BAKERY, "clinic": CLINIC, "hotel": HOTEL}
+VOCABULARIES: Mapping[str, str] = {
+    "shop": "",
+    "library": LIBRARY,
+    "bakery": BAKERY,
+    "clinic": CLINIC,
+    "hotel": HOTEL,
+}
 ROLES = (
     "shop_web",
     "shop_worker",
@@ -119,7 +128,9 @@ class Application:
 
     def say(self, text: str) -> str:
         """A text with the names that this run gives to tables, columns and roles."""
-        return self._names.sub(lambda found: self.words[found.group()], text) if self._names else text
+        return (
+            self._names.sub(lambda found: self.words[found.group()], text) if self._names else text
+        )
 
     def install(self) -> None:
         """Make roles, tables and rows."""
@@ -131,20 +142,43 @@ class Application:
             f"CREATE TABLESPACE {say('attic')} LOCATION '{self.server.root}/full-attic'",
             f"CREATE TABLESPACE scratch LOCATION '{self.server.root}/full-scratch'",
         )
-        rule("GRANT CREATE ON TABLESPACE scratch TO PUBLIC", say("GRANT CREATE ON TABLESPACE attic TO PUBLIC"))
+        rule(
+            "GRANT CREATE ON TABLESPACE scratch TO PUBLIC",
+            say("GRANT CREATE ON TABLESPACE attic TO PUBLIC"),
+        )
         rule(f"CREATE DATABASE {self.database}", "CREATE DATABASE bench OWNER bench")
         services = say("shop_web, shop_worker, shop_api")
         rule(
             say(TABLES),
-            say(f"GRANT USAGE, CREATE ON SCHEMA public TO {services}, shop_report, deploy, anna, boris, chen, diego"),
-            say(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {services}"),
+            say(
+                f"GRANT USAGE, CREATE ON SCHEMA public TO {services}, shop_report, deploy, anna,"
+                " boris, chen, diego"
+            ),
+            say(
+                f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {services}"
+            ),
             say(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {services}"),
-            say("GRANT SELECT ON ALL TABLES IN SCHEMA public TO shop_report, anna, boris, chen, diego, deploy, backup"),
-            say("REVOKE SELECT ON salaries, credentials FROM anna, boris, chen, diego, shop_report, shop_web, shop_api, shop_worker"),
+            say(
+                "GRANT SELECT ON ALL TABLES IN SCHEMA public TO shop_report, anna, boris, chen,"
+                " diego, deploy, backup"
+            ),
+            say(
+                "REVOKE SELECT ON salaries, credentials FROM anna, boris, chen, diego, shop_report,"
+                " shop_web, shop_api, shop_worker"
+            ),
             say("GRANT pg_monitor TO monitor"),
             *(
                 say(f"ALTER TABLE {table} OWNER TO deploy")
-                for table in ("products", "carts", "reviews", "shipments", "coupons", "searches", "visits", "payments")
+                for table in (
+                    "products",
+                    "carts",
+                    "reviews",
+                    "shipments",
+                    "coupons",
+                    "searches",
+                    "visits",
+                    "payments",
+                )
             ),
             "ANALYZE",
             database=self.database,
@@ -162,6 +196,11 @@ LIMITS = {
     "anna": ("log_statement = 'all'", "statement_timeout = '2s'"),
     "boris": ("log_statement = 'all'", "statement_timeout = '2s'"),
     "chen": ("log_statement = 'all'", "idle_in_transaction_session_timeout = '3s'"),
-    "diego": ("log_statement = 'mod'", "statement_timeout = '2s'", "log_min_duration_statement = 0"),
+    "diego": (
+        "log_statement = 'mod'",
+        "statement_timeout = '2s'",
+        "log_min_duration_statement = 0",
+    ),
 }
-"""What the roles' sessions are held to. Every service has its own limits, as a careful administrator sets them."""
+"""What the roles' sessions are held to. Every service has its own limits, as a careful
+administrator sets them."""

@@ -2,7 +2,8 @@
 
     PYTHONPATH=src python datasets/postgres/check.py FOLDER [train] [test] [changed]
 
-Needs logllm. What simple methods make of the runs: python benchmarks/postgres_figures.py --set FOLDER
+Needs logllm. What simple methods make of the runs: python benchmarks/postgres_figures.py --set
+FOLDER
 """
 
 import csv
@@ -41,7 +42,13 @@ def read(folder: Path, name: str) -> tuple[Part, dict[int, str], list[label.Line
         lines = label.read(stream.read())
     with (folder / f"{name}.labels.csv").open(encoding="utf-8") as stream:
         given = {int(row["line"]): row["label"] for row in csv.DictReader(stream)}
-    masked = dict(zip((line.number for line in lines), mask(pl.Series([line.text for line in lines]), MASKS).to_list(), strict=True))
+    masked = dict(
+        zip(
+            (line.number for line in lines),
+            mask(pl.Series([line.text for line in lines]), MASKS).to_list(),
+            strict=True,
+        )
+    )
     messages, kinds = [], []
     for part in label.sessions(lines).values():
         messages.append(tuple(masked[line.number] for line in part))
@@ -55,7 +62,9 @@ def contradictions(*parts: Part) -> tuple[int, list[tuple[str, ...]]]:
     for part in parts:
         for messages, truth in zip(part.messages, part.truth, strict=True):
             seen[messages][truth] += 1
-    both = [(min(counted.values()), messages) for messages, counted in seen.items() if len(counted) == 2]
+    both = [
+        (min(counted.values()), messages) for messages, counted in seen.items() if len(counted) == 2
+    ]
     return sum(count for count, _ in both), [messages for _, messages in sorted(both, reverse=True)]
 
 
@@ -68,7 +77,8 @@ def main() -> int:
         parts[name] = part
         share = sum(part.truth) / len(part.truth)
         print(
-            f"{name}: {lines[-1].last:,} lines, {len(lines):,} records, {len(part.kinds):,} sessions, {sum(part.truth)} anomalous ({share:.1%})"
+            f"{name}: {lines[-1].last:,} lines, {len(lines):,} records, {len(part.kinds):,}"
+            f" sessions, {sum(part.truth)} anomalous ({share:.1%})"
         )
         print(
             "  distinct messages",
@@ -76,7 +86,9 @@ def main() -> int:
             "distinct sessions",
             len(set(part.messages)),
         )
-        print("  sessions a kind:", dict(Counter(kind for kind in part.kinds if kind).most_common()))
+        print(
+            "  sessions a kind:", dict(Counter(kind for kind in part.kinds if kind).most_common())
+        )
         print("  lines a kind:", dict(Counter(given.values()).most_common()))
         print("  contradictions:", contradictions(part)[0])
     count, examples = contradictions(*parts.values())

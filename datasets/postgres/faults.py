@@ -1,4 +1,7 @@
-"""Faults as a table of kinds: what each one does, which messages are its doing, and the record of what was done."""
+"""Faults as a table of kinds.
+
+What each one does, which messages are its doing, and the record of what was done.
+"""
 
 import contextlib
 import gettext
@@ -24,7 +27,9 @@ ERRORS = "<errors>"
 """Stands for every message of severity ERROR and worse."""
 UNTRANSLATED = "internal: "
 """Begins a message that the server has in English alone."""
-CONVERSION = re.compile(r"%(?:\d+\$)?[-+ #0]*\d*(?:\.\d+)?(?:l|ll|z|h)*[a-zA-Z]|%%|%(?:\d+\$)?\.\*s")
+CONVERSION = re.compile(
+    r"%(?:\d+\$)?[-+ #0]*\d*(?:\.\d+)?(?:l|ll|z|h)*[a-zA-Z]|%%|%(?:\d+\$)?\.\*s"
+)
 
 
 class Messages:
@@ -48,9 +53,15 @@ class Messages:
             KeyError: the server knows no such message.
         """
         if message == ERRORS:
-            return "^(?:" + "|".join(self.catalogue.get(word, word) for word in ("ERROR", "FATAL", "PANIC")) + "):"
+            return (
+                "^(?:"
+                + "|".join(self.catalogue.get(word, word) for word in ("ERROR", "FATAL", "PANIC"))
+                + "):"
+            )
         if message.startswith(UNTRANSLATED):
-            return r"^\w+:  " + ".*".join(re.escape(piece) for piece in CONVERSION.split(message.removeprefix(UNTRANSLATED)))
+            return r"^\w+:  " + ".*".join(
+                re.escape(piece) for piece in CONVERSION.split(message.removeprefix(UNTRANSLATED))
+            )
         if message not in self.known:
             raise KeyError(message)
         pieces = CONVERSION.split(self.catalogue.get(message, message))
@@ -68,7 +79,8 @@ class Stage:
     language: str
     """The server's language, `en` or `de`."""
     later: bool
-    """Whether this is another run than the training run, which holds tables and statements of its own."""
+    """Whether this is another run than the training run, which holds tables and statements of its
+    own."""
 
 
 @dataclass
@@ -88,12 +100,19 @@ class Case:
     """How many of the messages a session must hold for any of them to count."""
 
     def __post_init__(self) -> None:
-        self.load, self.dice, self.later, self.replica = self.stage.load, self.stage.dice, self.stage.later, self.stage.replica
+        self.load, self.dice, self.later, self.replica = (
+            self.stage.load,
+            self.stage.dice,
+            self.stage.later,
+            self.stage.replica,
+        )
         self.server, self.app = self.load.server, self.load.app
 
     def rule(self, *statements: str) -> list[object]:
         """Statements of the superuser in the application's database, in this run's words."""
-        return self.server.rule(*(self.app.say(statement) for statement in statements), database=self.app.database)
+        return self.server.rule(
+            *(self.app.say(statement) for statement in statements), database=self.app.database
+        )
 
     def visits(self, count: int, *actions: str, user: str = "shop_web") -> None:
         """So many visits one after the other, so that the fault meets somebody."""
@@ -162,7 +181,9 @@ def inject(stage: Stage, kind: str, variant: str) -> str:
         "start": start.isoformat(timespec="milliseconds"),
         "end": end.isoformat(timespec="milliseconds"),
         "pids": sorted(set(case.pids)),
-        "users": sorted({words.catalogue.get(user, case.app.say(user)) if user else "" for user in case.users}),
+        "users": sorted(
+            {words.catalogue.get(user, case.app.say(user)) if user else "" for user in case.users}
+        ),
         "naming": case.naming,
         "at_least": case.at_least,
         "messages": patterns,

@@ -8,15 +8,25 @@ from application import LIMITS
 from faults import Case, fault
 
 
-@fault("missing_index", train="visits", only_later="searches", messages=["canceling statement due to statement timeout"])
+@fault(
+    "missing_index",
+    train="visits",
+    only_later="searches",
+    messages=["canceling statement due to statement timeout"],
+)
 def missing_index(case: Case) -> None:
     """An index is gone, and what was quick meets its limit."""
     page = {"visits": "trail", "searches": "suggest"}[case.variant]
     case.users = ["shop_web", "shop_api"]
     table = case.variant
-    case.rule(f"DROP INDEX {table}_customer_id_idx", f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    case.rule(
+        f"DROP INDEX {table}_customer_id_idx", f"ALTER TABLE {table} SET (autovacuum_enabled = off)"
+    )
     case.visits(case.dice.randint(3, 5), page, "account", page, user=case.dice.choice(case.users))
-    case.rule(f"CREATE INDEX {table}_customer_id_idx ON {table} (customer_id)", f"ALTER TABLE {table} RESET (autovacuum_enabled)")
+    case.rule(
+        f"CREATE INDEX {table}_customer_id_idx ON {table} (customer_id)",
+        f"ALTER TABLE {table} RESET (autovacuum_enabled)",
+    )
 
 
 @fault("bad_configuration", train="syntax admission read_only", only_later="value search_path limit admission_syntax", latest="limit", messages=[
@@ -42,11 +52,18 @@ def bad_configuration(case: Case) -> None:
         # a setting of the services alone, so that others' mistakes of the same wording stay theirs
         case.users = services
     else:
-        case.messages = [message for message in case.messages if not message.endswith(("does not exist", "timeout"))]
+        case.messages = [
+            message
+            for message in case.messages
+            if not message.endswith(("does not exist", "timeout"))
+        ]
     admitted = (case.server.folder / "pg_hba.conf").read_text(encoding="utf-8")
     mistakes = {
         "syntax": "work_mem 4MB = = on",
-        "value": f"work_mem = '{case.dice.choice(['lots', '64 elephants', '-5'])}'\nshared_bufers = '1GB'",
+        "value": (
+            f"work_mem = '{case.dice.choice(['lots', '64 elephants', '-5'])}'\nshared_bufers ="
+            " '1GB'"
+        ),
     }
     if case.variant in mistakes:
         case.server.configure(mistakes[case.variant])
@@ -63,14 +80,20 @@ def bad_configuration(case: Case) -> None:
         case.server.admit("local all all trust", rule)
     case.server.reload()
     time.sleep(0.3)
-    pages = {"read_only": ["visit", "cart", "register"], "limit": ["trail", "suggest"]}.get(case.variant, ["history", "account"])
+    pages = {"read_only": ["visit", "cart", "register"], "limit": ["trail", "suggest"]}.get(
+        case.variant, ["history", "account"]
+    )
     if case.variant not in {"syntax", "value", "admission_syntax"}:
         case.visits(case.dice.randint(3, 5), case.dice.choice(pages), case.dice.choice(pages))
     case.server.admit(*admitted.splitlines())
     case.server.configure()
     # back to what the application has set for each of them
     limits = [f"ALTER ROLE {role} SET {setting}" for role in services for setting in LIMITS[role]]
-    case.rule("ALTER SYSTEM RESET default_transaction_read_only", *(f"ALTER ROLE {role} RESET search_path" for role in services), *limits)
+    case.rule(
+        "ALTER SYSTEM RESET default_transaction_read_only",
+        *(f"ALTER ROLE {role} RESET search_path" for role in services),
+        *limits,
+    )
     case.server.reload()
     # sessions that began meanwhile keep a role's settings until they end
     time.sleep(4 if case.variant in own else 0)
@@ -129,7 +152,11 @@ def broken_release(case: Case) -> None:
     }[case.variant]
     case.server.rule(*do.format(table, column).split("; "), database=case.app.database)
     page = page or own
-    case.visits(case.dice.randint(3, 5), *[page] * case.dice.randint(2, 3), user=case.dice.choice(case.users))
+    case.visits(
+        case.dice.randint(3, 5),
+        *[page] * case.dice.randint(2, 3),
+        user=case.dice.choice(case.users),
+    )
     case.server.rule(*undo.format(table, column).split("; "), database=case.app.database)
 
 
@@ -142,17 +169,29 @@ def broken_release(case: Case) -> None:
 def rights_revoked(case: Case) -> None:
     """A service loses rights that it needs."""
     case.users = ["shop_web", "shop_worker", "shop_api"]
-    what, pages = case.dice.choice(RIGHTS["later" if case.later and case.variant in {"select", "insert"} else case.variant])
+    what, pages = case.dice.choice(
+        RIGHTS["later" if case.later and case.variant in {"select", "insert"} else case.variant]
+    )
     # What everybody may do is taken from everybody.
     everybody = ", PUBLIC" if case.variant in {"schema", "function"} else ""
     case.rule(f"REVOKE {what} FROM {', '.join(case.users)}{everybody}")
-    case.visits(case.dice.randint(3, 5), *pages * case.dice.randint(1, 2), user=case.dice.choice(case.users))
+    case.visits(
+        case.dice.randint(3, 5), *pages * case.dice.randint(1, 2), user=case.dice.choice(case.users)
+    )
     case.rule(f"GRANT {what} TO {', '.join(case.users)}{everybody}")
 
 
 RIGHTS = {
-    "select": [("SELECT ON customers", ["account"]), ("SELECT ON products", ["product", "product"]), ("SELECT ON orders", ["history"])],
-    "insert": [("INSERT ON payments", ["pay"]), ("UPDATE ON carts", ["cart", "cart"]), ("INSERT ON order_items", ["order"])],
+    "select": [
+        ("SELECT ON customers", ["account"]),
+        ("SELECT ON products", ["product", "product"]),
+        ("SELECT ON orders", ["history"]),
+    ],
+    "insert": [
+        ("INSERT ON payments", ["pay"]),
+        ("UPDATE ON carts", ["cart", "cart"]),
+        ("INSERT ON order_items", ["order"]),
+    ],
     "later": [
         ("SELECT ON shipments", ["shipment"]),
         ("INSERT ON visits", ["visit"]),
@@ -171,17 +210,32 @@ RIGHTS = {
 def sequence_exhausted(case: Case) -> None:
     """A number has run out of digits, and nothing can be entered any more."""
     case.users = ["shop_web", "shop_api", "shop_worker"]
-    page, sequence = {"orders": ("order", "order_number"), "identity": ("pay", "payments_id_seq"), "text": ("review", "reviews_id_seq")}[
-        case.variant
-    ]
+    page, sequence = {
+        "orders": ("order", "order_number"),
+        "identity": ("pay", "payments_id_seq"),
+        "text": ("review", "reviews_id_seq"),
+    }[case.variant]
     sequence = (
-        case.app.say("payments") + "_id_seq" if page == "pay" else case.app.say("reviews") + "_id_seq" if page == "review" else sequence
+        case.app.say("payments") + "_id_seq"
+        if page == "pay"
+        else case.app.say("reviews") + "_id_seq"
+        if page == "review"
+        else sequence
     )
     kept = case.rule(f"SELECT last_value FROM {sequence}")[0]
     if case.variant == "text":
-        case.rule(f"ALTER SEQUENCE {sequence} AS bigint", f"SELECT setval('{sequence}', 2147483647)")
+        case.rule(
+            f"ALTER SEQUENCE {sequence} AS bigint", f"SELECT setval('{sequence}', 2147483647)"
+        )
     else:
-        case.rule(f"SELECT setval('{sequence}', (SELECT seqmax FROM pg_sequence WHERE seqrelid = '{sequence}'::regclass))")
-    case.visits(case.dice.randint(3, 5), *[page] * case.dice.randint(2, 3), user=case.dice.choice(case.users))
+        case.rule(
+            f"SELECT setval('{sequence}', (SELECT seqmax FROM pg_sequence WHERE seqrelid ="
+            f" '{sequence}'::regclass))"
+        )
+    case.visits(
+        case.dice.randint(3, 5),
+        *[page] * case.dice.randint(2, 3),
+        user=case.dice.choice(case.users),
+    )
     with contextlib.suppress(psycopg.Error):
         case.rule(f"SELECT setval('{sequence}', {kept[0]})")  # type: ignore[index]

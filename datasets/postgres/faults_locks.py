@@ -14,9 +14,14 @@ from faults import Case, fault
     "terminating connection due to idle-in-transaction timeout",
 ])  # fmt: skip
 def lock_held(case: Case) -> None:
-    """Somebody takes a lock and goes for coffee; the services run into their limits one after the other."""
+    """Somebody takes a lock and goes for coffee.
+
+    The services run into their limits one after the other.
+    """
     table = case.dice.choice(
-        ["products", "carts"] if case.variant in {"migration", "row"} else ["coupons", "shipments", "reviews", "carts"]
+        ["products", "carts"]
+        if case.variant in {"migration", "row"}
+        else ["coupons", "shipments", "reviews", "carts"]
     )
     case.users = ["shop_web", "shop_api", "shop_worker"]
     holder, taking = {
@@ -25,7 +30,13 @@ def lock_held(case: Case) -> None:
         "table": ("shop_worker", f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"),
         "cursor": ("deploy", f"TRUNCATE {table} CASCADE"),
     }[case.variant]
-    pages = {"products": ["order"], "carts": ["cart"], "coupons": ["coupon"], "shipments": ["dispatch"], "reviews": ["review"]}[table]
+    pages = {
+        "products": ["order"],
+        "carts": ["cart"],
+        "coupons": ["coupon"],
+        "shipments": ["dispatch"],
+        "reviews": ["review"],
+    }[table]
     if case.variant == "row" and table == "products":
         pages = ["order"]
     with case.load.session(holder, "psql", cursor_factory=psycopg.ClientCursor) as session:
@@ -34,7 +45,11 @@ def lock_held(case: Case) -> None:
         case.load.attempt(session, taking)
         case.pids.append(session.info.backend_pid)
         threads = [
-            threading.Thread(target=case.visits, args=(case.dice.randint(1, 2), *pages * 2), kwargs={"user": user})
+            threading.Thread(
+                target=case.visits,
+                args=(case.dice.randint(1, 2), *pages * 2),
+                kwargs={"user": user},
+            )
             for user in ("shop_web", "shop_web", "shop_api", "shop_worker", "shop_worker")
         ]
         for thread in threads:
@@ -51,9 +66,14 @@ def lock_held(case: Case) -> None:
 
 @fault("deadlock_storm", train="rows", only_later="advisory tables", messages=["deadlock detected"])
 def deadlock_storm(case: Case) -> None:
-    """A new version locks in another order than the old one: the same clients lose again and again."""
+    """A new version locks in another order than the old one.
+
+    The same clients lose again and again.
+    """
     case.at_least = 2
-    table = case.dice.choice(["products", "orders", "customers"] if case.variant == "rows" else ["carts", "payments"])
+    table = case.dice.choice(
+        ["products", "orders", "customers"] if case.variant == "rows" else ["carts", "payments"]
+    )
     low, high = case.dice.randint(1, 400), case.dice.randint(401, 800)
     until = time.monotonic() + 7
     users = [case.dice.choice(["shop_web", "shop_api", "shop_worker"]) for _ in range(4)]
@@ -73,7 +93,10 @@ def struggle(case: Case, user: str, table: str, pair: tuple[int, int], until: fl
     # the order of the two tables differs between the clients as that of the rows does
     tables = (table, "searches")[:: 1 if first < second else -1]
     lost = 0
-    with contextlib.suppress(psycopg.Error), case.load.session(user, "order-worker", cursor_factory=psycopg.ClientCursor) as session:
+    with (
+        contextlib.suppress(psycopg.Error),
+        case.load.session(user, "order-worker", cursor_factory=psycopg.ClientCursor) as session,
+    ):
         session.execute("SET lock_timeout = 0")
         session.execute("SET statement_timeout = 0")
         case.pids.append(session.info.backend_pid)

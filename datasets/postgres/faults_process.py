@@ -23,7 +23,10 @@ from load import quiet
     "the database system is not yet accepting connections",
 ])  # fmt: skip
 def backend_killed(case: Case) -> None:
-    """A backend dies of a signal; the server ends all others and recovers, and who connects meanwhile is refused."""
+    """A backend dies of a signal.
+
+    The server ends all others and recovers, and who connects meanwhile is refused.
+    """
     number = {
         "kill": signal.SIGKILL,
         "segv": signal.SIGSEGV,
@@ -31,12 +34,17 @@ def backend_killed(case: Case) -> None:
         "bus": signal.SIGBUS,
         "ill": signal.SIGILL,
     }[case.variant]
-    session = case.load.session("shop_report", "nightly-report", cursor_factory=psycopg.ClientCursor)
+    session = case.load.session(
+        "shop_report", "nightly-report", cursor_factory=psycopg.ClientCursor
+    )
     slow = "SELECT sum(seconds * 1.5) FROM visits, generate_series(1, 99)"
     threading.Thread(target=quiet, args=(case.load, session, slow), daemon=True).start()
     time.sleep(0.2)
     os.kill(session.info.backend_pid, number)
-    threads = [threading.Thread(target=hurried, args=(case, turn * 0.03)) for turn in range(case.dice.randint(4, 6))]
+    threads = [
+        threading.Thread(target=hurried, args=(case, turn * 0.03))
+        for turn in range(case.dice.randint(4, 6))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -49,7 +57,9 @@ def hurried(case: Case, pause: float) -> None:
     """A client that tries at once, while the server recovers."""
     time.sleep(pause)
     with contextlib.suppress(psycopg.Error):
-        case.load.session(case.app.random.choice(["shop_web", "shop_api", "shop_worker"]), "checkout-service").close()
+        case.load.session(
+            case.app.random.choice(["shop_web", "shop_api", "shop_worker"]), "checkout-service"
+        ).close()
 
 
 @fault("out_of_memory", train="locks buffer", only_later="request", latest="stack", messages=[
@@ -60,7 +70,9 @@ def out_of_memory(case: Case) -> None:
     """The lock table is full of one client's locks, or a statement asks for more memory than there may be."""
     if case.variant == "locks":
         with case.load.session("shop_worker", "order-worker") as session:
-            case.load.attempt(session, "SELECT pg_advisory_lock(n) FROM generate_series(1, 99999) n")
+            case.load.attempt(
+                session, "SELECT pg_advisory_lock(n) FROM generate_series(1, 99999) n"
+            )
             case.visits(
                 case.dice.randint(4, 6),
                 case.dice.choice(["order", "pay", "visit"]),
@@ -71,15 +83,28 @@ def out_of_memory(case: Case) -> None:
     if case.variant == "stack":
         endless(case)
         return
-    tables = {"buffer": ["visits", "orders"], "request": ["searches", "customers", "reviews"]}[case.variant]
+    tables = {"buffer": ["visits", "orders"], "request": ["searches", "customers", "reviews"]}[
+        case.variant
+    ]
     for _ in range(case.dice.randint(3, 5)):
         table = case.dice.choice(tables)
         text = {
-            "buffer": f"SELECT string_agg(repeat(repeat('x', 9000), 10000), '') FROM (SELECT 1 FROM {table} LIMIT 15) t",
-            "request": f"SELECT repeat(repeat('x', 60000), 10000) || repeat(repeat(id::text, 60000 / length(id::text)), 10000) FROM {table} LIMIT 1",
+            "buffer": (
+                "SELECT string_agg(repeat(repeat('x', 9000), 10000), '') FROM (SELECT 1 FROM"
+                f" {table} LIMIT 15) t"
+            ),
+            "request": (
+                "SELECT repeat(repeat('x', 60000), 10000) || repeat(repeat(id::text, 60000 /"
+                f" length(id::text)), 10000) FROM {table} LIMIT 1"
+            ),
         }[case.variant]
         user = case.dice.choice(["shop_report", "shop_api", "shop_worker"])
-        with contextlib.suppress(psycopg.Error), case.load.session(user, "nightly-report", cursor_factory=psycopg.ClientCursor) as session:
+        with (
+            contextlib.suppress(psycopg.Error),
+            case.load.session(
+                user, "nightly-report", cursor_factory=psycopg.ClientCursor
+            ) as session,
+        ):
             case.pids.append(session.info.backend_pid)
             session.execute("SET statement_timeout = 0")
             case.load.attempt(session, text)
@@ -87,11 +112,17 @@ def out_of_memory(case: Case) -> None:
 
 def endless(case: Case) -> None:
     """A function that calls itself without an end, which the services call."""
-    calls = "CREATE FUNCTION price_of(level int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN price_of(level + 1); END'"
+    calls = (
+        "CREATE FUNCTION price_of(level int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN"
+        " price_of(level + 1); END'"
+    )
     case.rule(calls)
     for _ in range(case.dice.randint(3, 5)):
         user = case.dice.choice(["shop_web", "shop_api", "shop_worker"])
-        with contextlib.suppress(psycopg.Error), case.load.session(user, "checkout-service") as session:
+        with (
+            contextlib.suppress(psycopg.Error),
+            case.load.session(user, "checkout-service") as session,
+        ):
             case.pids.append(session.info.backend_pid)
             case.load.attempt(session, f"SELECT price_of({case.dice.randint(1, 9)})")
     case.rule("DROP FUNCTION price_of(int)")
@@ -106,7 +137,10 @@ def impatient(case: Case) -> None:
             "INSERT INTO searches (customer_id, words, hits) VALUES (8, 'blue', 3)",
         ]
     )
-    with contextlib.suppress(psycopg.Error), case.load.session("shop_web", "checkout-service") as session:
+    with (
+        contextlib.suppress(psycopg.Error),
+        case.load.session("shop_web", "checkout-service") as session,
+    ):
         timer = threading.Timer(1.2, session.cancel)
         timer.start()
         case.load.attempt(session, statement)
@@ -131,10 +165,14 @@ def replica_lost(case: Case) -> None:
     # visits also meet the locks of those that wait for the replica
     case.users = ["", "[unknown]", "replicator", "shop_web", "shop_api", "shop_worker"]
     if case.variant in {"killed", "frozen"}:
-        case.rule("ALTER SYSTEM SET synchronous_standby_names = 'replica'", "SELECT pg_reload_conf()")
+        case.rule(
+            "ALTER SYSTEM SET synchronous_standby_names = 'replica'", "SELECT pg_reload_conf()"
+        )
         time.sleep(0.5)
         replica.signal(signal.SIGKILL if case.variant == "killed" else signal.SIGSTOP)
-        visits = [threading.Thread(target=impatient, args=(case,)) for _ in range(case.dice.randint(4, 6))]
+        visits = [
+            threading.Thread(target=impatient, args=(case,)) for _ in range(case.dice.randint(4, 6))
+        ]
         for thread in visits:
             thread.start()
         for thread in visits:
@@ -153,9 +191,17 @@ def replica_lost(case: Case) -> None:
     with contextlib.suppress(psycopg.Error):
         case.rule("SELECT pg_drop_replication_slot('replica')")
     for _ in range(5 if case.variant == "removed" else 0):
-        case.rule("INSERT INTO visits (customer_id, page) VALUES (0, 'x')", "SELECT pg_switch_wal()", "CHECKPOINT")
+        case.rule(
+            "INSERT INTO visits (customer_id, page) VALUES (0, 'x')",
+            "SELECT pg_switch_wal()",
+            "CHECKPOINT",
+        )
     replica.start()
     time.sleep(case.dice.uniform(3, 5))
     replica.stop()
-    case.rule("ALTER SYSTEM RESET wal_keep_size", "SELECT pg_reload_conf()", "SELECT pg_create_physical_replication_slot('replica', true)")
+    case.rule(
+        "ALTER SYSTEM RESET wal_keep_size",
+        "SELECT pg_reload_conf()",
+        "SELECT pg_create_physical_replication_slot('replica', true)",
+    )
     replica.copy(case.server)

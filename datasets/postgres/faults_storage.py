@@ -10,9 +10,18 @@ from faults import Case, fault
 from statements import ALIASES
 
 HEAVY = (
-    "SELECT a.page FROM visits a JOIN visits b ON a.seconds = b.seconds WHERE a.id < 20000 AND b.id < 20000 ORDER BY a.page, b.at",
-    "SELECT s.words, v.page FROM searches s CROSS JOIN visits v WHERE s.id < 900 AND v.id < 900 ORDER BY md5(s.words || v.page)",
-    "SELECT DISTINCT a.words, b.words FROM searches a JOIN searches b ON a.hits = b.hits WHERE a.id < 6000 AND b.id < 6000",
+    (
+        "SELECT a.page FROM visits a JOIN visits b ON a.seconds = b.seconds WHERE a.id < 20000 AND"
+        " b.id < 20000 ORDER BY a.page, b.at"
+    ),
+    (
+        "SELECT s.words, v.page FROM searches s CROSS JOIN visits v WHERE s.id < 900 AND v.id < 900"
+        " ORDER BY md5(s.words || v.page)"
+    ),
+    (
+        "SELECT DISTINCT a.words, b.words FROM searches a JOIN searches b ON a.hits = b.hits WHERE"
+        " a.id < 6000 AND b.id < 6000"
+    ),
 )
 FULL = (
     'could not extend file "%s": %m',
@@ -26,7 +35,13 @@ FULL = (
 )
 
 
-@fault("disk_full", train="extend temporary", only_later="inodes copy cluster", latest="inodes copy", messages=FULL)
+@fault(
+    "disk_full",
+    train="extend temporary",
+    only_later="inodes copy cluster",
+    latest="inodes copy",
+    messages=FULL,
+)
 def disk_full(case: Case) -> None:
     """A file system has no room left, for rows, for sorting, or for one file more."""
     attic, scratch = (Path(case.server.root, f"full-{name}") for name in ("attic", "scratch"))
@@ -42,11 +57,20 @@ def disk_full(case: Case) -> None:
                 )
             reports(
                 case,
-                *(f"CREATE TABLE {name}_copy TABLESPACE attic AS SELECT * FROM visits LIMIT 100" for name in case.dice.sample(ALIASES, 3)),
+                *(
+                    f"CREATE TABLE {name}_copy TABLESPACE attic AS SELECT * FROM visits LIMIT 100"
+                    for name in case.dice.sample(ALIASES, 3)
+                ),
                 user="deploy",
             )
         elif case.variant == "temporary":
-            reports(case, *(f"SET temp_tablespaces = 'scratch'; SET work_mem = '64kB'; {text}" for text in (*heavy, heavy[0])))
+            reports(
+                case,
+                *(
+                    f"SET temp_tablespaces = 'scratch'; SET work_mem = '64kB'; {text}"
+                    for text in (*heavy, heavy[0])
+                ),
+            )
         elif case.variant == "copy":
             for table in ("visits", "searches", "orders"):
                 with contextlib.suppress(psycopg.Error):
@@ -83,7 +107,12 @@ def filled(folder: Path, *, inodes: bool) -> Iterator[None]:
 def reports(case: Case, *statements: str, user: str = "shop_report") -> None:
     """Each statement in a session of its own."""
     for statement in statements:
-        with contextlib.suppress(psycopg.Error), case.load.session(user, "nightly-report", cursor_factory=psycopg.ClientCursor) as session:
+        with (
+            contextlib.suppress(psycopg.Error),
+            case.load.session(
+                user, "nightly-report", cursor_factory=psycopg.ClientCursor
+            ) as session,
+        ):
             case.pids.append(session.info.backend_pid)
             case.load.attempt(session, statement)
 
@@ -110,7 +139,10 @@ def corrupted_page(case: Case) -> None:
         "CHECKPOINT",
     )
     indexed = case.variant in {"index", "zeroed"}
-    [(found,)] = case.server.rule(f"SELECT pg_relation_filepath('{table}{'_' + name if indexed else ''}')", database=case.app.database)
+    [(found,)] = case.server.rule(
+        f"SELECT pg_relation_filepath('{table}{'_' + name if indexed else ''}')",
+        database=case.app.database,
+    )
     damage(case, case.server.folder / found)
     texts = [
         f"SELECT * FROM {table} WHERE id = {case.dice.randint(1000, 2000)}",
@@ -122,7 +154,9 @@ def corrupted_page(case: Case) -> None:
         user = case.dice.choice(["shop_web", "shop_api", "shop_report", "backup"])
         with (
             contextlib.suppress(psycopg.Error),
-            case.load.session(user, case.dice.choice(["checkout-service", "pg_dump", "nightly-report"])) as session,
+            case.load.session(
+                user, case.dice.choice(["checkout-service", "pg_dump", "nightly-report"])
+            ) as session,
         ):
             case.pids.append(session.info.backend_pid)
             if indexed or case.variant == "truncated":
@@ -163,17 +197,29 @@ def temp_files(case: Case) -> None:
     """Sorting spills to files: a report without bounds, or small queries with memory taken from them."""
     if case.variant in {"report", "hash"}:
         case.at_least = 2
-        small = "SET statement_timeout = 0; SET work_mem = " + ("'64kB'; " if case.variant == "hash" else "'256kB'; ")
-        reports(case, *(small + text for text in case.dice.choices(HEAVY, k=case.dice.randint(4, 6))))
+        small = "SET statement_timeout = 0; SET work_mem = " + (
+            "'64kB'; " if case.variant == "hash" else "'256kB'; "
+        )
+        reports(
+            case, *(small + text for text in case.dice.choices(HEAVY, k=case.dice.randint(4, 6)))
+        )
         return
     if case.variant == "bounded":
         case.rule("ALTER SYSTEM SET temp_file_limit = '256kB'", "SELECT pg_reload_conf()")
         small = "SET statement_timeout = 0; SET work_mem = '64kB'; "
-        reports(case, *(small + text for text in case.dice.choices(HEAVY, k=case.dice.randint(4, 6))))
+        reports(
+            case, *(small + text for text in case.dice.choices(HEAVY, k=case.dice.randint(4, 6)))
+        )
         case.rule("ALTER SYSTEM RESET temp_file_limit", "SELECT pg_reload_conf()")
         return
     role = "ROLE shop_web SET work_mem" if case.variant == "role" else "SYSTEM SET work_mem"
     case.users = ["shop_web", "shop_api"] if case.variant != "role" else ["shop_web"]
     case.rule(f"ALTER {role} = '64kB'", "SELECT pg_reload_conf()")
-    case.visits(case.dice.randint(4, 6), "catalogue", case.dice.choice(["suggest", "history", "catalogue"]))
-    case.rule("ALTER ROLE shop_web RESET work_mem", "ALTER SYSTEM RESET work_mem", "SELECT pg_reload_conf()")
+    case.visits(
+        case.dice.randint(4, 6), "catalogue", case.dice.choice(["suggest", "history", "catalogue"])
+    )
+    case.rule(
+        "ALTER ROLE shop_web RESET work_mem",
+        "ALTER SYSTEM RESET work_mem",
+        "SELECT pg_reload_conf()",
+    )

@@ -1,10 +1,13 @@
-"""Make logs of healthy servers that no run has learnt from: other settings, other applications, routine restarts.
+"""Make logs of healthy servers that no run has learnt from.
+
+Other settings, other applications, routine restarts.
 
     python datasets/postgres/healthy.py --out FOLDER [--minutes 30]
 
-Three servers run side by side, each for so many real minutes with three restarts: one for a wiki, one for meters, one with Debian's
-settings as they come. Every line of theirs is normal. Two more run for a tenth of the time and meet one fault each: `pool` has no
-connection left for a while, and of `crash` a backend is killed for its memory, between a routine stop, start and restart. What a
+Three servers run side by side, each for so many real minutes with three restarts: one for a wiki,
+one for meters, one with Debian's settings as they come. Every line of theirs is normal. Two more
+run for a tenth of the time and meet one fault each: `pool` has no connection left for a while, and
+of `crash` a backend is killed for its memory, between a routine stop, start and restart. What a
 fault made a server say is labelled. Needs what make.py needs.
 """
 
@@ -31,10 +34,14 @@ from server import BINARIES, OWNER, SECRET, Server, free_port, in_workshop
 
 Session = psycopg.Connection[Any]
 FAULTS = {
-    "connections_exhausted": re.compile(r"FATAL:  (?:sorry, too many clients already|remaining connection slots are reserved)"),
+    "connections_exhausted": re.compile(
+        r"FATAL:  (?:sorry, too many clients already|remaining connection slots are reserved)"
+    ),
     "server_crashed": re.compile(
-        r"was terminated by signal|terminating any other active server processes|all server processes terminated|was interrupted; last|"
-        r"not properly shut down|redo (?:starts|done) at|is in recovery mode|is not yet accepting connections"
+        r"was terminated by signal|terminating any other active server processes"
+        r"|all server processes terminated|was interrupted; last|"
+        r"not properly shut down|redo (?:starts|done) at|is in recovery mode"
+        r"|is not yet accepting connections"
     ),
 }
 """What a server says of its fault, which none of its other lines says."""
@@ -108,7 +115,14 @@ def reader(place: Place) -> None:
     with place.session("wiki-frontend") as session:
         for _ in range(place.dice.randint(1, 5)):
             page = place.dice.randint(1, 3000)
-            tried(session, "SELECT p.title, r.body FROM pages p JOIN revisions r ON r.page = p.id WHERE p.id = %s LIMIT 1", (page,))
+            tried(
+                session,
+                (
+                    "SELECT p.title, r.body FROM pages p JOIN revisions r ON r.page = p.id WHERE "
+                    "p.id = %s LIMIT 1"
+                ),
+                (page,),
+            )
             tried(session, "SELECT target FROM links WHERE origin = %s LIMIT 20", (page,))
             time.sleep(place.dice.uniform(0, 0.2))
 
@@ -119,7 +133,14 @@ def editor(place: Place) -> None:
         page = place.dice.randint(1, 3000)
         tried(session, "BEGIN")
         tried(session, "UPDATE pages SET edits = edits + 1 WHERE id = %s", (page,))
-        tried(session, "INSERT INTO revisions (page, author, body) VALUES (%s, 'editor7', repeat('text ', 90))", (page,))
+        tried(
+            session,
+            (
+                "INSERT INTO revisions (page, author, body) VALUES (%s, 'editor7', repeat('text "
+                "', 90))"
+            ),
+            (page,),
+        )
         tried(session, "COMMIT")
         if place.dice.random() < 0.05:
             tried(session, "INSERT INTO pages (title) VALUES (%s)", (f"Topic {page}",))
@@ -137,7 +158,10 @@ def searcher(place: Place) -> None:
 
 def gateway(place: Place) -> None:
     """Meters send their readings in one go."""
-    with place.session("meter-gateway") as session, session.cursor().copy("COPY readings (meter, at, watts) FROM STDIN") as rows:
+    with (
+        place.session("meter-gateway") as session,
+        session.cursor().copy("COPY readings (meter, at, watts) FROM STDIN") as rows,
+    ):
         for _ in range(place.dice.randint(5, 60)):
             rows.write_row((place.dice.randint(1, 900), "now", place.dice.uniform(0, 3000)))
 
@@ -147,7 +171,14 @@ def chart(place: Place) -> None:
     with place.session("grafana") as session:
         for _ in range(place.dice.randint(1, 3)):
             meter = place.dice.randint(1, 900)
-            tried(session, "SELECT date_trunc('minute', at), avg(watts) FROM readings WHERE meter = %s GROUP BY 1 ORDER BY 1", (meter,))
+            tried(
+                session,
+                (
+                    "SELECT date_trunc('minute', at), avg(watts) FROM readings WHERE meter = %s "
+                    "GROUP BY 1 ORDER BY 1"
+                ),
+                (meter,),
+            )
 
 
 def rollup(place: Place) -> None:
@@ -155,7 +186,8 @@ def rollup(place: Place) -> None:
     with place.session("rollup") as session:
         tried(
             session,
-            "INSERT INTO hours SELECT meter, date_trunc('hour', at), avg(watts) FROM readings WHERE at > now() - interval '2 hours' "
+            "INSERT INTO hours SELECT meter, date_trunc('hour', at), avg(watts) FROM readings "
+            "WHERE at > now() - interval '2 hours' "
             "GROUP BY 1, 2 ON CONFLICT (meter, hour) DO UPDATE SET watts = excluded.watts",
         )
         tried(session, "DELETE FROM readings WHERE at < now() - interval '1 day'")
@@ -221,8 +253,12 @@ def alive(place: Place) -> None:
 
 def reload(place: Place) -> None:
     """The administrator changes a setting."""
-    setting = place.dice.choice(["work_mem = '{}MB'", "effective_cache_size = '{}0MB'", "maintenance_work_mem = '{}MB'"])
-    place.server.rule(f"ALTER SYSTEM SET {setting.format(place.dice.randint(4, 60))}", "SELECT pg_reload_conf()")
+    setting = place.dice.choice(
+        ["work_mem = '{}MB'", "effective_cache_size = '{}0MB'", "maintenance_work_mem = '{}MB'"]
+    )
+    place.server.rule(
+        f"ALTER SYSTEM SET {setting.format(place.dice.randint(4, 60))}", "SELECT pg_reload_conf()"
+    )
 
 
 EVERYBODY: tuple[tuple[Deed, float], ...] = (
@@ -235,8 +271,18 @@ EVERYBODY: tuple[tuple[Deed, float], ...] = (
     (reload, 300),
 )
 """Who is at every server, and the seconds between two of their visits."""
-READERS: tuple[tuple[Deed, float], ...] = ((reader, 1.2), (reader, 1.5), (editor, 2.5), (searcher, 8))
-COUNTERS: tuple[tuple[Deed, float], ...] = ((gateway, 1.5), (gateway, 2.5), (chart, 2), (rollup, 45))
+READERS: tuple[tuple[Deed, float], ...] = (
+    (reader, 1.2),
+    (reader, 1.5),
+    (editor, 2.5),
+    (searcher, 8),
+)
+COUNTERS: tuple[tuple[Deed, float], ...] = (
+    (gateway, 1.5),
+    (gateway, 2.5),
+    (chart, 2),
+    (rollup, 45),
+)
 
 
 @dataclass(frozen=True)
@@ -252,18 +298,122 @@ class Kind:
 ON = {"log_connections": "on", "log_disconnections": "on"}
 KINDS = {
     "wiki": Kind(WIKI, "pages", READERS, {
-        **ON, "log_line_prefix": "%m [%p] ", "log_timezone": "America/Sao_Paulo", "log_min_duration_statement": "20ms",
-        "log_lock_waits": "on", "log_autovacuum_min_duration": "0", "autovacuum_naptime": "60s", "checkpoint_timeout": "4min",
+        **ON, (
+            "log_line_prefix"
+        ): (
+            "%m [%p] "
+        ), (
+            "log_timezone"
+        ): (
+            "America/Sao_Paulo"
+        ), (
+            "log_min_duration_statement"
+        ): (
+            "20ms"
+        ),
+        (
+            "log_lock_waits"
+        ): (
+            "on"
+        ), (
+            "log_autovacuum_min_duration"
+        ): (
+            "0"
+        ), (
+            "autovacuum_naptime"
+        ): (
+            "60s"
+        ), (
+            "checkpoint_timeout"
+        ): (
+            "4min"
+        ),
     }),
     "meters": Kind(METERS, "meters", COUNTERS, {
-        **ON, "log_line_prefix": "%t [%p]: user=%u,db=%d,app=%a,client=%h ", "log_timezone": "Europe/Berlin", "log_statement": "all",
-        "log_duration": "on", "log_temp_files": "0", "log_checkpoints": "on", "checkpoint_timeout": "2min", "shared_buffers": "16MB",
+        **ON, (
+            "log_line_prefix"
+        ): (
+            "%t [%p]: user=%u,db=%d,app=%a,client=%h "
+        ), (
+            "log_timezone"
+        ): (
+            "Europe/Berlin"
+        ), (
+            "log_statement"
+        ): (
+            "all"
+        ),
+        (
+            "log_duration"
+        ): (
+            "on"
+        ), (
+            "log_temp_files"
+        ): (
+            "0"
+        ), (
+            "log_checkpoints"
+        ): (
+            "on"
+        ), (
+            "checkpoint_timeout"
+        ): (
+            "2min"
+        ), (
+            "shared_buffers"
+        ): (
+            "16MB"
+        ),
     }),
-    "plain": Kind(WIKI, "pages", READERS, {"log_line_prefix": "%m [%p] %q%u@%d ", "log_timezone": "Asia/Kolkata", "log_lock_waits": "on"}),
+    (
+        "plain"
+    ): Kind(WIKI, (
+        "pages"
+    ), READERS, {(
+        "log_line_prefix"
+    ): (
+        "%m [%p] %q%u@%d "
+    ), (
+        "log_timezone"
+    ): (
+        "Asia/Kolkata"
+    ), (
+        "log_lock_waits"
+    ): (
+        "on"
+    )}),
     "pool": Kind(WIKI, "pages", READERS, {
-        **ON, "log_line_prefix": "%m [%p] ", "log_timezone": "Australia/Sydney", "max_connections": "20", "log_lock_waits": "on",
+        **ON, (
+            "log_line_prefix"
+        ): (
+            "%m [%p] "
+        ), (
+            "log_timezone"
+        ): (
+            "Australia/Sydney"
+        ), (
+            "max_connections"
+        ): (
+            "20"
+        ), (
+            "log_lock_waits"
+        ): (
+            "on"
+        ),
     }),
-    "crash": Kind(WIKI, "pages", READERS, {**ON, "log_line_prefix": "%m [%p] %q%u@%d ", "log_timezone": "UTC"}),
+    (
+        "crash"
+    ): Kind(WIKI, (
+        "pages"
+    ), READERS, {**ON, (
+        "log_line_prefix"
+    ): (
+        "%m [%p] %q%u@%d "
+    ), (
+        "log_timezone"
+    ): (
+        "UTC"
+    )}),
 }  # fmt: skip
 
 
@@ -282,23 +432,44 @@ def repeat(place: Place, deed: Deed, pause: float) -> None:
 def install(root: Path, name: str, seed: int) -> Place:
     """A server with its application, stopped, its log not yet begun."""
     kind = KINDS[name]
-    server = Server(root, name, port=free_port(), log=root / f"{name}.log", settings={"timezone": "UTC", **kind.settings})
+    server = Server(
+        root,
+        name,
+        port=free_port(),
+        log=root / f"{name}.log",
+        settings={"timezone": "UTC", **kind.settings},
+    )
     server.initialise(["--locale=C.UTF-8"], environment={"LC_ALL": "C.UTF-8"})
     server.admit("local all all trust", "host all all 127.0.0.1/32 scram-sha-256")
     server.start(root / "setup.log")
-    server.rule(f"CREATE ROLE {name}_app LOGIN PASSWORD '{SECRET}'", f"CREATE DATABASE {name} OWNER {name}_app")
+    server.rule(
+        f"CREATE ROLE {name}_app LOGIN PASSWORD '{SECRET}'",
+        f"CREATE DATABASE {name} OWNER {name}_app",
+    )
     server.rule(kind.tables, "ANALYZE", database=name)
     tables = server.rule(
-        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'm', 'S') AND relnamespace = 'public'::regnamespace", database=name
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'm', 'S') AND relnamespace = "
+        "'public'::regnamespace",
+        database=name,
     )
-    server.rule(*(f"ALTER TABLE {table} OWNER TO {name}_app" for (table,) in tables if not table.endswith("_seq")), database=name)
+    server.rule(
+        *(
+            f"ALTER TABLE {table} OWNER TO {name}_app"
+            for (table,) in tables
+            if not table.endswith("_seq")
+        ),
+        database=name,
+    )
     server.stop()
     return Place(server, name, kind.table, f"{name}_app", random.Random(seed))
 
 
 def begin(place: Place, deeds: Sequence[tuple[Deed, float]], pace: float) -> list[threading.Thread]:
     """All clients of a server, each in a thread of its own."""
-    threads = [threading.Thread(target=repeat, args=(place, deed, pause * pace), daemon=True) for deed, pause in deeds]
+    threads = [
+        threading.Thread(target=repeat, args=(place, deed, pause * pace), daemon=True)
+        for deed, pause in deeds
+    ]
     for thread in threads:
         thread.start()
     return threads
@@ -313,7 +484,10 @@ def close(place: Place, threads: Sequence[threading.Thread]) -> None:
 
 
 def day(place: Place, *, seconds: float) -> None:
-    """A healthy server: a start, three restarts, a stop; sessions that are open are waited for or sent away."""
+    """A healthy server: a start, three restarts, a stop.
+
+    Sessions that are open are waited for or sent away.
+    """
     place.server.start()
     threads = begin(place, (*EVERYBODY, *KINDS[place.database].deeds), 1.0)
     for how in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
@@ -361,12 +535,21 @@ def crashed(place: Place, *, seconds: float) -> None:
 
 
 def faults(text: str) -> Iterator[tuple[int, str]]:
-    """Number and label of every line that tells of a fault; what follows such a line is explained by it."""
+    """Number and label of every line that tells of a fault.
+
+    What follows such a line is explained by it.
+    """
     for number, line in enumerate(text.split("\n"), 1):
         yield from ((number, kind) for kind, words in FAULTS.items() if words.search(line))
 
 
-SCENES = {"wiki": (day, 60), "meters": (day, 60), "plain": (day, 60), "pool": (exhausted, 6), "crash": (crashed, 6)}
+SCENES = {
+    "wiki": (day, 60),
+    "meters": (day, 60),
+    "plain": (day, 60),
+    "pool": (exhausted, 6),
+    "crash": (crashed, 6),
+}
 """What happens to each server, and its seconds for each minute that the first three run."""
 
 
@@ -374,27 +557,42 @@ def make(root: Path, out: Path, *, minutes: float, names: Sequence[str]) -> None
     """The servers side by side; their logs end in the chosen folder."""
     places = [install(root, name, list(KINDS).index(name) + 11) for name in names]
     scenes = [(place, *SCENES[place.database]) for place in places]
-    days = [threading.Thread(target=scene, args=(place,), kwargs={"seconds": minutes * share}) for place, scene, share in scenes]
+    days = [
+        threading.Thread(target=scene, args=(place,), kwargs={"seconds": minutes * share})
+        for place, scene, share in scenes
+    ]
     for thread in days:
         thread.start()
     for thread in days:
         thread.join()
     for place in places:
         text = place.server.log.read_text(encoding="utf-8")
-        with lzma.open(out / f"{place.database}.log.xz", "wb", preset=9 | lzma.PRESET_EXTREME) as stream:
+        with lzma.open(
+            out / f"{place.database}.log.xz", "wb", preset=9 | lzma.PRESET_EXTREME
+        ) as stream:
             stream.write(text.encode())
-        with (out / f"{place.database}.labels.csv").open("w", encoding="utf-8", newline="") as stream:
+        with (out / f"{place.database}.labels.csv").open(
+            "w", encoding="utf-8", newline=""
+        ) as stream:
             csv.writer(stream, lineterminator="\n").writerows([("line", "label"), *faults(text)])
         shutil.copyfile(place.server.log, out / f"{place.database}.log")
 
 
 def main() -> int:
     """Make the logs where the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS), help="only these servers")
-    parser.add_argument("--root", type=Path, help="the folder to work in; made, and cleared away, where it is not given")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(KINDS), default=list(KINDS), help="only these servers"
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        help="the folder to work in; made, and cleared away, where it is not given",
+    )
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen.out.mkdir(parents=True, exist_ok=True)

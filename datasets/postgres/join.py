@@ -2,8 +2,9 @@
 
     python datasets/postgres/join.py FOLDER days routine train --out SET
 
-The last one keeps its date; each of the others is moved to the day before the next one's, in its lines and in its record. Lines that
-are none of the server's own (what a shell says that an archive command started) are left out. The labels follow from the record.
+The last one keeps its date; each of the others is moved to the day before the next one's, in its
+lines and in its record. Lines that are none of the server's own (what a shell says that an archive
+command started) are left out. The labels follow from the record.
 """
 
 import argparse
@@ -45,9 +46,15 @@ class Part(NamedTuple):
     def read(cls, folder: Path, name: str) -> "Part":
         """A run's files; the log may be packed."""
         packed = folder / f"{name}.log.xz"
-        text = lzma.decompress(packed.read_bytes()).decode() if packed.is_file() else (folder / f"{name}.log").read_text(encoding="utf-8")
+        text = (
+            lzma.decompress(packed.read_bytes()).decode()
+            if packed.is_file()
+            else (folder / f"{name}.log").read_text(encoding="utf-8")
+        )
         own = [line for line in text.splitlines() if line.startswith(GOES_ON) or DATE.match(line)]
-        return cls("\n".join([*own, ""]), (folder / f"{name}.injections.jsonl").read_text(encoding="utf-8"))
+        return cls(
+            "\n".join([*own, ""]), (folder / f"{name}.injections.jsonl").read_text(encoding="utf-8")
+        )
 
 
 def processes(part: Part) -> set[int]:
@@ -57,7 +64,9 @@ def processes(part: Part) -> set[int]:
 
 def main() -> None:
     """Join the runs that the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="+")
     parser.add_argument("--out", type=Path, required=True)
@@ -65,10 +74,14 @@ def main() -> None:
     parts = [Part.read(chosen.folder, name) for name in chosen.names]
     for one, other in itertools.combinations(map(processes, parts), 2):
         if one & other:
-            raise SystemExit(f"{len(one & other)} process ids are of two runs: their sessions would be one")
+            raise SystemExit(
+                f"{len(one & other)} process ids are of two runs: their sessions would be one"
+            )
     last = date.fromisoformat(parts[-1].day)
     days = [(last - timedelta(days=before)).isoformat() for before in range(len(parts) - 1, -1, -1)]
-    moved = [part if part.day == day else part.moved(day) for part, day in zip(parts, days, strict=True)]
+    moved = [
+        part if part.day == day else part.moved(day) for part, day in zip(parts, days, strict=True)
+    ]
     name = chosen.names[-1]
     log, record = chosen.out / f"{name}.log", chosen.out / f"{name}.injections.jsonl"
     log.write_text("".join(part.log for part in moved), encoding="utf-8")

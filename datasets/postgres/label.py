@@ -1,10 +1,11 @@
 """Labels from the record of the injections.
 
-A line is anomalous if an injection's window holds its time, its session is one that the injection names (by process id or by
-user; where both lists are empty it names all), the line is one of the injection's messages and names what the injection says it
-must name, and its session holds at least as many such lines as the injection asks for. DETAIL, HINT, CONTEXT, QUERY and STATEMENT
-follow the line they explain, and so do lines that go on. All other lines are normal. A session (a process id) is anomalous if one
-of its lines is.
+A line is anomalous if an injection's window holds its time, its session is one that the injection
+names (by process id or by user; where both lists are empty it names all), the line is one of the
+injection's messages and names what the injection says it must name, and its session holds at least
+as many such lines as the injection asks for. DETAIL, HINT, CONTEXT, QUERY and STATEMENT follow the
+line they explain, and so do lines that go on. All other lines are normal. A session (a process id)
+is anomalous if one of its lines is.
 """
 
 import csv
@@ -17,14 +18,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PREFIXES = {
-    "debian": r"(?P<time>[0-9-]{10} [0-9:.]+) UTC \[(?P<pid>\d+)\] (?:(?P<user>[^@ ]+)@(?P<database>[^ ]+) )?(?P<text>\w+:  .*)",
-    "cloud": r"(?P<time>[0-9-]{10} [0-9:]+) UTC:(?P<host>[^:]*):(?P<user>[^@: ]*)@(?P<database>[^:]*):\[(?P<pid>\d+)\]:(?P<text>\w+:  .*)",
+    ("debian"): (
+        r"(?P<time>[0-9-]{10} [0-9:.]+) UTC \[(?P<pid>\d+)\] (?:(?P<user>[^@ ]+)@"
+        r"(?P<database>[^ ]+) )?(?P<text>\w+:  .*)"
+    ),
+    ("cloud"): (
+        r"(?P<time>[0-9-]{10} [0-9:]+) UTC:(?P<host>[^:]*):(?P<user>[^@: ]*)@"
+        r"(?P<database>[^:]*):\[(?P<pid>\d+)\]:(?P<text>\w+:  .*)"
+    ),
 }
 """Debian's log_line_prefix `%m [%p] %q%u@%d `, and `%t:%r:%u@%d:[%p]:`, as a cloud has it."""
-FOLLOWING = ("DETAIL", "HINT", "CONTEXT", "QUERY", "STATEMENT", "LOCATION", "TIPP", "ZUSAMMENHANG", "ANFRAGE", "ANWEISUNG")
+FOLLOWING = (
+    "DETAIL",
+    "HINT",
+    "CONTEXT",
+    "QUERY",
+    "STATEMENT",
+    "LOCATION",
+    "TIPP",
+    "ZUSAMMENHANG",
+    "ANFRAGE",
+    "ANWEISUNG",
+)
 
 STATE = re.compile(r"(?<=:  )[0-9A-Z]{5}: ")
-"""The code that stands before a message where log_error_verbosity is verbose; patterns of messages know nothing of it."""
+"""The code that stands before a message where log_error_verbosity is verbose; patterns of messages
+know nothing of it."""
 
 
 class Line(NamedTuple):
@@ -43,7 +62,9 @@ def read(lines: str) -> list[Line]:
     """The records of a log under either prefix; lines that begin none go on with the one before."""
     found: list[Line] = []
     for number, line in enumerate(lines.removesuffix("\n").split("\n"), 1):
-        match = next((match for prefix in PREFIXES.values() if (match := re.fullmatch(prefix, line))), None)
+        match = next(
+            (match for prefix in PREFIXES.values() if (match := re.fullmatch(prefix, line))), None
+        )
         if match:
             time = datetime.fromisoformat(match["time"] + "+00:00")
             text = STATE.sub("", match["text"])
@@ -83,7 +104,11 @@ def labels(lines: Sequence[Line], record: Sequence[dict[str, Any]]) -> dict[int,
                 matched.append((place, line.pid, line))
                 break
     times = Counter((place, pid) for place, pid, _ in matched)
-    kinds = {line.number: record[place]["kind"] for place, pid, line in matched if times[place, pid] >= record[place]["at_least"]}
+    kinds = {
+        line.number: record[place]["kind"]
+        for place, pid, line in matched
+        if times[place, pid] >= record[place]["at_least"]
+    }
     given: dict[int, str] = {}
     for line in lines:
         kind = kinds.get(leads.get(line.number, line.number))
@@ -94,7 +119,11 @@ def labels(lines: Sequence[Line], record: Sequence[dict[str, Any]]) -> dict[int,
 
 def concerned(line: Line, case: dict[str, Any]) -> bool:
     """Whether the injection names the line's session, and the line what it must name."""
-    named = not (case["pids"] or case["users"]) or line.pid in case["pids"] or line.user in case["users"]
+    named = (
+        not (case["pids"] or case["users"])
+        or line.pid in case["pids"]
+        or line.user in case["users"]
+    )
     return named and case["naming"] in line.text
 
 

@@ -1,8 +1,11 @@
-"""Make one run of the data set: a server, its normal load, faults injected one after the other, and the labels.
+"""Make one run of the data set.
+
+A server, its normal load, faults injected one after the other, and the labels.
 
     python datasets/postgres/make.py --run train --out FOLDER [--minutes 9] [--seed 1]
 
-Needs root (to become PostgreSQL's user and to mount small file systems), Debian's postgresql-15, and requirements.txt.
+Needs root (to become PostgreSQL's user and to mount small file systems), Debian's postgresql-15,
+and requirements.txt.
 """
 
 import argparse
@@ -93,14 +96,20 @@ RUNS = {
 
 def main() -> int:
     """Make the run that the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", choices=sorted(RUNS), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--kinds", default="", help="only these kinds of fault, with commas")
-    parser.add_argument("--root", type=Path, help="the folder to work in; made, and cleared away, where it is not given")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        help="the folder to work in; made, and cleared away, where it is not given",
+    )
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -119,7 +128,11 @@ def make(chosen: argparse.Namespace, root: Path) -> None:
     dice = random.Random(seed)
     # without a file system of limited size, filling one would fill the machine's
     left_out = {"disk_full"} if mounts.refused else set()
-    kinds = [kind for kind in FAULTS if kind not in left_out and (not chosen.kinds or kind in chosen.kinds.split(","))]
+    kinds = [
+        kind
+        for kind in FAULTS
+        if kind not in left_out and (not chosen.kinds or kind in chosen.kinds.split(","))
+    ]
     stage = Stage(load, replica, dice, run.language, later=chosen.run != "train")
     load.start(CLIENTS)
     planned = plan(kinds, chosen.rounds or run.rounds, chosen.run, dice)
@@ -145,9 +158,18 @@ def set_up(run: Run, root: Path, log: Path, *, seed: int) -> tuple[Load, Replica
     mounts.make("scratch", options="size=24m,nr_inodes=4000")
     environment, locale = {"LC_ALL": "C.UTF-8"}, ["--locale=C.UTF-8"]
     if run.language == "de":
-        subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", str(root / "de_DE.UTF-8")], check=False, capture_output=True)
-        environment, locale = {"LOCPATH": str(root), "LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de"}, ["--locale=de_DE.UTF-8"]
-    server = Server(root, "primary", port=free_port(), log=log, settings={**LOGGING, **run.settings})
+        subprocess.run(
+            ["localedef", "-i", "de_DE", "-f", "UTF-8", str(root / "de_DE.UTF-8")],
+            check=False,
+            capture_output=True,
+        )
+        environment, locale = (
+            {"LOCPATH": str(root), "LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de"},
+            ["--locale=de_DE.UTF-8"],
+        )
+    server = Server(
+        root, "primary", port=free_port(), log=log, settings={**LOGGING, **run.settings}
+    )
     server.initialise([*locale, "--wal-segsize=1"], environment=environment)
     server.admit(
         "local all all trust",
@@ -158,7 +180,21 @@ def set_up(run: Run, root: Path, log: Path, *, seed: int) -> tuple[Load, Replica
     application = Application(server, vocabulary=run.vocabulary, seed=seed)
     application.install()
     server.rule("SELECT pg_create_physical_replication_slot('replica', true)")
-    run_program([BINARIES / "pgbench", "-i", "-q", "-h", root, "-p", str(server.port), "-U", "bench", "bench"], server.environment)
+    run_program(
+        [
+            BINARIES / "pgbench",
+            "-i",
+            "-q",
+            "-h",
+            root,
+            "-p",
+            str(server.port),
+            "-U",
+            "bench",
+            "bench",
+        ],
+        server.environment,
+    )
     server.stop()
     server.start()
     replica = Replica.of(server, port=free_port())
@@ -167,16 +203,24 @@ def set_up(run: Run, root: Path, log: Path, *, seed: int) -> tuple[Load, Replica
 
 
 def plan(kinds: list[str], rounds: int, run: str, dice: random.Random) -> list[tuple[str, str]]:
-    """Which fault in which variant, in an order of chance; kinds and variants in turn, and a planned restart a round."""
+    """Which fault in which variant, in an order of chance.
+
+    Kinds and variants in turn, and a planned restart a round.
+    """
     planned: list[tuple[str, str]] = []
     for turn in range(rounds):
         part = []
         for kind in kinds:
             known = FAULTS[kind]
             unseen = known.latest if run == "latest" and known.latest else known.later
-            # other runs begin with a variant that training has not seen, and go on with one that it has
+            # other runs begin with a variant that training has not seen, and go on with one that it
+            # has
             own = run == "train" or not unseen
-            variants = known.train if own else tuple(dice.sample(unseen if turn % 2 == 0 else known.train, 1))
+            variants = (
+                known.train
+                if own
+                else tuple(dice.sample(unseen if turn % 2 == 0 else known.train, 1))
+            )
             part.append((kind, variants[turn % len(variants)]))
         dice.shuffle(part)
         planned += [*part[: len(part) // 2], ("", "restart"), *part[len(part) // 2 :]]

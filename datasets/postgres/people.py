@@ -1,4 +1,7 @@
-"""People, reports, releases and maintenance: the part of normal running that is different every time."""
+"""People, reports, releases and maintenance.
+
+The part of normal running that is different every time.
+"""
 
 import contextlib
 import random
@@ -16,7 +19,10 @@ from statements import ALIASES, COLUMNS, comment, mistake, question
 
 
 def analyst(load: Load, dice: random.Random) -> None:
-    """An analyst's session: questions, mistakes, a query broken off; sometimes the password is mistyped first."""
+    """An analyst's session: questions, mistakes, a query broken off.
+
+    Sometimes the password is mistyped first.
+    """
     name = dice.choice(ANALYSTS)
     if dice.random() < 0.12:
         with contextlib.suppress(psycopg.Error):
@@ -25,15 +31,27 @@ def analyst(load: Load, dice: random.Random) -> None:
     if dice.random() < 0.05:
         with contextlib.suppress(psycopg.Error):
             load.server.connect(
-                dice.choice(["root", "ubuntu", "jenkins", "developer", load.app.say(name) + dice.choice("xyz")]),
+                dice.choice(
+                    [
+                        "root",
+                        "ubuntu",
+                        "jenkins",
+                        "developer",
+                        load.app.say(name) + dice.choice("xyz"),
+                    ]
+                ),
                 load.app.database,
                 local=True,
             )
     if dice.random() < 0.04:
         with contextlib.suppress(psycopg.Error):
-            load.server.connect(load.app.say(name), load.app.database + dice.choice(["_test", "_old", "2", "_copy"]))
+            load.server.connect(
+                load.app.say(name), load.app.database + dice.choice(["_test", "_old", "2", "_copy"])
+            )
     with load.session(
-        name, dice.choice(["psql", "DBeaver", "pgAdmin 4", "notebook", "metabase"]), cursor_factory=psycopg.ClientCursor
+        name,
+        dice.choice(["psql", "DBeaver", "pgAdmin 4", "notebook", "metabase"]),
+        cursor_factory=psycopg.ClientCursor,
     ) as session:
         for _ in range(dice.randint(1, 6)):
             load.attempt(session, mistake(dice) if dice.random() < 0.22 else question(dice))
@@ -50,7 +68,9 @@ def analyst(load: Load, dice: random.Random) -> None:
 
 def broken_off(load: Load, session: "psycopg.Connection[object]", dice: random.Random) -> None:
     """A question that takes too long, and a hand on Ctrl-C, or the limit of the role."""
-    pairs = f"FROM visits a, visits b WHERE a.seconds < b.seconds AND a.id < {dice.randint(900, 90000)}"
+    pairs = (
+        f"FROM visits a, visits b WHERE a.seconds < b.seconds AND a.id < {dice.randint(900, 90000)}"
+    )
     slow = f"{comment(dice)}SELECT count(*) AS {dice.choice(ALIASES)} {pairs}"
     timer = threading.Timer(dice.uniform(0.2, 0.5), session.cancel)
     timer.start()
@@ -59,15 +79,29 @@ def broken_off(load: Load, session: "psycopg.Connection[object]", dice: random.R
 
 
 def report(load: Load, dice: random.Random) -> None:
-    """The reports: heavy, with files for sorting; some meet their limit, which is known and accepted."""
-    with load.session("shop_report", "nightly-report", cursor_factory=psycopg.ClientCursor) as session:
+    """The reports: heavy, with files for sorting.
+
+    Some meet their limit, which is known and accepted.
+    """
+    with load.session(
+        "shop_report", "nightly-report", cursor_factory=psycopg.ClientCursor
+    ) as session:
         for _ in range(dice.randint(1, 3)):
             alias, table = dice.choice(ALIASES), dice.choice(["visits", "searches"])
             column = dice.choice(COLUMNS[table])
             heavy = [
-                f"SELECT {column} AS {alias}, id FROM {table} WHERE id < {dice.randint(30000, 60000)} ORDER BY {column}, id DESC OFFSET 25000",
-                f"SELECT customer_id, count(DISTINCT id) AS {alias} FROM {table} WHERE id < 40000 GROUP BY customer_id ORDER BY 2 DESC LIMIT 9",
-                f"SELECT count(*) AS {alias} FROM {table} a JOIN {table} b ON a.{column} <> b.{column} WHERE a.id < 9000 AND b.id < 90000",
+                (
+                    f"SELECT {column} AS {alias}, id FROM {table} WHERE id <"
+                    f" {dice.randint(30000, 60000)} ORDER BY {column}, id DESC OFFSET 25000"
+                ),
+                (
+                    f"SELECT customer_id, count(DISTINCT id) AS {alias} FROM {table} WHERE id <"
+                    " 40000 GROUP BY customer_id ORDER BY 2 DESC LIMIT 9"
+                ),
+                (
+                    f"SELECT count(*) AS {alias} FROM {table} a JOIN {table} b ON a.{column} <>"
+                    f" b.{column} WHERE a.id < 9000 AND b.id < 90000"
+                ),
             ]
             load.attempt(session, dice.choices(heavy, [3, 3, 1])[0])
 
@@ -76,7 +110,11 @@ def release(load: Load, dice: random.Random) -> None:
     """A release of the application: changes of the schema that wait no longer than they should."""
     table = dice.choice(["carts", "reviews", "shipments", "coupons", "searches"])
     name = f"{dice.choice(ALIASES)}_{dice.choice(ALIASES)}"
-    with load.session("deploy", dice.choice(["flyway", "liquibase", "alembic"]), cursor_factory=psycopg.ClientCursor) as session:
+    with load.session(
+        "deploy",
+        dice.choice(["flyway", "liquibase", "alembic"]),
+        cursor_factory=psycopg.ClientCursor,
+    ) as session:
         steps = [
             (
                 f"ALTER TABLE {table} ADD COLUMN {name} text",
@@ -89,13 +127,21 @@ def release(load: Load, dice: random.Random) -> None:
                 f"CREATE TABLE {name} (id int)",
                 f"DROP TABLE {name}",
             ),
-            (f"CREATE VIEW {name} AS SELECT id FROM {table}", f"ALTER TABLE {table} DROP COLUMN id", f"DROP VIEW {name}"),
+            (
+                f"CREATE VIEW {name} AS SELECT id FROM {table}",
+                f"ALTER TABLE {table} DROP COLUMN id",
+                f"DROP VIEW {name}",
+            ),
             (
                 f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK (id < 100)",
                 f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK (id > 0)",
                 f"ALTER TABLE {table} DROP CONSTRAINT {name}",
             ),
-            (f"CREATE FUNCTION {name}() RETURNS int LANGUAGE sql AS 'SELECT 1'", f"DROP FUNCTION {name}()", f"DROP FUNCTION {name}()"),
+            (
+                f"CREATE FUNCTION {name}() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+                f"DROP FUNCTION {name}()",
+                f"DROP FUNCTION {name}()",
+            ),
         ]
         for statement in dice.choice(steps):
             load.attempt(session, statement)
@@ -118,10 +164,17 @@ def blocked(load: Load, session: "psycopg.Connection[object]", table: str) -> No
 def patience(load: Load, dice: random.Random) -> None:
     """Two visits want the same row, and the second waits a moment for it."""
     row = dice.randint(1, 800)
-    with load.session("shop_web", "checkout-service") as one, load.session("shop_web", "checkout-service") as two:
+    with (
+        load.session("shop_web", "checkout-service") as one,
+        load.session("shop_web", "checkout-service") as two,
+    ):
         load.attempt(one, "BEGIN")
         load.attempt(one, f"UPDATE products SET stock = stock WHERE id = {row}")
-        helper = threading.Thread(target=lambda: quiet(load, two, f"UPDATE products SET stock = stock - 1 WHERE id = {row}"))
+        helper = threading.Thread(
+            target=lambda: quiet(
+                load, two, f"UPDATE products SET stock = stock - 1 WHERE id = {row}"
+            )
+        )
         helper.start()
         time.sleep(0.33)
         load.attempt(one, "COMMIT")
@@ -130,7 +183,9 @@ def patience(load: Load, dice: random.Random) -> None:
 
 def checks(load: Load, dice: random.Random) -> None:
     """The monitoring asks its questions over and over."""
-    with load.server.connect(load.app.say("monitor"), "postgres", application_name="check_postgres") as session:
+    with load.server.connect(
+        load.app.say("monitor"), "postgres", application_name="check_postgres"
+    ) as session:
         session.execute("SELECT count(*) FROM pg_stat_activity")
         session.execute("SELECT pg_database_size(datname) FROM pg_database WHERE datallowconn")
         if dice.random() < 0.15:
@@ -141,7 +196,18 @@ def bench(load: Load, dice: random.Random) -> None:
     """Transactions of pgbench, each in a session of its own."""
     where = ["-h", str(load.server.root), "-p", str(load.server.port), "-U", "bench", "bench"]
     kind = dice.choice(["tpcb-like", "simple-update", "select-only"])
-    command = [str(BINARIES / "pgbench"), "-n", "-C", "-c", "1", "-t", str(dice.randint(1, 4)), "-b", kind, *where]
+    command = [
+        str(BINARIES / "pgbench"),
+        "-n",
+        "-C",
+        "-c",
+        "1",
+        "-t",
+        str(dice.randint(1, 4)),
+        "-b",
+        kind,
+        *where,
+    ]
     subprocess.run(command, check=False, capture_output=True, user=OWNER, timeout=30)
 
 
@@ -149,29 +215,47 @@ def upkeep(load: Load, dice: random.Random) -> None:
     """The administrator: maintenance, a setting changed, an idle session sent away, a base backup."""
     table, app = load.app.say(dice.choice(list(COLUMNS))), load.app
     works: list[Callable[[], object]] = [
-        lambda: load.server.rule(f"VACUUM (ANALYZE) {table}", f"REINDEX TABLE CONCURRENTLY {table}", database=app.database),
-        lambda: load.server.rule(f"ALTER SYSTEM SET checkpoint_timeout = '{dice.randint(30, 90)}s'", "SELECT pg_reload_conf()"),
-        lambda: load.server.rule(f"ALTER SYSTEM SET random_page_cost = '{dice.randint(11, 40) / 10}'", "SELECT pg_reload_conf()"),
+        lambda: load.server.rule(
+            f"VACUUM (ANALYZE) {table}",
+            f"REINDEX TABLE CONCURRENTLY {table}",
+            database=app.database,
+        ),
+        lambda: load.server.rule(
+            f"ALTER SYSTEM SET checkpoint_timeout = '{dice.randint(30, 90)}s'",
+            "SELECT pg_reload_conf()",
+        ),
+        lambda: load.server.rule(
+            f"ALTER SYSTEM SET random_page_cost = '{dice.randint(11, 40) / 10}'",
+            "SELECT pg_reload_conf()",
+        ),
         lambda: load.server.rule("CHECKPOINT", "SELECT pg_switch_wal()"),
         lambda: sent_away(load, dice),
         lambda: load.server.rule(f"SELECT count(*) FROM {table}_old", database=app.database),
-        lambda: load.server.rule(f"CREATE STATISTICS {dice.choice(ALIASES)} ON id FROM {table}", database=app.database),
+        lambda: load.server.rule(
+            f"CREATE STATISTICS {dice.choice(ALIASES)} ON id FROM {table}", database=app.database
+        ),
     ]
     dice.choice(works)()
 
 
 def sent_away(load: Load, dice: random.Random) -> None:
     """An analyst's forgotten session is ended by the administrator."""
-    with load.session(dice.choice(ANALYSTS), "psql", cursor_factory=psycopg.ClientCursor) as session:
+    with load.session(
+        dice.choice(ANALYSTS), "psql", cursor_factory=psycopg.ClientCursor
+    ) as session:
         load.attempt(session, question(dice))
         load.server.rule(
-            f"SELECT {dice.choice(['pg_terminate_backend', 'pg_terminate_backend', 'pg_cancel_backend'])}({session.info.backend_pid})"
+            "SELECT"
+            f" {dice.choice(['pg_terminate_backend', 'pg_terminate_backend', 'pg_cancel_backend'])}({session.info.backend_pid})"
         )
         load.attempt(session, question(dice))
 
 
 def planned_restart(load: Load) -> None:
-    """A restart in the maintenance window: open sessions are ended by the administrator's command."""
+    """A restart in the maintenance window.
+
+    Open sessions are ended by the administrator's command.
+    """
     load.server.stop(signal.SIGINT)
     load.server.start()
 

@@ -17,12 +17,17 @@ class Replica(Server):
         settings = {
             "hot_standby": "on",
             "wal_retrieve_retry_interval": "500ms",
-            "primary_conninfo": f"host=127.0.0.1 port={primary.port} user=replicator password={SECRET} application_name=replica sslmode=disable",
+            "primary_conninfo": (
+                f"host=127.0.0.1 port={primary.port} user=replicator password={SECRET}"
+                " application_name=replica sslmode=disable"
+            ),
             "primary_slot_name": "replica",
             "max_connections": "60",
             "shared_buffers": "8MB",
         }
-        replica = cls(primary.root, "replica", port=port, log=primary.root / "replica.log", settings=settings)
+        replica = cls(
+            primary.root, "replica", port=port, log=primary.root / "replica.log", settings=settings
+        )
         replica.environment = primary.environment
         return replica
 
@@ -31,10 +36,34 @@ class Replica(Server):
         shutil.rmtree(self.folder, ignore_errors=True)
         for spare in primary.root.glob("copy-*"):
             shutil.rmtree(spare)
-        moved = [f"--tablespace-mapping={folder}={primary.root}/copy-{folder.name}" for folder in sorted(primary.root.glob("full-*"))]
+        moved = [
+            f"--tablespace-mapping={folder}={primary.root}/copy-{folder.name}"
+            for folder in sorted(primary.root.glob("full-*"))
+        ]
         environment = {**primary.environment, "PGPASSWORD": SECRET}
-        where = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "replicator", "-D", str(self.folder)]
-        run([BINARIES / "pg_basebackup", "-c", "fast", "-X", "stream", "--no-verify-checksums", *where, *moved], environment)
+        where = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(primary.port),
+            "-U",
+            "replicator",
+            "-D",
+            str(self.folder),
+        ]
+        run(
+            [
+                BINARIES / "pg_basebackup",
+                "-c",
+                "fast",
+                "-X",
+                "stream",
+                "--no-verify-checksums",
+                *where,
+                *moved,
+            ],
+            environment,
+        )
         self.write("standby.signal", "")
         self.write("postgresql.auto.conf", "")
         self.configure()

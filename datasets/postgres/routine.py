@@ -40,16 +40,58 @@ FIRST_PID = 10_000
 """Process ids of this log begin here, so that none is one of the log that it is put before."""
 CRASH = (*FAULTS["backend_killed"].messages, "received immediate shutdown request")
 """Messages that are a crash's doing."""
-QUIET = {"log_connections": "off", "log_disconnections": "off", "log_statement_sample_rate": "0", "log_min_duration_statement": "-1"}
+QUIET = {
+    "log_connections": "off",
+    "log_disconnections": "off",
+    "log_statement_sample_rate": "0",
+    "log_min_duration_statement": "-1",
+}
 MAKINGS: tuple[tuple[str, dict[str, str]], ...] = (
     ("clinic", {}),
-    ("hotel", {"log_statement": "all", "log_duration": "on", "log_min_duration_statement": "-1", "log_statement_sample_rate": "0"}),
-    ("clinic", {**QUIET, "log_checkpoints": "off", "listen_addresses": "*", "cluster_name": "ward"}),
-    ("hotel", {"log_min_duration_statement": "0", "shared_preload_libraries": "auto_explain", "auto_explain.log_min_duration": "20ms"}),
+    (
+        "hotel",
+        {
+            "log_statement": "all",
+            "log_duration": "on",
+            "log_min_duration_statement": "-1",
+            "log_statement_sample_rate": "0",
+        },
+    ),
+    (
+        "clinic",
+        {**QUIET, "log_checkpoints": "off", "listen_addresses": "*", "cluster_name": "ward"},
+    ),
+    (
+        "hotel",
+        {
+            "log_min_duration_statement": "0",
+            "shared_preload_libraries": "auto_explain",
+            "auto_explain.log_min_duration": "20ms",
+        },
+    ),
     ("clinic", {"log_error_verbosity": "verbose", "log_statement": "mod", "jit": "off"}),
-    ("hotel", {"log_error_verbosity": "terse", "log_connections": "off", "log_autovacuum_min_duration": "-1", "wal_level": "logical"}),
-    ("shop", {"archive_mode": "on", "archive_command": "test ! -f %p.never", "wal_compression": "on", "log_temp_files": "-1"}),
-    ("shop", {"log_replication_commands": "on", "log_parameter_max_length": "32", "max_wal_size": "4MB"}),
+    (
+        "hotel",
+        {
+            "log_error_verbosity": "terse",
+            "log_connections": "off",
+            "log_autovacuum_min_duration": "-1",
+            "wal_level": "logical",
+        },
+    ),
+    (
+        "shop",
+        {
+            "archive_mode": "on",
+            "archive_command": "test ! -f %p.never",
+            "wal_compression": "on",
+            "log_temp_files": "-1",
+        },
+    ),
+    (
+        "shop",
+        {"log_replication_commands": "on", "log_parameter_max_length": "32", "max_wal_size": "4MB"},
+    ),
 )
 """The application of each server in turn, and its settings beside those of the training log."""
 
@@ -87,8 +129,15 @@ class Stage:
 
 def install(stage: Stage, name: str, vocabulary: str, settings: dict[str, str]) -> Application:
     """A server with an application, stopped."""
-    log = {"log_directory": str(stage.root), "log_filename": stage.log.name, "log_rotation_age": "0", "log_rotation_size": "0"}
-    server = Server(stage.root, name, port=free_port(), log=stage.log, settings={**LOGGING, **log, **settings})
+    log = {
+        "log_directory": str(stage.root),
+        "log_filename": stage.log.name,
+        "log_rotation_age": "0",
+        "log_rotation_size": "0",
+    }
+    server = Server(
+        stage.root, name, port=free_port(), log=stage.log, settings={**LOGGING, **log, **settings}
+    )
     server.initialise(["--locale=C.UTF-8", "--wal-segsize=1"], environment={"LC_ALL": "C.UTF-8"})
     server.admit(
         "local all all trust",
@@ -156,7 +205,15 @@ def nothing(stage: Stage, load: Load) -> None:
     """A quiet time."""
 
 
-DEEDS: tuple[Callable[[Stage, Load], None], ...] = (reload, reload, untouched, checkpoint, bulk, backup, nothing)
+DEEDS: tuple[Callable[[Stage, Load], None], ...] = (
+    reload,
+    reload,
+    untouched,
+    checkpoint,
+    bulk,
+    backup,
+    nothing,
+)
 """What is done to a server while it works."""
 
 
@@ -235,7 +292,10 @@ def fall(stage: Stage, load: Load, variant: str) -> None:
 
 
 def replicas(stage: Stage, primary: Server, *, times: int) -> None:
-    """A replica is made, started, stopped, started again, and promoted in the end; its own log is what is kept."""
+    """A replica is made, started, stopped, started again, and promoted in the end.
+
+    Its own log is what is kept.
+    """
     # the primary's own lines are not this log's
     primary.start(stage.root / "setup.log")
     primary.rule("SELECT pg_create_physical_replication_slot('replica', true)")
@@ -265,20 +325,58 @@ def restored(stage: Stage, primary: Server) -> None:
     archive = stage.root / "archive"
     archive.mkdir(exist_ok=True)
     shutil.chown(archive, "postgres", "postgres")
-    primary.settings |= {"archive_mode": "on", "archive_command": f"cp %p {archive}/%f", "wal_level": "replica"}
+    primary.settings |= {
+        "archive_mode": "on",
+        "archive_command": f"cp %p {archive}/%f",
+        "wal_level": "replica",
+    }
     primary.configure()
     primary.start(stage.root / "setup.log")
     for turn in range(3):
         copy = Replica.of(primary, port=free_port())
         copy.log, copy.folder = stage.log, stage.root / f"restored-{turn}"
-        moved = [f"--tablespace-mapping={folder}={stage.root}/spare-{turn}-{folder.name}" for folder in sorted(stage.root.glob("full-*"))]
-        where = ["-h", str(stage.root), "-p", str(primary.port), "-U", "postgres", "-D", str(copy.folder)]
-        run_program([BINARIES / "pg_basebackup", "-c", "fast", "-X", "none" if turn else "stream", *where, *moved], primary.environment)
+        moved = [
+            f"--tablespace-mapping={folder}={stage.root}/spare-{turn}-{folder.name}"
+            for folder in sorted(stage.root.glob("full-*"))
+        ]
+        where = [
+            "-h",
+            str(stage.root),
+            "-p",
+            str(primary.port),
+            "-U",
+            "postgres",
+            "-D",
+            str(copy.folder),
+        ]
+        run_program(
+            [
+                BINARIES / "pg_basebackup",
+                "-c",
+                "fast",
+                "-X",
+                "none" if turn else "stream",
+                *where,
+                *moved,
+            ],
+            primary.environment,
+        )
         for _ in range(3):
-            primary.rule("CREATE TABLE IF NOT EXISTS later (n int)", "INSERT INTO later VALUES (1)", "SELECT pg_switch_wal()")
+            primary.rule(
+                "CREATE TABLE IF NOT EXISTS later (n int)",
+                "INSERT INTO later VALUES (1)",
+                "SELECT pg_switch_wal()",
+            )
         time.sleep(1)
-        target = "recovery_target = 'immediate'\nrecovery_target_action = 'promote'" if turn % 2 else ""
-        copy.settings = {**primary.settings, "port": str(copy.port), "archive_mode": "off", "hot_standby": "on"}
+        target = (
+            "recovery_target = 'immediate'\nrecovery_target_action = 'promote'" if turn % 2 else ""
+        )
+        copy.settings = {
+            **primary.settings,
+            "port": str(copy.port),
+            "archive_mode": "off",
+            "hot_standby": "on",
+        }
         copy.write("postgresql.auto.conf", "")
         if turn:
             copy.configure(f"restore_command = 'cp {archive}/%f %p 2>/dev/null'\n{target}")
@@ -319,7 +417,9 @@ def serve(stage: Stage, *, lives: int, seed: int) -> None:
         load = Load(application, seed=seed * 100 + number, pace=0.8)
         for turn in range(share):
             # the collector of the log takes over in some lives
-            application.server.settings["logging_collector"] = stage.dice.choice(["off", "off", "on"])
+            application.server.settings["logging_collector"] = stage.dice.choice(
+                ["off", "off", "on"]
+            )
             application.server.configure()
             live(stage, load, crash=crashes.pop(0) if turn in {2, 6} else "")
         say(f"{number + 1} of {len(MAKINGS)} servers, {stage.log.stat().st_size:,} bytes")
@@ -338,8 +438,12 @@ def touched(text: str) -> str:
     lines = text.split("\n")
     kept: set[int] = set()
     for session in label.sessions(label.read(text)).values():
-        if all(not record.user for record in session) or any("FATAL:" in record.text for record in session):
-            kept |= {number for record in session for number in range(record.number, record.last + 1)}
+        if all(not record.user for record in session) or any(
+            "FATAL:" in record.text for record in session
+        ):
+            kept |= {
+                number for record in session for number in range(record.number, record.last + 1)
+            }
     return "".join(f"{line}\n" for number, line in enumerate(lines, 1) if number in kept)
 
 
@@ -353,11 +457,17 @@ def keep(stage: Stage, out: Path) -> None:
 
 def main() -> int:
     """Make it where the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--lives", type=int, default=64)
     parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--root", type=Path, help="the folder to work in; made, and cleared away, where it is not given")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        help="the folder to work in; made, and cleared away, where it is not given",
+    )
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen.out.mkdir(parents=True, exist_ok=True)

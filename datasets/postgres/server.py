@@ -1,4 +1,7 @@
-"""A PostgreSQL server of our own: made in a temporary folder, on loopback, and gone without a trace."""
+"""A PostgreSQL server of our own.
+
+Made in a temporary folder, on loopback, and gone without a trace.
+"""
 
 import os
 import resource
@@ -29,21 +32,32 @@ done
 for mount in "$1"/full-*; do mountpoint -q "$mount" && umount -l "$mount"; done
 rm -rf "$1"
 """
-"""Ends what the script started when the script itself is gone, killed or not: it waits for the end of its input."""
+"""Ends what the script started when the script itself is gone, killed or not: it waits for the end
+of its input."""
 
 
 class Mounts:
-    """Small file systems in memory that can really be full; refused outside of a privileged machine."""
+    """Small file systems in memory that can really be full.
+
+    Refused outside of a privileged machine.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.refused = False
 
     def make(self, name: str, *, options: str) -> Path:
-        """A new folder of limited size; an ordinary one where mounting is refused, which `refused` then says."""
+        """A new folder of limited size.
+
+        An ordinary one where mounting is refused, which `refused` then says.
+        """
         folder = self.root / f"full-{name}"
         folder.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False, capture_output=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder],
+            check=False,
+            capture_output=True,
+        )
         self.refused |= done.returncode != 0
         shutil.chown(folder, OWNER, OWNER)
         folder.chmod(0o700)
@@ -53,7 +67,9 @@ class Mounts:
 class Server:
     """One server: files, settings, start and stop, connections."""
 
-    def __init__(self, root: Path, name: str, *, port: int, log: Path, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, root: Path, name: str, *, port: int, log: Path, settings: Mapping[str, str]
+    ) -> None:
         self.folder = root / name
         self.root = root
         self.port = port
@@ -71,7 +87,22 @@ class Server:
     def initialise(self, arguments: Sequence[str], *, environment: Mapping[str, str]) -> None:
         """Make the files of a new server, with checksums of its pages."""
         self.environment = {**os.environ, **environment}
-        run([BINARIES / "initdb", "-D", self.folder, "-k", "-A", "trust", "-U", "postgres", "-E", "UTF8", *arguments], self.environment)
+        run(
+            [
+                BINARIES / "initdb",
+                "-D",
+                self.folder,
+                "-k",
+                "-A",
+                "trust",
+                "-U",
+                "postgres",
+                "-E",
+                "UTF8",
+                *arguments,
+            ],
+            self.environment,
+        )
         self.configure()
 
     def configure(self, extra: str = "") -> None:
@@ -111,7 +142,9 @@ class Server:
         last = time.monotonic() + seconds
         while True:
             try:
-                self.connect("postgres", "postgres", local=True, application_name="pg_isready").close()
+                self.connect(
+                    "postgres", "postgres", local=True, application_name="pg_isready"
+                ).close()
             except psycopg.Error:
                 if time.monotonic() > last:
                     raise
@@ -134,17 +167,33 @@ class Server:
         if self.process:
             self.process.send_signal(signal.SIGHUP)
 
-    def connect(self, user: str, database: str, *, local: bool = False, **options: Any) -> psycopg.Connection[Any]:
+    def connect(
+        self, user: str, database: str, *, local: bool = False, **options: Any
+    ) -> psycopg.Connection[Any]:
         """A session, over loopback with a password or over the local socket without one."""
         host = str(self.root) if local else "127.0.0.1"
-        chosen = {"password": SECRET, "connect_timeout": 10, "autocommit": True, "sslmode": "disable", "gssencmode": "disable", **options}
-        return psycopg.connect(host=host, port=self.port, user=user, dbname=database, prepare_threshold=None, **chosen)
+        chosen = {
+            "password": SECRET,
+            "connect_timeout": 10,
+            "autocommit": True,
+            "sslmode": "disable",
+            "gssencmode": "disable",
+            **options,
+        }
+        return psycopg.connect(
+            host=host, port=self.port, user=user, dbname=database, prepare_threshold=None, **chosen
+        )
 
     def rule(self, *statements: str, database: str = "postgres") -> list[Any]:
-        """Statements of the superuser, who is an administrator at the server itself; what the last one gave."""
+        """Statements of the superuser, who is an administrator at the server itself.
+
+        What the last one gave.
+        """
         # what a fault sets for all must not keep it from being undone
         options = "-c statement_timeout=0 -c default_transaction_read_only=off"
-        with self.connect("postgres", database, local=True, application_name="psql", options=options) as connection:
+        with self.connect(
+            "postgres", database, local=True, application_name="psql", options=options
+        ) as connection:
             for statement in statements:
                 cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
@@ -153,7 +202,15 @@ class Server:
 def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
     """One of PostgreSQL's programs, as PostgreSQL's user."""
     done = subprocess.run(
-        command, check=False, capture_output=True, text=True, user=OWNER, group=OWNER, extra_groups=[], env=environment, cwd="/"
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        user=OWNER,
+        group=OWNER,
+        extra_groups=[],
+        env=environment,
+        cwd="/",
     )
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed: {done.stderr}")
@@ -166,12 +223,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-APART = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-"""Runs a command with process ids and mounts of its own: ids are not used twice, and all ends with it."""
+APART = [
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+    "unshare",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+]
+"""Runs a command with process ids and mounts of its own: ids are not used twice, and all ends with
+it."""
 
 
 def apart(command: Sequence[str]) -> int:
-    """Run a command in a world of its own where the machine allows that, else as it is; its exit code."""
+    """Run a command in a world of its own where the machine allows that, else as it is.
+
+    Its exit code.
+    """
     allowed = subprocess.run([*APART, "true"], check=False, capture_output=True).returncode == 0
     # a killed backend would write its memory to disk, and the server wait for it
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -183,7 +254,10 @@ def apart(command: Sequence[str]) -> int:
 
 
 def in_workshop() -> int:
-    """Run this very command again as a program apart, with `--root` a temporary folder; its exit code."""
+    """Run this very command again as a program apart, with `--root` a temporary folder.
+
+    Its exit code.
+    """
     root, watcher = workshop()
     try:
         return apart([sys.executable, *sys.argv, "--root", str(root)])
@@ -199,6 +273,9 @@ def workshop() -> tuple[Path, "subprocess.Popen[bytes]"]:
     root.chmod(0o755)
     shutil.chown(root, OWNER, OWNER)
     watcher = subprocess.Popen(
-        ["/bin/sh", "-c", WATCHER, "watcher", str(root)], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        ["/bin/sh", "-c", WATCHER, "watcher", str(root)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     return root, watcher

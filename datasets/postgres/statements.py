@@ -15,18 +15,21 @@ COLUMNS = {
     "reviews": ("product_id", "stars", "body"),
     "shipments": ("order_id", "carrier", "weight"),
 }
-NUMBERS = set("id price stock customer_id order_id product_id quantity amount seconds hits worth stars weight".split())
+NUMBERS = set(
+    "id price stock customer_id order_id product_id quantity amount seconds hits worth stars weight".split()
+)
 TIMES = {"created", "placed", "touched", "at"}
 ALIASES = (
-    "total share rank biggest smallest middle delta ratio hour week cohort bucket growth score peak trend quota region "
-    "segment volume margin target actual forecast baseline lift churn repeaters newcomers basket average_value span age gap "
-    "streak spread"
+    "total share rank biggest smallest middle delta ratio hour week cohort bucket growth score peak"
+    " trend quota region segment volume margin target actual forecast baseline lift churn repeaters"
+    " newcomers basket average_value span age gap streak spread"
 ).split()
 TOPICS = (
-    "why did the {0} drop last week|numbers for the board: {0} by {1}|campaign check, {0}|ask from finance about {0}|"
-    "{0} per {1}, second try|duplicates in {0}?|outliers of {0}|draft for the {1} dashboard|"
-    "sanity check before the {1} meeting|{0} after the price change|sample for the survey on {0}|backfill of {0}, dry run|"
-    "compare {0} with the old shop|error budget, {1}|failed orders by {1}|abandoned {0}"
+    "why did the {0} drop last week|numbers for the board: {0} by {1}|campaign check, {0}|ask from"
+    " finance about {0}|{0} per {1}, second try|duplicates in {0}?|outliers of {0}|draft for the"
+    " {1} dashboard|sanity check before the {1} meeting|{0} after the price change|sample for the"
+    " survey on {0}|backfill of {0}, dry run|compare {0} with the old shop|error budget, {1}|failed"
+    " orders by {1}|abandoned {0}"
 ).split("|")
 """What stands in the comments; some name trouble where there is none."""
 WRONG = (
@@ -145,10 +148,18 @@ GLANCES = (
 def question(dice: random.Random) -> str:
     """A statement that an analyst may type; hardly one is like another."""
     table = dice.choice(list(COLUMNS))
-    column, other = dice.sample(COLUMNS[table], 2) if len(COLUMNS[table]) > 1 else COLUMNS[table] * 2
+    column, other = (
+        dice.sample(COLUMNS[table], 2) if len(COLUMNS[table]) > 1 else COLUMNS[table] * 2
+    )
     aliases = dice.sample(ALIASES, 3)
     aggregate = dice.choice(
-        ["count(*)", f"count(DISTINCT {column})", f"max({column})", f"min({other})", f"array_length(array_agg({other}), 1)"]
+        [
+            "count(*)",
+            f"count(DISTINCT {column})",
+            f"max({column})",
+            f"min({other})",
+            f"array_length(array_agg({other}), 1)",
+        ]
     )
     number = next((name for name in COLUMNS[table] if name in NUMBERS), "id")
     time = next((name for name in COLUMNS[table] if name in TIMES), None)
@@ -161,17 +172,40 @@ def question(dice: random.Random) -> str:
         filters += [f"{time} > now() - interval '{dice.randint(2, 90)} days'"] * 2
     where = " AND ".join(dice.sample(filters, dice.randint(1, 2)))
     shapes = [
-        f"SELECT {column} AS {aliases[0]}, {aggregate} AS {aliases[1]} FROM {table} WHERE {where} "
-        f"GROUP BY {column} ORDER BY {aliases[1]} DESC LIMIT {dice.randint(3, 50)}",
+        (
+            f"SELECT {column} AS {aliases[0]}, {aggregate} AS {aliases[1]} FROM {table} WHERE"
+            f" {where} GROUP BY {column} ORDER BY {aliases[1]} DESC LIMIT {dice.randint(3, 50)}"
+        ),
         f"SELECT {aggregate} AS {aliases[0]} FROM {table} WHERE {where}",
-        f"WITH {aliases[0]} AS (SELECT {column}, {other} FROM {table} WHERE {where} LIMIT 2000) SELECT count(*) AS {aliases[1]} FROM {aliases[0]}",
-        f"SELECT {column}, {other} FROM {table} WHERE {where} ORDER BY {other} LIMIT {dice.randint(5, 100)}",
-        f"SELECT {column}, row_number() OVER (PARTITION BY {other} ORDER BY {column}) AS {aliases[2]} FROM {table} WHERE {where} LIMIT 40",
-        f"SELECT avg({number}) AS {aliases[0]}, stddev({number}) AS {aliases[1]} FROM {table} WHERE {where}",
-        f"SELECT CASE WHEN {number} > {dice.randint(5, 90)} THEN '{aliases[0]}' ELSE '{aliases[1]}' END, {aggregate} FROM {table} GROUP BY 1",
+        (
+            f"WITH {aliases[0]} AS (SELECT {column}, {other} FROM {table} WHERE {where} LIMIT 2000)"
+            f" SELECT count(*) AS {aliases[1]} FROM {aliases[0]}"
+        ),
+        (
+            f"SELECT {column}, {other} FROM {table} WHERE {where} ORDER BY {other} LIMIT"
+            f" {dice.randint(5, 100)}"
+        ),
+        (
+            f"SELECT {column}, row_number() OVER (PARTITION BY {other} ORDER BY {column}) AS"
+            f" {aliases[2]} FROM {table} WHERE {where} LIMIT 40"
+        ),
+        (
+            f"SELECT avg({number}) AS {aliases[0]}, stddev({number}) AS {aliases[1]} FROM {table}"
+            f" WHERE {where}"
+        ),
+        (
+            f"SELECT CASE WHEN {number} > {dice.randint(5, 90)} THEN '{aliases[0]}' ELSE"
+            f" '{aliases[1]}' END, {aggregate} FROM {table} GROUP BY 1"
+        ),
         f"EXPLAIN SELECT {column} FROM {table} WHERE {where}",
-        f"SELECT {column} FROM {table} TABLESAMPLE SYSTEM (1) WHERE {where} LIMIT {dice.randint(5, 40)}",
-        f"CREATE TEMP TABLE {aliases[0]}_{aliases[1]} AS SELECT {column}, {other} FROM {table} WHERE {where} LIMIT 3000",
+        (
+            f"SELECT {column} FROM {table} TABLESAMPLE SYSTEM (1) WHERE {where} LIMIT"
+            f" {dice.randint(5, 40)}"
+        ),
+        (
+            f"CREATE TEMP TABLE {aliases[0]}_{aliases[1]} AS SELECT {column}, {other} FROM {table}"
+            f" WHERE {where} LIMIT 3000"
+        ),
     ]
     return comment(dice) + dice.choice(shapes)
 
@@ -180,7 +214,9 @@ def mistake(dice: random.Random) -> str:
     """A statement that the server refuses, for a reason that is the analyst's own."""
     table = dice.choice(list(COLUMNS))
     column, other = dice.sample(COLUMNS[table], 2)
-    return comment(dice) + dice.choice(WRONG).format(table=table, column=column, other=other, alias=dice.choice(ALIASES))
+    return comment(dice) + dice.choice(WRONG).format(
+        table=table, column=column, other=other, alias=dice.choice(ALIASES)
+    )
 
 
 def slip(dice: random.Random) -> str:

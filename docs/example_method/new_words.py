@@ -25,7 +25,13 @@ class NewWords(Method):
         self._ignored = set(recipe.options.get("ignore", []))
 
     def fit(
-        self, sessions: Sequence[Rows], messages: pl.Series, *, labels: Labels | None, line_labels: Sequence[Labels] | None, seed: int
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
     ) -> None:
         """Note the words of the sessions, where labels are known of the normal ones."""
         bad = np.zeros(len(sessions), dtype=bool) if labels is None else labels
@@ -34,10 +40,14 @@ class NewWords(Method):
             raise DataError("no session to learn from is normal")
         self._words = self._ignored.union(*(words(messages.gather(rows)) for rows in normal))
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+    def score(
+        self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None
+    ) -> Scores:
         """The share of the words that are new."""
         spoken = [words(messages.gather(rows)) for rows in sessions]
-        return np.array([len(own - self._words) / max(1, len(own)) for own in spoken], dtype=np.float64)
+        return np.array(
+            [len(own - self._words) / max(1, len(own)) for own in spoken], dtype=np.float64
+        )
 
     def save(self, folder: Path) -> None:
         """Write one JSON file."""

@@ -6,8 +6,8 @@
     ├── ModelError     weights are missing, do not fit, or a run is not what it was
     └── ServeError     the service cannot start or answer
 
-Each message says what was found and what to do about it. The command line catches `LogLLMError` once, prints its
-one line and exits with 2.
+Each message says what was found and what to do about it. The command line catches `LogLLMError`
+once, prints its one line and exits with 2.
 """
 
 import re
@@ -78,6 +78,9 @@ def nearest(name: str, known: Sequence[str], *, titles: Mapping[str, str] | None
 
 
 def _alike(word: str, others: Sequence[str]) -> float:
-    """How alike a word is to the most alike of some others; 0 where it is not one of them, misspelt."""
+    """How alike a word is to the most alike of some others.
+
+    0 where it is not one of them, misspelt.
+    """
     ratios = (SequenceMatcher(None, word, other).ratio() for other in others)
     return max((ratio for ratio in ratios if ratio >= _AS_SPELT), default=0.0)

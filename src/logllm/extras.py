@@ -6,7 +6,17 @@ from importlib.util import find_spec
 
 from logllm.errors import RecipeError
 
-_LIBRARIES = ("logllm", "numpy", "polars", "scikit-learn", "torch", "transformers", "peft", "accelerate", "xgboost-cpu")
+_LIBRARIES = (
+    "logllm",
+    "numpy",
+    "polars",
+    "scikit-learn",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "xgboost-cpu",
+)
 """What figures may depend on."""
 
 _EXTRAS = {
@@ -44,17 +54,24 @@ def lacking(package: str, *, to: str = "do this") -> RecipeError:
     """The error of a package that is not installed.
 
     >>> str(lacking("peft", to="train"))
-    "to train takes peft, which is not installed: pip install 'logllm[train]', or in the source's folder pip install '.[train]'"
+    "to train takes peft, which is not installed: pip install 'logllm[train]', or in the source's
+    folder pip install '.[train]'"
     """
     extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
     missing = f"to {to} takes {package}, which is not installed: "
     if extra is None:
         return RecipeError(f"{missing}this installation is not whole; install logllm again")
-    return RecipeError(f"{missing}pip install 'logllm[{extra}]', or in the source's folder pip install '.[{extra}]'")
+    return RecipeError(
+        f"{missing}pip install 'logllm[{extra}]', or in the source's folder pip install"
+        f" '.[{extra}]'"
+    )
 
 
 def versions() -> dict[str, str]:
-    """Releases of Python and of the libraries that are installed; none of them is imported for it."""
+    """Releases of Python and of the libraries that are installed.
+
+    None of them is imported for it.
+    """
     releases = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:

@@ -1,4 +1,7 @@
-"""Scores, and how good they are: precision, recall, F1, average precision, intervals, and the choice of a threshold."""
+"""Scores, and how good they are.
+
+Precision, recall, F1, average precision, intervals, and the choice of a threshold.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +48,9 @@ class Metrics:
     fn: int
 
 
-def measure(scores: Scores, labels: Labels, *, threshold: float, weights: Weights | None = None) -> Metrics:
+def measure(
+    scores: Scores, labels: Labels, *, threshold: float, weights: Weights | None = None
+) -> Metrics:
     """Compare scores with labels; a score of at least `threshold` is called anomalous.
 
     Precision, recall and F1 are 0 where they would be 0 / 0.
@@ -78,7 +83,9 @@ def measure(scores: Scores, labels: Labels, *, threshold: float, weights: Weight
 
 
 def average_precision(scores: Scores, labels: Labels, *, weights: Weights | Scores) -> Scores:
-    """Average precision, as scikit-learn defines it, for each row of weights; not a number where no anomaly weighs.
+    """Average precision, as scikit-learn defines it, for each row of weights.
+
+    Not a number where no anomaly weighs.
 
     >>> once, twice = np.ones((2, 4), dtype=np.int64) * [[1], [2]]
     >>> average_precision(
@@ -135,7 +142,9 @@ def within_verdicts(lines: Sequence[Scores], sessions: Scores) -> Scores:
     return np.concatenate([*gated, np.zeros(0)])
 
 
-def f1_by_threshold(scores: Scores, labels: Labels, *, weights: Scores | None = None) -> tuple[Scores, Scores]:
+def f1_by_threshold(
+    scores: Scores, labels: Labels, *, weights: Scores | None = None
+) -> tuple[Scores, Scores]:
     """Each distinct score, ascending, and F1 when all sessions from it on are called anomalous.
 
     Sessions count once, or as much as their weights say.
@@ -165,17 +174,20 @@ def choose_threshold(
 ) -> Threshold:
     """The threshold of best F1 on a validation part: the middle of the best interval.
 
-    Between two neighbouring distinct scores every threshold calls the same sessions anomalous. Of several intervals of
-    equal F1 the widest is taken. With fewer than ten anomalies the threshold is .5.
+    Between two neighbouring distinct scores every threshold calls the same sessions anomalous. Of
+    several intervals of equal F1 the widest is taken. With fewer than ten anomalies the threshold
+    is .5.
 
     Args:
         scores: of the sessions, in [0, 1].
         labels: which sessions are anomalous.
-        scale: what intervals and their middles are measured in: `logits` for scores that are probabilities of a softmax;
-            `scores` for methods that give exactly 0 and 1, from whose infinite logits every middle is as good as 0 or 1 itself.
+        scale: what intervals and their middles are measured in: `logits` for scores that are
+            probabilities of a softmax; `scores` for methods that give exactly 0 and 1, from whose
+            infinite logits every middle is as good as 0 or 1 itself.
         weights: how much each session counts; none: once.
-        close: not only the best F1 counts but all that are lower by no more than this, and the mean of their thresholds is taken:
-            where many are about as good, the best one is a matter of chance.
+        close: not only the best F1 counts but all that are lower by no more than this, and the mean
+            of their thresholds is taken: where many are about as good, the best one is a matter of
+            chance.
 
     >>> scores, labels = np.array([0.0] * 10 + [0.8] * 10), np.array([False] * 10 + [True] * 10)
     >>> choose_threshold(scores, labels, scale="scores").value
@@ -226,7 +238,8 @@ def even_odds(values: Scores, labels: Labels, *, weights: Scores) -> tuple[float
     likely_of_normal = 1 / (normal + 2)
     wanted = np.where(labels, likely_of_anomalous, likely_of_normal)
 
-    # Newton's method on a number of mean 0 and spread 1, whose steps are bounded: it then does not leap.
+    # Newton's method on a number of mean 0 and spread 1, whose steps are bounded: it then does not
+    # leap.
     middle, spread = float(values.mean()), float(values.std()) or 1.0
     design = np.stack([(values - middle) / spread, np.ones(len(values))])  # (2, b)
     line = np.zeros(2)
@@ -311,7 +324,9 @@ def score_at(place: float, scale: Literal["logits", "scores"]) -> float:
 
 
 def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
-    """How far scores are from probabilities: in ten bands of equal width, and their mean distance weighted by sessions (Naeini 2015).
+    """How far scores are from probabilities.
+
+    In ten bands of equal width, and their mean distance weighted by sessions (Naeini 2015).
 
     >>> calibration(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, False]))["error"]
     0.25

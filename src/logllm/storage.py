@@ -30,7 +30,8 @@ KINDS = {
     "report": "a report",
     "verdicts": "a report of verdicts",
 }
-"""What a folder of logllm's holds, by its manifest's `kind`; a bundle's manifest is that of its run."""
+"""What a folder of logllm's holds, by its manifest's `kind`; a bundle's manifest is that of its
+run."""
 _HASHES = "hashes.json"
 """File in the cache of the hashes that are remembered."""
 _MOST_HASHES = 1000
@@ -38,7 +39,10 @@ _MOST_HASHES = 1000
 
 
 def cache() -> Path:
-    """The folder of what is fetched or made once: `LOGLLM_CACHE`, else `logllm` in the user's cache."""
+    """The folder of what is fetched or made once.
+
+    `LOGLLM_CACHE`, else `logllm` in the user's cache.
+    """
     chosen = os.environ.get("LOGLLM_CACHE")
     if chosen:
         return Path(chosen)
@@ -89,7 +93,8 @@ def check_replaceable(folder: Path, *, force: bool, kind: str = "data") -> None:
         kind: What is to be made, and the one thing that is replaced (`KINDS`).
 
     Raises:
-        DataError: something is here and `force` is off, or it is of another kind or no folder of logllm's: these are never replaced.
+        DataError: something is here and `force` is off, or it is of another kind or no folder of
+            logllm's: these are never replaced.
     """
     with explained(folder):
         # Only what logllm wrote is ever removed.
@@ -99,20 +104,26 @@ def check_replaceable(folder: Path, *, force: bool, kind: str = "data") -> None:
     if present is None:
         raise DataError(f"{folder} is not a folder that logllm wrote; choose another place")
     if present != kind:
-        raise DataError(f"{folder} holds {KINDS[present]}, which is not replaced by {KINDS[kind]}; choose another place")
+        raise DataError(
+            f"{folder} holds {KINDS[present]}, which is not replaced by {KINDS[kind]}; choose"
+            " another place"
+        )
     if not force:
         raise DataError(f"{folder} exists; choose another place, or replace it with --force")
 
 
 @contextmanager
 def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Path]:
-    """A folder to fill that appears under its name only when all went well; with `force` it replaces an older one of its `kind`.
+    """A folder to fill that appears under its name only when all went well.
 
-    A folder that is there stays the folder it is, whoever is in it or links to it: what it holds is replaced. What is new has the
-    permissions that the umask gives, whichever library wrote it.
+    With `force` it replaces an older one of its `kind`.
+
+    A folder that is there stays the folder it is, whoever is in it or links to it: what it holds is
+    replaced. What is new has the permissions that the umask gives, whichever library wrote it.
 
     Raises:
-        DataError: see `check_replaceable`; or the place is full or not writable, and then nothing is left behind.
+        DataError: see `check_replaceable`; or the place is full or not writable, and then nothing
+            is left behind.
     """
     # Before the work and after it: somebody else may have made the folder meanwhile.
     check_replaceable(folder, force=force, kind=kind)
@@ -142,12 +153,13 @@ def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Pat
 def locked(lock: Path, *, before_waiting: Callable[[], None] | None = None) -> Iterator[bool]:
     """Hold a file that one process at a time can hold, inside a `with` block.
 
-    The system ends the hold when the process ends, however it ends; should commands have been begun that share its open files,
-    when the last of them ends.
+    The system ends the hold when the process ends, however it ends; should commands have been begun
+    that share its open files, when the last of them ends.
 
     Args:
         lock: the file; it stays.
-        before_waiting: called where another process holds the file, which is then waited for; none: nothing is waited for.
+        before_waiting: called where another process holds the file, which is then waited for; none:
+            nothing is waited for.
 
     Returns:
         Whether the file is held.
@@ -212,9 +224,12 @@ def remembered_sha256(file: Path, *, full: bool = False) -> str:
 
 
 def fingerprint(folder: Path, *, full: bool = False) -> str:
-    """What a base model is known by: SHA-256 over the names and contents of its weight files and configuration.
+    """What a base model is known by.
 
-    A file's hash is remembered in the cache, and taken from there while its size, its time of change and its inode are the same.
+    SHA-256 over the names and contents of its weight files and configuration.
+
+    A file's hash is remembered in the cache, and taken from there while its size, its time of
+    change and its inode are the same.
 
     Args:
         folder: the model's.
@@ -231,10 +246,10 @@ def fingerprint(folder: Path, *, full: bool = False) -> str:
 def honour_umask(path: Path) -> None:
     """Give a file, or a folder and all it holds, the permissions that `open` and `mkdir` give here.
 
-    Some libraries write under a temporary name that only its owner may read, and rename it: safetensors
-    does, and with it PEFT and transformers. A run that one user trained could then not serve under
-    another. What plain creation gives is looked up with a probe beside the path: to read the umask
-    itself one must set it, for every thread at once.
+    Some libraries write under a temporary name that only its owner may read, and rename it:
+    safetensors does, and with it PEFT and transformers. A run that one user trained could then not
+    serve under another. What plain creation gives is looked up with a probe beside the path: to
+    read the umask itself one must set it, for every thread at once.
     """
     probe = path.parent / f".{secrets.token_hex(8)}.probe"
     try:
@@ -267,7 +282,9 @@ def explained(path: Path) -> Iterator[None]:
         wrapped = re.search(r"\(os error (\d+)\)", str(exc))
         number = exc.errno if isinstance(exc, OSError) else wrapped and int(wrapped[1])
         if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(exc):
-            raise DataError(f"the disk that holds {path} is full: free some space or choose another place") from exc
+            raise DataError(
+                f"the disk that holds {path} is full: free some space or choose another place"
+            ) from exc
         if isinstance(exc, OSError):
             raise DataError(f"{path} cannot be written: {exc.strerror or exc}") from exc
         if number is not None:
@@ -288,7 +305,10 @@ def _kind(folder: Path) -> str | None:
 
 
 def _refill(folder: Path, fresh: Path, *, aside: Path) -> None:
-    """Put what a fresh folder holds in place of what a folder holds, which goes aside; where that fails, it comes back."""
+    """Put what a fresh folder holds in place of what a folder holds, which goes aside.
+
+    Where that fails, it comes back.
+    """
     # The folder itself stays, since somebody may stand in it; what it holds is exchanged.
     aside.mkdir()
     _move(folder, aside, manifest_first=True)
@@ -301,11 +321,16 @@ def _refill(folder: Path, fresh: Path, *, aside: Path) -> None:
 
 
 def _move(source: Path, target: Path, *, manifest_first: bool) -> None:
-    """Move all that a folder holds, or nothing; the manifest, which vouches for the rest, is the first to go and the last to come."""
+    """Move all that a folder holds, or nothing.
+
+    The manifest, which vouches for the rest, is the first to go and the last to come.
+    """
     moved: list[tuple[Path, Path]] = []
     try:
         # A folder without its manifest is known to be unfinished, whenever the machine stops.
-        in_order = sorted(source.iterdir(), key=lambda path: (path.name == MANIFEST) != manifest_first)
+        in_order = sorted(
+            source.iterdir(), key=lambda path: (path.name == MANIFEST) != manifest_first
+        )
         for path in in_order:
             moved.append((path, path.replace(target / path.name)))
     except OSError:
@@ -315,7 +340,10 @@ def _move(source: Path, target: Path, *, manifest_first: bool) -> None:
 
 
 def flush(*paths: Path) -> None:
-    """Flush files and folders to disk; of a folder that is which names it holds, and not what is in them."""
+    """Flush files and folders to disk.
+
+    Of a folder that is which names it holds, and not what is in them.
+    """
     for path in paths:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -325,7 +353,10 @@ def flush(*paths: Path) -> None:
 
 
 def _state(file: Path) -> list[int] | None:
-    """What changes when a file does: size, time, inode and device; none where the file system does not tell."""
+    """What changes when a file does: size, time, inode and device.
+
+    None where the file system does not tell.
+    """
     try:
         status = file.stat()
     except OSError:

@@ -9,7 +9,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from logllm.bench.speed import bench, training_speed
 from logllm.bench.stages import Watch
-from logllm.bench.work import Work, decoder_work, encoder_work, gemm_peak, linear_weights, number_format, share
+from logllm.bench.work import (
+    Work,
+    decoder_work,
+    encoder_work,
+    gemm_peak,
+    linear_weights,
+    number_format,
+    share,
+)
 from logllm.datasets.prepared import Prepared
 from logllm.model.encoder import MessageTokens
 from logllm.model.logllm import collate
@@ -35,11 +43,16 @@ def report(tiny_run, tiny_data) -> dict:
 def test_everything_is_counted_once(report, tiny_data) -> None:
     manifest = Prepared.load(tiny_data).manifest
     work, stages = report["work"], report["stages"]
-    assert (work["sessions"], work["distinct_messages"]) == (manifest["sessions"], manifest["distinct_messages"])
+    assert (work["sessions"], work["distinct_messages"]) == (
+        manifest["sessions"],
+        manifest["distinct_messages"],
+    )
     assert work["distinct_sessions"] == manifest["distinct_sessions"] < work["sessions"]
     assert report["end_to_end"]["sessions"] == work["sessions"]
     assert report["end_to_end"]["lines"] == work["messages"] == manifest["lines"]
-    assert {stages[name]["lines"] for name in ("read", "parse", "mask", "group", "all four")} == {manifest["lines"]}
+    assert {stages[name]["lines"] for name in ("read", "parse", "mask", "group", "all four")} == {
+        manifest["lines"]
+    }
     assert stages["decode"]["positions"] == work["distinct_positions"] < work["positions"]
     assert stages["decode"]["sessions"] == work["distinct_sessions"]
     assert stages["encode"]["messages"] == work["distinct_messages"]
@@ -56,7 +69,9 @@ def test_what_is_measured_is_there(report, tiny_recipe) -> None:
     assert report["formats"] == {"encoder": "float32", "decoder": "float32"}
     assert 0 < report["memory"]["loaded"] <= report["memory"]["peak"]
     assert report["start_seconds"] > 0
-    assert [stage["trains"] for stage in report["training"]] == [list(stage.trains) for stage in tiny_recipe.train.stages]
+    assert [stage["trains"] for stage in report["training"]] == [
+        list(stage.trains) for stage in tiny_recipe.train.stages
+    ]
     assert all(stage["sessions_per_second"] > 0 for stage in report["training"])
 
 
@@ -75,7 +90,9 @@ def test_the_encoders_operations_are_those_that_torch_counts(tiny) -> None:
 def test_the_decoders_operations_are_those_that_torch_counts(tiny) -> None:
     """Eager attention computes what comes after a position, too, and masks it."""
     model, _ = tiny
-    model.decoder.reads_trees = False  # transformers' own passes, in which all positions pass all layers
+    model.decoder.reads_trees = (
+        False  # transformers' own passes, in which all positions pass all layers
+    )
     base = model.decoder.model.get_base_model()
     base.set_attn_implementation("eager")
     model.decoder.model.merge_adapter()
@@ -108,19 +125,25 @@ def test_positions_are_those_of_a_tree(tiny) -> None:
     paths = [(*head, *session.tolist(), *question) for session in sessions]
     nodes = {path[: length + 1] for path in paths for length in range(len(path))}
     ends = set(paths)
-    assert decoder_work(sessions, model.prompt) == Work(len(nodes), sum(map(len, nodes)), len(ends), sum(map(len, ends)))
+    assert decoder_work(sessions, model.prompt) == Work(
+        len(nodes), sum(map(len, nodes)), len(ends), sum(map(len, ends))
+    )
 
 
 def test_the_last_layer_is_wanted_at_the_ends_alone(tiny) -> None:
-    """What is left out of a layer: queries, output, feed-forward and attention of all but the last position."""
+    """What is left out of a layer: queries, output, feed-forward and attention of all but the last
+    position."""
     model, _ = tiny
     length = 10
-    everything, wanted = (Work(length, 55, ends, 10 * ends).flops(model.decoder.model) for ends in (0, 1))
+    everything, wanted = (
+        Work(length, 55, ends, 10 * ends).flops(model.decoder.model) for ends in (0, 1)
+    )
     assert everything - wanted == 9 * 2 * (64 * 64 * 2 + 3 * 64 * 96) + 4 * 64 * (55 - 10)
 
 
 def test_the_peak_is_that_of_a_product() -> None:
-    """Two operations for each of the cubed size; what warms up is left out, and the share is of the median."""
+    """Two operations for each of the cubed size; what warms up is left out, and the share is of the
+    median."""
     now = iter(np.cumsum([0, 9, 1, 1, 1, 2, 1, 2, 1, 2, 1, 2, 1, 4, 1, 4]).tolist())
     peak = gemm_peak(size=10, clock=lambda: next(now))
     assert peak == [2000.0, 1000.0, 1000.0, 1000.0, 1000.0, 500.0, 500.0]

@@ -1,4 +1,5 @@
-"""The right reading of a log, by plain regular expressions and nothing of logllm; and what logllm reads.
+"""The right reading of a log, by plain regular expressions and nothing of logllm; and what logllm
+reads.
 
 A table (`cases.toml`) says of each log, under the name of its file:
 
@@ -30,8 +31,8 @@ A table (`cases.toml`) says of each log, under the name of its file:
 | `alarms` | a regular expression: the shipped run alarms on the sessions with such a text, and on no other |
 | `open` | aspects that are not right yet: strict, so what becomes right must be taken off the list; `alarms` is tested in the tier `real` |
 
-Groups of `begins`: `time` (or `other`: a time that will do as well, in all records), `zone`, `key` (sessions are
-by it), `text` (of the message), `text2` where another kind of line has it elsewhere.
+Groups of `begins`: `time` (or `other`: a time that will do as well, in all records), `zone`, `key`
+(sessions are by it), `text` (of the message), `text2` where another kind of line has it elsewhere.
 """
 
 import gzip
@@ -60,7 +61,9 @@ ASPECTS = ("read", "records", "times", "sessions", "messages", "told", "judged")
 """What is judged of a log, one test each."""
 
 _UNITS = {"epoch": 0, "epoch_ms": 3, "epoch_us": 6, "epoch_ns": 9}
-_A_YEAR_BACK = timedelta(days=60)  # times without a year that go back by more are of the year before
+_A_YEAR_BACK = timedelta(
+    days=60
+)  # times without a year that go back by more are of the year before
 _CARET = re.compile(r"[\s~^]*")
 
 
@@ -97,8 +100,13 @@ def log_of(name: str) -> Path:
 def lines_of(log: Path) -> list[str]:
     """The lines of a log, from 1 on."""
     content = gzip.decompress(log.read_bytes()) if log.suffix == ".gz" else log.read_bytes()
-    little, big = content[1:2] == b"\0" or content[:2] == b"\xff\xfe", content[:1] == b"\0" or content[:2] == b"\xfe\xff"
-    text = content.decode("utf-16-le" if little else "utf-16-be" if big else "utf-8", errors="replace")
+    little, big = (
+        content[1:2] == b"\0" or content[:2] == b"\xff\xfe",
+        content[:1] == b"\0" or content[:2] == b"\xfe\xff",
+    )
+    text = content.decode(
+        "utf-16-le" if little else "utf-16-be" if big else "utf-8", errors="replace"
+    )
     return text.removeprefix("\ufeff").removesuffix("\n").split("\n")
 
 
@@ -111,7 +119,9 @@ def right_records(case: dict[str, Any], lines: list[str]) -> list[Right]:
         head = begins.match(line)
         if head is not None:
             groups = head.groupdict()
-            times = tuple(_time(case, groups.get(name), groups.get("zone")) for name in ("time", "other"))
+            times = tuple(
+                _time(case, groups.get(name), groups.get("zone")) for name in ("time", "other")
+            )
             text = groups.get("text") or groups.get("text2")
             records.append(Right(number, times, groups.get("key"), [_text(case, text)]))
         elif beside is None or not beside.fullmatch(line):
@@ -145,18 +155,29 @@ def _time(case: dict[str, Any], text: str | None, zone: str | None) -> datetime 
         with suppress(ValueError):
             if clock in _UNITS:
                 seconds, _, fraction = text.partition(".")
-                digits = seconds + fraction.ljust(9, "0") if clock == "epoch" else seconds.ljust(len(seconds) + 9 - _UNITS[clock], "0")
+                digits = (
+                    seconds + fraction.ljust(9, "0")
+                    if clock == "epoch"
+                    else seconds.ljust(len(seconds) + 9 - _UNITS[clock], "0")
+                )
                 whole = int(digits) if clock != "epoch" or fraction else int(seconds) * 10**9
-                return datetime.fromtimestamp(whole // 10**9, UTC) + timedelta(microseconds=whole % 10**9 // 1000)
+                return datetime.fromtimestamp(whole // 10**9, UTC) + timedelta(
+                    microseconds=whole % 10**9 // 1000
+                )
             yearless = not re.search("%[YyDsc]", clock)
-            read = datetime.strptime(f"2000 {text}", f"%Y {clock}") if yearless else datetime.strptime(text, clock)
+            read = (
+                datetime.strptime(f"2000 {text}", f"%Y {clock}")
+                if yearless
+                else datetime.strptime(text, clock)
+            )
             shift = timedelta(0) if read.tzinfo else timedelta(hours=hours)
             return (read - shift).replace(tzinfo=read.tzinfo or UTC).astimezone(UTC)
     raise AssertionError(f"no clock of the case reads {text!r}")
 
 
 def _with_years(records: list[Right]) -> list[Right]:
-    """Records with times of the latest years that are not ahead: the last record's first, a step back one year more."""
+    """Records with times of the latest years that are not ahead: the last record's first, a step
+    back one year more."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     years, back, later = [], 0, None
     for record in reversed(records):
@@ -168,25 +189,39 @@ def _with_years(records: list[Right]) -> list[Right]:
     years.reverse()
     for last in range(tomorrow.year, 1970, -1):
         with suppress(ValueError):  # no Feb 29 in that year
-            times = [record.times[0].replace(year=last - back) for record, back in zip(records, years, strict=True)]  # type: ignore[union-attr]
+            times = [
+                record.times[0].replace(year=last - back)
+                for record, back in zip(records, years, strict=True)
+            ]  # type: ignore[union-attr]
             if times[-1] <= tomorrow:
-                return [Right(record.line, (time, None), record.key, record.texts) for record, time in zip(records, times, strict=True)]
+                return [
+                    Right(record.line, (time, None), record.key, record.texts)
+                    for record, time in zip(records, times, strict=True)
+                ]
     raise AssertionError("no year fits the times")
 
 
 def read(log: Path, folder: Path, *options: str) -> Reading:
-    """What `logllm prepare --raw LOG` makes of a log of which nothing else is said, unless `options` say more."""
+    """What `logllm prepare --raw LOG` makes of a log of which nothing else is said, unless
+    `options` say more."""
     from logllm.config.prepare import PrepareSection
     from logllm.logs.reader import Reader
 
     code, out, err = command("prepare", "--raw", log, "--out", folder, "--json", *options)
-    err = err.replace(str(folder), "OUT").replace(log.name, "LOG")  # names of logs say what they are
+    err = err.replace(str(folder), "OUT").replace(
+        log.name, "LOG"
+    )  # names of logs say what they are
     if code:
         return Reading(code, err)
     manifest = json.loads(out)
-    parts = [pl.read_parquet(folder / f"{name}.parquet", columns=["session", "lines"]) for name in manifest["parts"]]
+    parts = [
+        pl.read_parquet(folder / f"{name}.parquet", columns=["session", "lines"])
+        for name in manifest["parts"]
+    ]
     table = pl.read_parquet(folder / "messages.parquet").to_series(0).to_list()
-    settings = PrepareSection.read({**manifest["settings"], "mask": {"rules": "off"}}, source="what was prepared")
+    settings = PrepareSection.read(
+        {**manifest["settings"], "mask": {"rules": "off"}}, source="what was prepared"
+    )
     frames = list(Reader(settings, today=datetime.now(UTC).date()).read([log]))
     records = pl.concat(frames).select("line", "time", "message").rows()
     return Reading(code, err, manifest, records, pl.concat(parts).rows(), table)
@@ -233,11 +268,17 @@ def _wrong_read(case: dict[str, Any], right: list[Right], reading: Reading) -> s
 
 
 def _wrong_records(case: dict[str, Any], right: list[Right], reading: Reading) -> str | None:
-    lines, expected = sorted(line for line, _, _ in reading.records), [record.line for record in right]
+    lines, expected = (
+        sorted(line for line, _, _ in reading.records),
+        [record.line for record in right],
+    )
     if lines == expected:
         return None
     beyond, lost = sorted(set(lines) - set(expected)), sorted(set(expected) - set(lines))
-    return f"{len(lines)} records, not {len(expected)}; lines {beyond[:3]} begin none, lines {lost[:3]} do"
+    return (
+        f"{len(lines)} records, not {len(expected)}; lines {beyond[:3]} begin none, lines"
+        f" {lost[:3]} do"
+    )
 
 
 def _wrong_times(case: dict[str, Any], right: list[Right], reading: Reading) -> str | None:
@@ -274,7 +315,11 @@ def _wrong_sessions(case: dict[str, Any], right: list[Right], reading: Reading) 
     expected = {frozenset(lines): key for key, lines in by_key.items()}
     is_by = reading.manifest["settings"]["sessions"]["by"]
     if not by_key:
-        return "sessions are by key, and no key groups this" if case.get("sessions") == "windows" and is_by == "key" else None
+        return (
+            "sessions are by key, and no key groups this"
+            if case.get("sessions") == "windows" and is_by == "key"
+            else None
+        )
     whole: dict[str, set[int]] = defaultdict(set)
     for name, lines in reading.sessions:
         whole[re.sub(r"#\d+$", "", name)].update(lines)
@@ -283,7 +328,11 @@ def _wrong_sessions(case: dict[str, Any], right: list[Right], reading: Reading) 
     if not case.get("named", True):
         return None
     unnamed = [name for name, lines in whole.items() if expected[frozenset(lines)] not in name]
-    return f"the session of {expected[frozenset(whole[unnamed[0]])]} is called {unnamed[0]}" if unnamed else None
+    return (
+        f"the session of {expected[frozenset(whole[unnamed[0]])]} is called {unnamed[0]}"
+        if unnamed
+        else None
+    )
 
 
 def _wrong_messages(case: dict[str, Any], right: list[Right], reading: Reading) -> str | None:
@@ -292,15 +341,26 @@ def _wrong_messages(case: dict[str, Any], right: list[Right], reading: Reading) 
         message = messages.get(record.line)
         lost = [text for text in _words(case, record) if message is None or text not in message]
         if lost:
-            return f"the message of line {record.line} lacks {lost[0][:150]!r}: {(message or '')[:300]!r}"
+            return (
+                f"the message of line {record.line} lacks {lost[0][:150]!r}:"
+                f" {(message or '')[:300]!r}"
+            )
     every, masked = [*messages.values(), *reading.masked], reading.masked
-    never = [(pattern, every) for pattern in case.get("never", ())] + [(pattern, masked) for pattern in case.get("lean", ())]
+    never = [(pattern, every) for pattern in case.get("never", ())] + [
+        (pattern, masked) for pattern in case.get("lean", ())
+    ]
     for pattern, texts in never:
         if bad := [text for text in texts if re.search(pattern, text)]:
             return f"a message holds {pattern}: {bad[0][:300]!r}"
-    some = [(text, every) for text in case.get("holds", ())] + [(text, masked) for text in case.get("masked", ())]
+    some = [(text, every) for text in case.get("holds", ())] + [
+        (text, masked) for text in case.get("masked", ())
+    ]
     lacking = [text for text, texts in some if not any(text in message for message in texts)]
-    return f"no message holds {lacking[0]!r}, masked ones are such as {masked[:3]}" if lacking else None
+    return (
+        f"no message holds {lacking[0]!r}, masked ones are such as {masked[:3]}"
+        if lacking
+        else None
+    )
 
 
 def _words(case: dict[str, Any], record: Right) -> list[str]:
@@ -329,8 +389,16 @@ def _wrong_judged(case: dict[str, Any], log: Path) -> str | None:
     except LogLLMError as exc:
         refusal = " ".join(str(exc).replace(log.name, "LOG").split())
         wanted = case.get("judged", ".*")
-        return None if wanted != "verdicts" and re.search(wanted, refusal) else f"detect refuses it: {refusal}"
-    return "the shipped run takes it for a log that it knows" if "foreign" in case and asked.run == shipped_run() else None
+        return (
+            None
+            if wanted != "verdicts" and re.search(wanted, refusal)
+            else f"detect refuses it: {refusal}"
+        )
+    return (
+        "the shipped run takes it for a log that it knows"
+        if "foreign" in case and asked.run == shipped_run()
+        else None
+    )
 
 
 _ASPECTS = {
@@ -347,11 +415,18 @@ def slips(case: dict[str, Any], right: list[Right]) -> list[str]:
     """Where a case's expressions do not give the figures that it names."""
     times = [record.times[0] for record in right if record.times[0]]
     keys = {record.key for record in right} - {None}
-    figures = {"records": len(right), "first": times and min(times), "last": times and max(times), "sessions": len(keys)}
+    figures = {
+        "records": len(right),
+        "first": times and min(times),
+        "last": times and max(times),
+        "sessions": len(keys),
+    }
     return [
         f"{name}: {figures[name]}, not {wanted}"
         for name in figures
-        if name in case and case[name] != "windows" and (wanted := _figure(case[name])) != figures[name]
+        if name in case
+        and case[name] != "windows"
+        and (wanted := _figure(case[name])) != figures[name]
     ]
 
 
@@ -360,11 +435,16 @@ def _figure(value: Any) -> Any:
 
 
 def main() -> None:
-    """Print what is wrong with the logs that are named, or with all; `--close` takes what is right off the lists."""
+    """Print what is wrong with the logs that are named, or with all; `--close` takes what is right
+    off the lists."""
     names = [name for name in sys.argv[1:] if name != "--close"] or list(CASES)
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            reading = read(log_of(name), Path(folder, "data"), *(CASES.get(name) or HELD_OUT[name]).get("options", ()))
+            reading = read(
+                log_of(name),
+                Path(folder, "data"),
+                *(CASES.get(name) or HELD_OUT[name]).get("options", ()),
+            )
         case = CASES.get(name) or HELD_OUT[name]
         faults = {aspect: wrong(case, log_of(name), reading, aspect) for aspect in ASPECTS}
         listed = case.get("open", [])

@@ -1,4 +1,5 @@
-"""Damaged logs: no traceback, no line lost without a count, nothing that depends on how the bytes come."""
+"""Damaged logs: no traceback, no line lost without a count, nothing that depends on how the bytes
+come."""
 
 import random
 
@@ -20,7 +21,11 @@ def test_a_damaged_log_is_read_or_refused_and_every_line_counted(seed) -> None:
 @given(
     name=st.sampled_from(known()),
     lines=st.lists(
-        st.text(st.sampled_from("aA1 0:-/.,;=|[]{}()<>\"'\\#%\t\x00\x1b\u2028\ufeff\u00e9"), max_size=40), min_size=1, max_size=8
+        st.text(
+            st.sampled_from("aA1 0:-/.,;=|[]{}()<>\"'\\#%\t\x00\x1b\u2028\ufeff\u00e9"), max_size=40
+        ),
+        min_size=1,
+        max_size=8,
     ),
 )
 def test_any_text_is_read_or_refused_by_any_format(name, lines) -> None:
@@ -28,7 +33,11 @@ def test_any_text_is_read_or_refused_by_any_format(name, lines) -> None:
     whole = Outcome(content, load_format(name), batch_lines=100, chance=None)
     pieces = Outcome(content, load_format(name), batch_lines=2, chance=random.Random(len(content)))
     assert not (whole.read_whole and whole.unaccounted)
-    assert (whole.counts, whole.rejects, whole.error) == (pieces.counts, pieces.rejects, pieces.error)
+    assert (whole.counts, whole.rejects, whole.error) == (
+        pieces.counts,
+        pieces.rejects,
+        pieces.error,
+    )
 
 
 def test_a_lost_line_would_be_seen() -> None:

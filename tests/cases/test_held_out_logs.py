@@ -1,4 +1,5 @@
-"""Logs that were kept apart while the reader was made: of other programs, of the same kinds as the small logs."""
+"""Logs that were kept apart while the reader was made: of other programs, of the same kinds as the
+small logs."""
 
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from tests.cases.right_readings import ASPECTS, HELD_OUT, log_of, read, wrong
 def test_a_log_of_a_known_kind_is_read_right(name, tmp_path) -> None:
     case = HELD_OUT[name]
     reading = read(log_of(name), tmp_path / "data", *case.get("options", ()))
-    assert {aspect: fault for aspect in ASPECTS if (fault := wrong(case, log_of(name), reading, aspect))} == {}
+    assert {
+        aspect: fault for aspect in ASPECTS if (fault := wrong(case, log_of(name), reading, aspect))
+    } == {}
 
 
 def test_every_held_out_log_has_its_case() -> None:

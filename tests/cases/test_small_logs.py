@@ -1,8 +1,9 @@
 """Small logs as real programs write them: everything that is right of each, an aspect a test.
 
-`cases.toml` says what is right (its keys: `right_readings.py`), `logs/` holds the logs. What is not right yet is in a
-case's list `open`; such a test must fail, so whoever mends it takes the aspect off the list. The first command shows
-what is wrong with one log in all aspects, the second takes what is right by now off the lists of some logs, or of all:
+`cases.toml` says what is right (its keys: `right_readings.py`), `logs/` holds the logs. What is not
+right yet is in a case's list `open`; such a test must fail, so whoever mends it takes the aspect
+off the list. The first command shows what is wrong with one log in all aspects, the second takes
+what is right by now off the lists of some logs, or of all:
 
     python -m tests.cases.right_readings pg-cri
     python -m tests.cases.right_readings --close pg-cri pg-docker-json
@@ -13,14 +14,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases.right_readings import ASPECTS, CASES, lines_of, log_of, read, right_records, slips, wrong
+from tests.cases.right_readings import (
+    ASPECTS,
+    CASES,
+    lines_of,
+    log_of,
+    read,
+    right_records,
+    slips,
+    wrong,
+)
 
 JUDGED = [
     pytest.param(
         name,
         aspect,
         id=f"{name}-{aspect}",
-        marks=[pytest.mark.xfail(strict=True, raises=AssertionError)] if aspect in case.get("open", ()) else [],
+        marks=(
+            [pytest.mark.xfail(strict=True, raises=AssertionError)]
+            if aspect in case.get("open", ())
+            else []
+        ),
     )
     for name, case in CASES.items()
     for aspect in ASPECTS

@@ -19,15 +19,19 @@ class Outcome:
 
 @pytest.fixture
 def logllm(monkeypatch, capfd, tmp_path):
-    """Run the command with arguments; its exit code and what it wrote. What it caches is cached for one test alone.
+    """Run the command with arguments; its exit code and what it wrote. What it caches is cached for
+    one test alone.
 
-    `stdin` is what standard input holds, as bytes or as an open file; without it there is none to read, as where it was closed.
+    `stdin` is what standard input holds, as bytes or as an open file; without it there is none to
+    read, as where it was closed.
     """
     monkeypatch.setenv("LOGLLM_CACHE", str(tmp_path / "cached"))
 
     def run(*arguments: object, stdin: bytes | TextIO | None = None) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["logllm", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)) if isinstance(stdin, bytes) else stdin)
+        monkeypatch.setattr(
+            sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)) if isinstance(stdin, bytes) else stdin
+        )
         capfd.readouterr()
         try:
             main()

@@ -20,7 +20,10 @@ def settings(tmp_path, place, monkeypatch):
     """A file that names one place."""
     monkeypatch.setenv("HOOK", place.url)
     path = tmp_path / "alerts.toml"
-    path.write_text('public_url = "https://logs.example"\n[[alerts]]\nurl = "$HOOK"\nname = "ops"\nkind = "slack"\n')
+    path.write_text(
+        'public_url = "https://logs.example"\n[[alerts]]\nurl = "$HOOK"\nname = "ops"\nkind ='
+        ' "slack"\n'
+    )
     return path
 
 
@@ -70,10 +73,18 @@ def test_a_file_that_is_not_there_is_an_error(logllm, tmp_path) -> None:
     assert "cannot be read" in outcome.err
 
 
-def test_a_watch_tells_of_its_incidents_and_show_says_so(logllm, run, tmp_path, settings, place) -> None:  # noqa: F811 - the fixture
+def test_a_watch_tells_of_its_incidents_and_show_says_so(
+    logllm,
+    run,  # noqa: F811
+    tmp_path,
+    settings,
+    place,
+) -> None:
     store = tmp_path / "app.db"
     options = ("--store", store, "--idle", 3600, "--stream", "jobs", "--alerts", settings)
-    outcome = logllm("watch", run, "-", *options, stdin=written(range(200, 300), fault=250).encode())
+    outcome = logllm(
+        "watch", run, "-", *options, stdin=written(range(200, 300), fault=250).encode()
+    )
     assert outcome.code == 0, outcome.err
     assert "incidents are sent to ops" in outcome.err
     (message,) = place.got
@@ -87,7 +98,13 @@ def test_a_watch_tells_of_its_incidents_and_show_says_so(logllm, run, tmp_path, 
     assert told["dead_letters"] == []
 
 
-def test_a_dead_letter_is_shown_and_sent_again_by_the_next_watch(logllm, run, tmp_path, settings, place) -> None:  # noqa: F811 - the fixture
+def test_a_dead_letter_is_shown_and_sent_again_by_the_next_watch(
+    logllm,
+    run,  # noqa: F811
+    tmp_path,
+    settings,
+    place,
+) -> None:
     store = tmp_path / "app.db"
     options = ("--store", store, "--idle", 3600, "--stream", "jobs", "--alerts", settings)
     place.status, place.answer = 400, b"invalid_payload"

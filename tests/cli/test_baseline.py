@@ -1,4 +1,5 @@
-"""Simpler methods on the command line: runs as all others, and the old verb that says the new words."""
+"""Simpler methods on the command line: runs as all others, and the old verb that says the new
+words."""
 
 import json
 
@@ -11,7 +12,9 @@ from logllm.methods.registry import names
 def tree(logllm, tiny_data, tmp_path):
     """A run of `tree-counts`."""
     out = tmp_path / "tree"
-    done = logllm("train", "tree-counts", "--data", tiny_data, "--out", out, "--set", "train.seed=4", "--json")
+    done = logllm(
+        "train", "tree-counts", "--data", tiny_data, "--out", out, "--set", "train.seed=4", "--json"
+    )
     assert done.code == 0, done.err
     manifest = json.loads(done.out)
     assert (manifest["method"], manifest["seed"], manifest["state"]) == ("tree-counts", 4, "done")
@@ -22,7 +25,11 @@ def test_every_verb_that_takes_a_run_takes_a_simple_one(logllm, tree, tiny_data,
     evaluated = logllm("evaluate", tree, "--data", tiny_data, "--json")
     assert evaluated.code == 0, evaluated.err
     report = json.loads(evaluated.out)
-    assert (report["f1"], report["model"].partition("@")[0], report["data_of_training"]) == (1.0, "tree", True)
+    assert (report["f1"], report["model"].partition("@")[0], report["data_of_training"]) == (
+        1.0,
+        "tree",
+        True,
+    )
     detected = logllm("detect", tree, tiny_data.parent / "app.jsonl")
     assert detected.code == 0, detected.err
     verdicts = [json.loads(line) for line in detected.out.splitlines()]
@@ -38,10 +45,14 @@ def test_every_verb_that_takes_a_run_takes_a_simple_one(logllm, tree, tiny_data,
     exported = logllm("export", tree, "--out", tmp_path / "bundle", "--license", "apache-2.0")
     assert exported.code == 0, exported.err
     bundled = logllm("detect", tmp_path / "bundle", tiny_data.parent / "app.jsonl")
-    assert [json.loads(line)["score"] for line in bundled.out.splitlines()] == [verdict["score"] for verdict in verdicts]
+    assert [json.loads(line)["score"] for line in bundled.out.splitlines()] == [
+        verdict["score"] for verdict in verdicts
+    ]
 
 
-def test_a_run_in_the_folder_is_replaced_only_when_that_is_asked_for(logllm, tree, tiny_data) -> None:
+def test_a_run_in_the_folder_is_replaced_only_when_that_is_asked_for(
+    logllm, tree, tiny_data
+) -> None:
     refused = logllm("train", "unseen", "--data", tiny_data, "--out", tree)
     assert refused.code == 2
     assert "--force" in refused.err
@@ -52,24 +63,43 @@ def test_a_run_in_the_folder_is_replaced_only_when_that_is_asked_for(logllm, tre
 
 def test_what_needs_no_labels_learns_without_them(logllm, tiny_data, tmp_path) -> None:
     log = tiny_data.parent / "app.jsonl"
-    done = logllm("prepare", "--raw", log, "--format", "json", "--key-field", "job", "--out", tmp_path / "data")
+    done = logllm(
+        "prepare",
+        "--raw",
+        log,
+        "--format",
+        "json",
+        "--key-field",
+        "job",
+        "--out",
+        tmp_path / "data",
+    )
     assert done.code == 0, done.err
-    trained = logllm("train", "unseen", "--data", tmp_path / "data", "--out", tmp_path / "run", "--json")
+    trained = logllm(
+        "train", "unseen", "--data", tmp_path / "data", "--out", tmp_path / "run", "--json"
+    )
     assert trained.code == 0, trained.err
     assert "no labels" in json.loads(trained.out)["threshold"]["how"]
     assert f"next: logllm detect {tmp_path / 'run'} LOG" in trained.err
     assert logllm("detect", tmp_path / "run", log).code == 0
-    refused = logllm("train", "tree-counts", "--data", tmp_path / "data", "--out", tmp_path / "tree")
+    refused = logllm(
+        "train", "tree-counts", "--data", tmp_path / "data", "--out", tmp_path / "tree"
+    )
     assert (refused.code, "--labels" in refused.err) == (2, True)
 
 
 def test_check_says_what_there_is_to_learn_from(logllm, tiny_data, tmp_path) -> None:
-    done = logllm("train", "tree-counts", "--data", tiny_data, "--out", tmp_path / "run", "--check", "--json")
+    done = logllm(
+        "train", "tree-counts", "--data", tiny_data, "--out", tmp_path / "run", "--check", "--json"
+    )
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert found["sessions"] > found["anomalous"] > 0
     assert not (tmp_path / "run").exists()
-    assert logllm("train", "unseen", "--data", tmp_path, "--out", tmp_path / "run", "--check").code == 2
+    assert (
+        logllm("train", "unseen", "--data", tmp_path, "--out", tmp_path / "run", "--check").code
+        == 2
+    )
 
 
 def test_the_old_verb_says_the_new_words(logllm, tiny_data, tmp_path) -> None:
@@ -84,7 +114,9 @@ def test_the_old_verb_says_the_new_words(logllm, tiny_data, tmp_path) -> None:
 
 def test_another_encoder(logllm, tiny_data, tiny_models, tmp_path) -> None:
     encoder = tiny_models.encoder.weights
-    done = logllm("baseline", "rapid", "--data", tiny_data, "--out", tmp_path / "run", "--encoder", encoder)
+    done = logllm(
+        "baseline", "rapid", "--data", tiny_data, "--out", tmp_path / "run", "--encoder", encoder
+    )
     assert done.code == 0, done.err
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["base_models"]["encoder"]["weights"] == encoder

@@ -1,4 +1,5 @@
-"""What `detect` and the command line as a whole can be told: thresholds, outputs, the shipped run's name, -v anywhere."""
+"""What `detect` and the command line as a whole can be told: thresholds, outputs, the shipped run's
+name, -v anywhere."""
 
 import gzip
 import json
@@ -57,11 +58,22 @@ def test_out_is_whole_and_never_overwritten_unasked(logllm, tiny_run, log, tmp_p
 
 def test_a_time_zone_is_that_of_times_that_name_none(logllm, tiny_run, log, tmp_path) -> None:
     local = tmp_path / "local.jsonl"
-    local.write_text("".join(json.dumps({**json.loads(line), "time": "2024-07-03 09:00:00"}) + "\n" for line in log.open()))
-    described = 'name = "own"\nkind = "json"\ntime = "time"\n[sessions]\nby = "key"\nkey_field = "job"\n'
+    local.write_text(
+        "".join(
+            json.dumps({**json.loads(line), "time": "2024-07-03 09:00:00"}) + "\n"
+            for line in log.open()
+        )
+    )
+    described = (
+        'name = "own"\nkind = "json"\ntime = "time"\n[sessions]\nby = "key"\nkey_field = "job"\n'
+    )
     (tmp_path / "own.toml").write_text(described)
-    outcome = logllm("detect", tiny_run, local, "--format", tmp_path / "own.toml", "--time-zone", "Europe/Berlin")
-    assert {verdict["start"] for verdict in verdicts(outcome.out)} == {"2024-07-03T07:00:00.000000Z"}
+    outcome = logllm(
+        "detect", tiny_run, local, "--format", tmp_path / "own.toml", "--time-zone", "Europe/Berlin"
+    )
+    assert {verdict["start"] for verdict in verdicts(outcome.out)} == {
+        "2024-07-03T07:00:00.000000Z"
+    }
     wrong = logllm("detect", tiny_run, local, "--time-zone", "Mars")
     assert (wrong.code, "there is no time zone 'Mars'" in wrong.err) == (2, True)
 
@@ -85,7 +97,9 @@ def test_verbose_may_stand_anywhere(logllm, place) -> None:
     assert "there is no nowhere" in outcome.err
 
 
-def test_what_came_before_the_end_of_a_cut_archive_is_judged(logllm, tiny_run, log, tmp_path) -> None:
+def test_what_came_before_the_end_of_a_cut_archive_is_judged(
+    logllm, tiny_run, log, tmp_path
+) -> None:
     whole = gzip.compress(log.read_bytes())
     (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
     outcome = logllm("detect", tiny_run, tmp_path / "cut.gz")
@@ -133,14 +147,17 @@ def test_the_shipped_run_has_a_name(logllm, tmp_path, monkeypatch) -> None:
 
 @pytest.fixture
 def live(logllm, log, tmp_path) -> Iterator[subprocess.Popen]:
-    """A real process that judges windows of 5, has been given 201 lines, and whose input does not end."""
+    """A real process that judges windows of 5, has been given 201 lines, and whose input does not
+    end."""
     data, run = tmp_path / "data", tmp_path / "run"
     fields = ["--format", "json", "--message", "message", "--time", "time", "--window", "5"]
     assert logllm("prepare", "--raw", log, *fields, "--out", data).code == 0
     assert logllm("train", "unseen", "--data", data, "--out", run).code == 0
     lines = log.read_bytes().splitlines(keepends=True)[:201]
     command = [sys.executable, "-m", "logllm", "detect", str(run), "-", "--no-cache"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
         assert process.stdin is not None
         process.stdin.write(b"".join(lines))
         process.stdin.flush()

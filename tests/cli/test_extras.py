@@ -1,4 +1,5 @@
-"""An installation without the extra `train` judges, and says what to install where it cannot go on."""
+"""An installation without the extra `train` judges, and says what to install where it cannot go
+on."""
 
 import json
 import shutil
@@ -30,11 +31,16 @@ def test_detect_and_evaluate_need_no_extra(judge_only, logllm, tiny_run, tiny_da
 
 
 @pytest.mark.parametrize("recipe", ["tiny", "tree-counts"])
-def test_train_names_what_to_install_and_leaves_the_old_run(judge_only, logllm, tiny_data, tmp_path, recipe) -> None:
+def test_train_names_what_to_install_and_leaves_the_old_run(
+    judge_only, logllm, tiny_data, tmp_path, recipe
+) -> None:
     outcome = logllm("train", recipe, "--data", tiny_data, "--out", tmp_path / "run")
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
-    assert "not installed: pip install 'logllm[train]', or in the source's folder pip install '.[train]'" in outcome.err
+    assert (
+        "not installed: pip install 'logllm[train]', or in the source's folder pip install"
+        " '.[train]'" in outcome.err
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -47,9 +53,14 @@ def test_check_names_it_too(judge_only, logllm, tiny_data, tmp_path) -> None:
 @pytest.fixture
 def other_run(tiny_run, tiny_models, tmp_path):
     """A run whose decoder is of an architecture that passes of our own do not serve."""
-    run, decoder = shutil.copytree(tiny_run, tmp_path / "run"), shutil.copytree(tiny_models.decoder.weights, tmp_path / "decoder")
+    run, decoder = (
+        shutil.copytree(tiny_run, tmp_path / "run"),
+        shutil.copytree(tiny_models.decoder.weights, tmp_path / "decoder"),
+    )
     config = json.loads((decoder / "config.json").read_text())
-    (decoder / "config.json").write_text(json.dumps(config | {"model_type": "granite", "architectures": ["GraniteForCausalLM"]}))
+    (decoder / "config.json").write_text(
+        json.dumps(config | {"model_type": "granite", "architectures": ["GraniteForCausalLM"]})
+    )
     recipe = (run / "recipe.toml").read_text().replace(tiny_models.decoder.weights, str(decoder))
     (run / "recipe.toml").write_text(recipe)
     manifest = json.loads((run / "manifest.json").read_text())

@@ -50,9 +50,16 @@ def test_answers_are_listed_the_newest_last(logllm, where):
     assert "it replaces answer 1" in second.err
     listed = logllm("feedback", where, "--list")
     lines = listed.err.splitlines()
-    assert ["app a: normal" in lines[0], "app a: anomalous, line 5" in lines[1], lines[2]] == [True, True, "2 answers"]
+    assert ["app a: normal" in lines[0], "app a: anomalous, line 5" in lines[1], lines[2]] == [
+        True,
+        True,
+        "2 answers",
+    ]
     rows = json.loads(logllm("feedback", where, "a", "--list", "--json").out)
-    assert [(row["answer"], row["lines"], row["by"]) for row in rows] == [("normal", None, "ann"), ("anomalous", [5], "ann")]
+    assert [(row["answer"], row["lines"], row["by"]) for row in rows] == [
+        ("normal", None, "ann"),
+        ("anomalous", [5], "ann"),
+    ]
     assert json.loads(logllm("feedback", where, "b", "--list", "--json").out) == []
 
 
@@ -65,7 +72,9 @@ def test_lines_of_what_was_missed_are_read_as_the_run_reads(logllm, where, plain
     assert said.code == 0, said.err
     given = json.loads(said.out)
     assert (given["lines"], given["model"].partition("@")[0]) == ([2], "tiny")
-    piped = logllm("feedback", where, "job-0", "--text", "-", *options, stdin="\n".join(lines).encode())
+    piped = logllm(
+        "feedback", where, "job-0", "--text", "-", *options, stdin="\n".join(lines).encode()
+    )
     assert json.loads(piped.out)["replaces"] == given["id"]
     odd = logllm("feedback", where, "job-1", "--text", "-", *options, stdin=b"what is this\n" * 3)
     assert odd.code == 2

@@ -22,7 +22,11 @@ def log(tmp_path):
     lines = []
     for job in range(100):
         clock = f"2026-11-20T10:{job // 60:02d}:{job % 60:02d}Z"
-        middle = [TROUBLE[job % 4]] if job % 5 == 0 else [f"{word} done" for word in "read sort write".split()[: 1 + job % 3]]
+        middle = (
+            [TROUBLE[job % 4]]
+            if job % 5 == 0
+            else [f"{word} done" for word in "read sort write".split()[: 1 + job % 3]]
+        )
         lines += [f"{clock} INFO job=j{job} {text}" for text in ("opened", *middle, "closed")]
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -32,7 +36,9 @@ def log(tmp_path):
 def judged(logllm, log, tmp_path):
     """A run of novelty, and its verdicts."""
     run, verdicts = tmp_path / "novelty", tmp_path / "verdicts.jsonl"
-    assert logllm("prepare", "--raw", log, "--key", r"job=(\w+)", "--out", tmp_path / "data").code == 0
+    assert (
+        logllm("prepare", "--raw", log, "--key", r"job=(\w+)", "--out", tmp_path / "data").code == 0
+    )
     assert logllm("train", "novelty", "--data", tmp_path / "data", "--out", run).code == 0
     assert logllm("detect", run, log, "--out", verdicts).code == 0
     return run, verdicts
@@ -65,17 +71,30 @@ def test_from_no_label_to_a_run_that_has_learnt_from_some(logllm, log, judged, t
     assert f"{labels}: 100 sessions labelled, 20 anomalous, 80 normal" in outcome.err
     # The command that it prints is one that works.
     (command,) = [line for line in outcome.err.splitlines() if line.startswith("next: logllm ")]
-    words = command.removeprefix("next: logllm ").replace("DATA", str(tmp_path / "labelled")).split()
+    words = (
+        command.removeprefix("next: logllm ").replace("DATA", str(tmp_path / "labelled")).split()
+    )
     outcome = logllm(*words)
     assert outcome.code == 0, outcome.err
-    new, old = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("labelled", "data"))
+    new, old = (
+        json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("labelled", "data")
+    )
     assert new["anomalous"] == 20
     assert [new["settings"][name] for name in ("format", "mask", "sessions")] == [
         old["settings"][name] for name in ("format", "mask", "sessions")
     ]
-    assert logllm("train", "tree-words", "--data", tmp_path / "labelled", "--out", tmp_path / "run").code == 0
+    assert (
+        logllm(
+            "train", "tree-words", "--data", tmp_path / "labelled", "--out", tmp_path / "run"
+        ).code
+        == 0
+    )
     outcome = logllm("detect", tmp_path / "run", log)
-    called = {verdict["session"] for verdict in map(json.loads, outcome.out.splitlines()) if verdict["anomalous"]}
+    called = {
+        verdict["session"]
+        for verdict in map(json.loads, outcome.out.splitlines())
+        if verdict["anomalous"]
+    }
     assert called == {f"j{job}" for job in range(0, 100, 5)}
 
 
@@ -103,9 +122,13 @@ def test_a_file_that_is_there_is_kept(logllm, log, judged, tmp_path) -> None:
 
 def test_like_a_run_brings_all_but_the_split(logllm, log, judged, tmp_path) -> None:
     run, _ = judged
-    outcome = logllm("prepare", "--like", run, "--raw", log, "--window", 10, "--out", tmp_path / "other")
+    outcome = logllm(
+        "prepare", "--like", run, "--raw", log, "--window", 10, "--out", tmp_path / "other"
+    )
     assert outcome.code == 2
-    assert "says how lines are read, masked and grouped: leave out what sets by, size" in outcome.err
+    assert (
+        "says how lines are read, masked and grouped: leave out what sets by, size" in outcome.err
+    )
     outcome = logllm("prepare", "--like", run, "--out", tmp_path / "other")
     assert outcome.code == 2
     assert "name the log with --raw" in outcome.err

@@ -1,4 +1,5 @@
-"""Nothing leaks: a hundred secrets of twenty kinds, planted wherever a log has room, are in no file and no stream."""
+"""Nothing leaks: a hundred secrets of twenty kinds, planted wherever a log has room, are in no file
+and no stream."""
 
 import json
 import random
@@ -26,7 +27,11 @@ class Maker:
         return self._random.randint(low, high)
 
     def password(self) -> str:
-        return self.some(string.ascii_letters, 5) + self.some("!$%+*,.", 1) + self.some(string.ascii_letters, 6)
+        return (
+            self.some(string.ascii_letters, 5)
+            + self.some("!$%+*,.", 1)
+            + self.some(string.ascii_letters, 6)
+        )
 
     def word(self) -> str:
         return "aA1" + self.some(WORD, 37)
@@ -41,7 +46,9 @@ class Maker:
         digits = "4" + self.some("0123456789", 14)
         for last in "0123456789":
             doubled = [int(digit) for digit in digits + last]
-            if (sum(doubled[-1::-2]) + sum(sum(divmod(2 * digit, 10)) for digit in doubled[-2::-2])) % 10 == 0:
+            if (
+                sum(doubled[-1::-2]) + sum(sum(divmod(2 * digit, 10)) for digit in doubled[-2::-2])
+            ) % 10 == 0:
                 return " ".join((digits + last)[place : place + 4] for place in range(0, 16, 4))
         raise AssertionError
 
@@ -51,34 +58,67 @@ class Maker:
 
 
 KINDS: dict[str, Callable[[Maker], tuple[str, str]]] = {
-    "email": lambda make: (mail := f"{make.some(string.ascii_lowercase, 8)}@{make.some(string.ascii_lowercase, 6)}.org", f"mail to {mail}"),
+    "email": lambda make: (
+        mail
+        := f"{make.some(string.ascii_lowercase, 8)}@{make.some(string.ascii_lowercase, 6)}.org",
+        f"mail to {mail}",
+    ),
     "ipv4": lambda make: (ip := make.ipv4(), f"connect from {ip} port"),
     "ipv6": lambda make: (ip := make.ipv6(), f"connect from {ip} port"),
     "mac": lambda make: (mac := ":".join(make.some(HEX, 2) for _ in range(6)), f"lease for {mac}"),
     "bearer": lambda make: (token := make.word(), f"header Authorization: Bearer {token}"),
     "basic": lambda make: (token := make.some(WORD, 20) + "==", f"proxy sent Basic {token}"),
     "jwt": lambda make: (
-        token := ".".join(("ey" + "J" + make.some(WORD, 20), make.some(WORD, 30), make.some(WORD, 22))),
+        token := ".".join(
+            ("ey" + "J" + make.some(WORD, 20), make.some(WORD, 30), make.some(WORD, 22))
+        ),
         f"verify {token}",
     ),
     "github": lambda make: (token := "gh" + "p_" + make.some(WORD, 36), f"clone with {token}"),
     "gitlab": lambda make: (token := "gl" + "pat-" + make.some(WORD, 20), f"clone with {token}"),
-    "slack": lambda make: (token := "xo" + f"xb-{make.some('123456789', 12)}-{make.some(WORD, 24)}", f"post with {token}"),
+    "slack": lambda make: (
+        token := "xo" + f"xb-{make.some('123456789', 12)}-{make.some(WORD, 24)}",
+        f"post with {token}",
+    ),
     "shop": lambda make: (token := "sk" + "_live_" + make.some(WORD, 24), f"charge with {token}"),
-    "aws-id": lambda make: (token := "AK" + "IA" + make.some(string.ascii_uppercase, 16), f"assume {token}"),
+    "aws-id": lambda make: (
+        token := "AK" + "IA" + make.some(string.ascii_uppercase, 16),
+        f"assume {token}",
+    ),
     "aws-secret": lambda make: (token := make.word(), f"aws_secret_access_key = {token}"),
     "google": lambda make: (token := "AI" + "za" + make.some(WORD, 35), f"maps call {token}"),
     "url": lambda make: (password := make.password(), f"dial postgres://app:{password}@db/x"),
-    "connection": lambda make: (password := make.password(), f"open Server=db;Uid=app;Pwd={password};Database=x"),
+    "connection": lambda make: (
+        password := make.password(),
+        f"open Server=db;Uid=app;Pwd={password};Database=x",
+    ),
     "pair": lambda make: (password := make.password(), f"login user=app password={password} now"),
-    "json": lambda make: (password := make.password(), f'body {{"user": "app", "api_key": "{password}"}}'),
-    "cookie": lambda make: (value := make.some(string.ascii_letters, 24), f"request Cookie: theme=dark; sid={value}"),
+    "json": lambda make: (
+        password := make.password(),
+        f'body {{"user": "app", "api_key": "{password}"}}',
+    ),
+    "cookie": lambda make: (
+        value := make.some(string.ascii_letters, 24),
+        f"request Cookie: theme=dark; sid={value}",
+    ),
     "card": lambda make: (card := make.card(), f"paid by {card}"),
     "iban": lambda make: (iban := make.iban(), f"paid from {iban}"),
-    "phone": lambda make: (phone := f"+49 {make.number(150, 179)} {make.number(1000000, 9999999)}", f"text to {phone}"),
-    "ssn": lambda make: (ssn := f"{make.number(100, 899)}-{make.number(10, 99)}-{make.number(1000, 9999)}", f"applicant {ssn}"),
-    "key": lambda make: (body := make.some(WORD, 64), f"loaded -----BEGIN {'PRIVATE'} KEY-----\\n{body}\\n-----END {'PRIVATE'} KEY-----"),
-    "sql": lambda make: (password := make.password(), f"statement: ALTER ROLE app PASSWORD '{password}'"),
+    "phone": lambda make: (
+        phone := f"+49 {make.number(150, 179)} {make.number(1000000, 9999999)}",
+        f"text to {phone}",
+    ),
+    "ssn": lambda make: (
+        ssn := f"{make.number(100, 899)}-{make.number(10, 99)}-{make.number(1000, 9999)}",
+        f"applicant {ssn}",
+    ),
+    "key": lambda make: (
+        body := make.some(WORD, 64),
+        f"loaded -----BEGIN {'PRIVATE'} KEY-----\\n{body}\\n-----END {'PRIVATE'} KEY-----",
+    ),
+    "sql": lambda make: (
+        password := make.password(),
+        f"statement: ALTER ROLE app PASSWORD '{password}'",
+    ),
 }
 """Each kind's secret and a message that holds it."""
 AS_KEYS = ("email", "ipv4", "ipv6", "mac", "github", "jwt", "card", "iban", "phone", "ssn")
@@ -96,17 +136,29 @@ def sessions(form: str) -> tuple[list[str], list[str], list[str]]:
     keys = [KINDS[AS_KEYS[place % len(AS_KEYS)]](make)[0] for place in range(len(plants))]
     lines = []
     for place, (key, (secret, message)) in enumerate(zip(keys, plants, strict=True)):
-        steps = ["open file", message, "lost replica, giving up" if place % 4 == 0 else "close file"]
+        steps = [
+            "open file",
+            message,
+            "lost replica, giving up" if place % 4 == 0 else "close file",
+        ]
         for at, step in enumerate(steps):
             if form == "json":
-                lines.append(json.dumps({"job": key, "time": 1_700_000_000 + 10 * place + at, "message": step}))
+                lines.append(
+                    json.dumps(
+                        {"job": key, "time": 1_700_000_000 + 10 * place + at, "message": step}
+                    )
+                )
             elif form == "syslog":
-                lines.append(f"Nov 12 10:{place // 60:02}:{place % 60:02} host app[{at}]: {step} for <{key}>")
+                lines.append(
+                    f"Nov 12 10:{place // 60:02}:{place % 60:02} host app[{at}]: {step} for <{key}>"
+                )
             else:
                 lines.append(f"{step} for <{key}>")
         if place % 5 == 0:  # what does not parse
             lines.append(f"{{'{key}' {secret}" if form == "json" else " ")
-    first = [f"not in the format: {message}" for _, message in plants[-2:]] if form != "plain" else []
+    first = (
+        [f"not in the format: {message}" for _, message in plants[-2:]] if form != "plain" else []
+    )
     return first + lines, keys, [secret for secret, _ in plants] + keys
 
 
@@ -117,9 +169,28 @@ def log(folder: Path, form: str) -> tuple[list[str], list[object]]:
     raw, labels = folder / f"{name}.log", folder / f"{name}.csv"
     raw.write_text("\n".join(lines) + "\n")
     sought = [f"<{key}>" for key in keys] if form != "json" else keys
-    labels.write_text("session,label\n" + "".join(f'"{key}",{"bad" if place % 4 == 0 else "normal"}\n' for place, key in enumerate(sought)))
-    key = ["--key-field", "job", "--time", "time", "--time-format", "epoch"] if form == "json" else ["--key", "<[^<>]+>$"]
-    return [*secrets, name], ["--format", form, *key, "--split", "random", "--raw", raw, "--labels", labels]
+    labels.write_text(
+        "session,label\n"
+        + "".join(
+            f'"{key}",{"bad" if place % 4 == 0 else "normal"}\n' for place, key in enumerate(sought)
+        )
+    )
+    key = (
+        ["--key-field", "job", "--time", "time", "--time-format", "epoch"]
+        if form == "json"
+        else ["--key", "<[^<>]+>$"]
+    )
+    return [*secrets, name], [
+        "--format",
+        form,
+        *key,
+        "--split",
+        "random",
+        "--raw",
+        raw,
+        "--labels",
+        labels,
+    ]
 
 
 def written(folder: Path) -> Iterator[tuple[str, str]]:
@@ -131,15 +202,31 @@ def written(folder: Path) -> Iterator[tuple[str, str]]:
             if path.suffix == ".parquet":
                 frame = pl.read_parquet(path)
                 texts = [name for name, kind in frame.schema.items() if kind == pl.String]
-                yield str(path), "\n".join(frame.select(pl.concat_str(texts, separator="\n", ignore_nulls=True))[:, 0]) if texts else ""
+                yield (
+                    str(path),
+                    (
+                        "\n".join(
+                            frame.select(pl.concat_str(texts, separator="\n", ignore_nulls=True))[
+                                :, 0
+                            ]
+                        )
+                        if texts
+                        else ""
+                    ),
+                )
 
 
 def leaks(secrets: list[str], places: Iterator[tuple[str, str]]) -> set[str]:
-    """Secrets that are somewhere; a card's or telephone's digits count without their spaces, too."""
+    """Secrets that are somewhere; a card's or telephone's digits count without their spaces,
+    too."""
     texts = [text for _, text in places]
     joined = "\n".join(texts)
     bare = joined.replace(" ", "")
-    return {secret for secret in secrets if secret in joined or (" " in secret and secret.replace(" ", "") in bare)}
+    return {
+        secret
+        for secret in secrets
+        if secret in joined or (" " in secret and secret.replace(" ", "") in bare)
+    }
 
 
 @pytest.fixture
@@ -148,9 +235,14 @@ def all_written(logllm, tmp_path, tiny_models, small_products, monkeypatch):
     scratch = tmp_path / "temporary"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    models = [f"--set=model.{part}.weights={getattr(tiny_models, part).weights}" for part in ("encoder", "decoder")]
+    models = [
+        f"--set=model.{part}.weights={getattr(tiny_models, part).weights}"
+        for part in ("encoder", "decoder")
+    ]
 
-    def run(form: str, *, prepare: bool, detect: bool) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    def run(
+        form: str, *, prepare: bool, detect: bool
+    ) -> tuple[list[str], list[tuple[str, str]], list[str]]:
         raw, place = tmp_path / "raw", tmp_path / "work"
         raw.mkdir()
         place.mkdir()
@@ -183,7 +275,17 @@ def all_written(logllm, tmp_path, tiny_models, small_products, monkeypatch):
                 assert json.loads(done.out)["end_to_end"]["sessions"] == len(planted())
             streams += [(call[0], done.out), (call[0], done.err)]
         found = [*streams, *written(place), *written(tmp_path / "cached"), *written(scratch)]
-        return secrets, found, [line for name, text in streams if name == "detect" for line in text.splitlines() if line.startswith("{")]
+        return (
+            secrets,
+            found,
+            [
+                line
+                for name, text in streams
+                if name == "detect"
+                for line in text.splitlines()
+                if line.startswith("{")
+            ],
+        )
 
     return run
 
@@ -200,7 +302,8 @@ def test_nothing_of_a_hundred_secrets_is_written(all_written, form) -> None:
 
 @pytest.mark.real
 def test_without_redaction_they_are_found(all_written) -> None:
-    """The test can fail: keys, file names, rejects, and the messages that masking leaves as they are."""
+    """The test can fail: keys, file names, rejects, and the messages that masking leaves as they
+    are."""
     secrets, found, _ = all_written("json", prepare=False, detect=False)
     leaked = leaks(secrets, iter(found))
     keys = secrets[len(planted()) :]
@@ -221,7 +324,11 @@ def test_errors_hold_none(logllm, tmp_path, label, said) -> None:
     secrets, options = log(tmp_path, "json")
     labels = Path(str(options[-1]))
     first = labels.read_text().splitlines()[1].split(",")[0]
-    labels.write_text(labels.read_text() + f"{first},{label}\n" if label == "normal" else "session,label\nann@example.org,bad\n")
+    labels.write_text(
+        labels.read_text() + f"{first},{label}\n"
+        if label == "normal"
+        else "session,label\nann@example.org,bad\n"
+    )
     plain = logllm("prepare", *options, "--out", tmp_path / "data")
     shown = logllm("prepare", *options, "--out", tmp_path / "data", "--redact")
     assert (plain.code, shown.code) == (2, 2), plain.err

@@ -20,7 +20,10 @@ from logllm.storage import MANIFEST
 @pytest.mark.parametrize(
     ("held", "verb"),
     [
-        ("run", ["prepare", "json", "--raw", "DATA.jsonl", "--message", "message", "--force", "--out"]),
+        (
+            "run",
+            ["prepare", "json", "--raw", "DATA.jsonl", "--message", "message", "--force", "--out"],
+        ),
         ("run", ["perturb", "DATA", "--kind", "remove", "--force", "--out"]),
         ("data", ["folds", "DATA", "--parts", "2", "--force", "--out"]),
         ("data", ["train", "unseen", "--data", "DATA", "--force", "--out"]),
@@ -30,7 +33,9 @@ from logllm.storage import MANIFEST
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
-def test_force_replaces_only_what_the_verb_writes(logllm, tiny_run, tiny_data, tmp_path, held, verb) -> None:
+def test_force_replaces_only_what_the_verb_writes(
+    logllm, tiny_run, tiny_data, tmp_path, held, verb
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     manifest = json.dumps({"kind": held, "version": 1})
@@ -38,7 +43,10 @@ def test_force_replaces_only_what_the_verb_writes(logllm, tiny_run, tiny_data, t
     names = {"RUN": tiny_run, "DATA": tiny_data, "DATA.jsonl": tiny_data.parent / "app.jsonl"}
     outcome = logllm(*(names.get(part, part) for part in verb), out)
     assert outcome.code == 2
-    assert "not replaced by" in outcome.err or "is no run: its manifest.json is of another kind" in outcome.err, outcome.err
+    assert (
+        "not replaced by" in outcome.err
+        or "is no run: its manifest.json is of another kind" in outcome.err
+    ), outcome.err
     assert [(path.name, path.read_text()) for path in out.iterdir()] == [(MANIFEST, manifest)]
 
 
@@ -48,19 +56,32 @@ def in_a_process(*arguments, stdout):
     return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
-@pytest.mark.parametrize("command", [["show", "recipe", "small"], ["show", "run", "RUN"], ["--help"]], ids=lambda command: command[0])
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="needs Linux's device that is always full"
+)
+@pytest.mark.parametrize(
+    "command",
+    [["show", "recipe", "small"], ["show", "run", "RUN"], ["--help"]],
+    ids=lambda command: command[0],
+)
 def test_output_that_finds_no_room(tiny_run, command) -> None:
     with Path("/dev/full").open("w") as full:
         done = in_a_process(*(tiny_run if part == "RUN" else part for part in command), stdout=full)
-    assert (done.returncode, done.stderr) == (2, "logllm: something cannot be read or written: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "logllm: something cannot be read or written: No space left on device\n",
+    )
 
 
-@pytest.mark.parametrize("command", [["recipe", "small"], ["run", "RUN"]], ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    "command", [["recipe", "small"], ["run", "RUN"]], ids=lambda command: command[0]
+)
 def test_a_reader_that_has_gone_is_no_error(tiny_run, command) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
-    done = in_a_process("show", *(tiny_run if part == "RUN" else part for part in command), stdout=theirs)
+    done = in_a_process(
+        "show", *(tiny_run if part == "RUN" else part for part in command), stdout=theirs
+    )
     os.close(theirs)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -98,13 +119,18 @@ def faulty(tiny_data, tmp_path_factory):
     ("error", "said"),
     [
         (PermissionError(13, "Permission denied", "/there"), "logllm: /there: Permission denied\n"),
-        (OSError("no such host\nat all"), "logllm: something cannot be read or written: no such host\n"),
+        (
+            OSError("no such host\nat all"),
+            "logllm: something cannot be read or written: no such host\n",
+        ),
         (DataError("a, b"), "logllm: a, b\n"),
         (ZeroDivisionError("by zero"), "Traceback (most recent call last):\n"),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_whatever_happens_is_not_called_an_anomaly(logllm, faulty, tiny_data, verbose, error, said) -> None:
+def test_whatever_happens_is_not_called_an_anomaly(
+    logllm, faulty, tiny_data, verbose, error, said
+) -> None:
     method, run = faulty
     method.error = error
     outcome = logllm(*verbose, "detect", run, tiny_data.parent / "app.jsonl")
@@ -117,7 +143,12 @@ def test_whatever_happens_is_not_called_an_anomaly(logllm, faulty, tiny_data, ve
 
 
 @pytest.mark.parametrize(
-    "verb", [["show", "mask", "-"], ["prepare", "--raw", "-", "--out", "OUT"], ["prepare", "plain", "--raw", "-", "--out", "OUT"]]
+    "verb",
+    [
+        ["show", "mask", "-"],
+        ["prepare", "--raw", "-", "--out", "OUT"],
+        ["prepare", "plain", "--raw", "-", "--out", "OUT"],
+    ],
 )
 def test_standard_input_that_is_closed(logllm, tmp_path, verb) -> None:
     outcome = logllm(*(tmp_path / "out" if part == "OUT" else part for part in verb))
@@ -130,40 +161,82 @@ def test_masking_reads_lines_as_prepare_does(logllm) -> None:
 
 
 WRONG_TIMES = {
-    "another": (["--time-format", "%d.%m.%Y"], "no time of the log is written as %d.%m.%Y: times are such as 2024-07-03 09:00:00;"),
+    "another": (
+        ["--time-format", "%d.%m.%Y"],
+        "no time of the log is written as %d.%m.%Y: times are such as 2024-07-03 09:00:00;",
+    ),
     "no-such-field": (["--time", "when"], "no group 'when'"),
-    "of-a-named-format": (["--format", "timed", "--time-format", "epoch"], "written as epoch: times are such as 2024-07-03 09:00:00;"),
+    "of-a-named-format": (
+        ["--format", "timed", "--time-format", "epoch"],
+        "written as epoch: times are such as 2024-07-03 09:00:00;",
+    ),
     "from-a-pipe": (["--raw", "-", "--time-format", "%H:%M"], "--time-format 'iso' reads them"),
-    "hours-alone": (["--time-format", "%H"], "'%H' is none: Please either specify both hour and minute, or neither"),
+    "hours-alone": (
+        ["--time-format", "%H"],
+        "'%H' is none: Please either specify both hour and minute, or neither",
+    ),
     "nothing-to-read": (["--format", "plain", "--time-format", "iso"], "--time-format is not used"),
 }
 
 
 @pytest.mark.parametrize(("options", "told"), WRONG_TIMES.values(), ids=WRONG_TIMES)
 def test_a_way_to_write_times_that_reads_none_is_an_error(logllm, tmp_path, options, told) -> None:
-    lines = "".join(f"2024-07-03 09:00:{second:02d} order {second} stored\n" for second in range(20))
+    lines = "".join(
+        f"2024-07-03 09:00:{second:02d} order {second} stored\n" for second in range(20)
+    )
     (tmp_path / "app.log").write_text(lines)
     raw = [] if "--raw" in options else ["--raw", tmp_path / "app.log"]
     outcome = logllm("prepare", *raw, *options, "--out", tmp_path / "data", stdin=lines.encode())
     assert outcome.code == 2
     assert told in outcome.err
-    right = logllm("prepare", "--raw", "-", "--time-format", "iso", "--out", tmp_path / "data", stdin=lines.encode())
+    right = logllm(
+        "prepare",
+        "--raw",
+        "-",
+        "--time-format",
+        "iso",
+        "--out",
+        tmp_path / "data",
+        stdin=lines.encode(),
+    )
     assert (right.code, Prepared.load(tmp_path / "data").manifest["lines"]) == (0, 20)
 
 
 def test_a_time_zone_is_of_every_kind_of_log_and_is_not_asked_for_again(logllm, tmp_path) -> None:
-    (tmp_path / "app.log").write_text("".join(f"2024-07-03 09:00:{second} start job {second}\n" for second in range(10, 40)))
-    web = "".join(f'{{"time": "2024-07-03 09:01:{second}", "msg": "start job {second}"}}\n' for second in range(10, 40))
+    (tmp_path / "app.log").write_text(
+        "".join(f"2024-07-03 09:00:{second} start job {second}\n" for second in range(10, 40))
+    )
+    web = "".join(
+        f'{{"time": "2024-07-03 09:01:{second}", "msg": "start job {second}"}}\n'
+        for second in range(10, 40)
+    )
     (tmp_path / "web.json").write_text(web)
-    outcome = logllm("prepare", tmp_path / "app.log", tmp_path / "web.json", "--time-zone", "+02:00", "--out", tmp_path / "data")
+    outcome = logllm(
+        "prepare",
+        tmp_path / "app.log",
+        tmp_path / "web.json",
+        "--time-zone",
+        "+02:00",
+        "--out",
+        tmp_path / "data",
+    )
     assert (outcome.code, "no zone" in outcome.err) == (0, False)
-    assert Prepared.load(tmp_path / "data").part("train")["start"].dt.hour().unique().to_list() == [7]
+    assert Prepared.load(tmp_path / "data").part("train")["start"].dt.hour().unique().to_list() == [
+        7
+    ]
 
 
 def test_a_time_zone_is_that_of_times_that_name_none(logllm, tmp_path) -> None:
     log = tmp_path / "app.log"
-    log.write_text("".join(f"2024-07-03 09:00:{second} INFO start job {second}\n" for second in range(10, 30)))
-    assert logllm("prepare", "--raw", log, "--out", tmp_path / "data", "--time-zone", "Europe/Berlin").code == 0
+    log.write_text(
+        "".join(f"2024-07-03 09:00:{second} INFO start job {second}\n" for second in range(10, 30))
+    )
+    assert (
+        logllm(
+            "prepare", "--raw", log, "--out", tmp_path / "data", "--time-zone", "Europe/Berlin"
+        ).code
+        == 0
+    )
     first = Prepared.load(tmp_path / "data").part("train")["start"][0]
     assert first == datetime(2024, 7, 3, 7, 0, 10, tzinfo=UTC)
     wrong = logllm("prepare", "--raw", log, "--out", tmp_path / "other", "--time-zone", "Mars")

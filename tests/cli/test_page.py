@@ -19,14 +19,22 @@ from logllm.formats.description import load_format
 
 STEP = "2026-11-20T10:{minute:02d}:{second:02d}Z INFO job={job} {what}\n"
 STEPS = ("opened file {job}", "wrote {job} bytes", "wrote {job} bytes", "closed file {job}")
-FAULT = "2026-11-20T10:59:00Z ERROR job={job} <script>alert({job})</script> failed for ann@example.org & others\n  at <b>Store</b>.put\n"
+FAULT = (
+    "2026-11-20T10:59:00Z ERROR job={job} <script>alert({job})</script> failed for ann@example.org"
+    " & others\n  at <b>Store</b>.put\n"
+)
 
 
 def written(path, jobs, *, faults: int = 0):
     """A log of jobs, the last of which fail with a record of two lines."""
     text = ""
     for job in jobs:
-        told = [STEP.format(job=job, minute=job % 3600 // 60, second=job % 60, what=step.format(job=job)) for step in STEPS]
+        told = [
+            STEP.format(
+                job=job, minute=job % 3600 // 60, second=job % 60, what=step.format(job=job)
+            )
+            for step in STEPS
+        ]
         text += "".join(told)
     text += "".join(FAULT.format(job=job) for job in list(jobs)[len(jobs) - faults :] if faults)
     path.write_text(text)
@@ -45,7 +53,9 @@ def faulty(tmp_path):
 
 def made(logllm, tmp_path, *arguments, name="today.html", stdin=None):
     """The page of a call, and what the call wrote."""
-    done = logllm("detect", *arguments, "--key", "job=([0-9]+)", "--report", tmp_path / name, stdin=stdin)
+    done = logllm(
+        "detect", *arguments, "--key", "job=([0-9]+)", "--report", tmp_path / name, stdin=stdin
+    )
     assert done.code == 0, done.err
     assert f"open {tmp_path / name}" in done.err
     return (tmp_path / name).read_text(), done
@@ -74,7 +84,10 @@ def test_a_page_of_a_log_against_a_good_one(logllm, tmp_path, good, faulty) -> N
 def test_lines_are_text_as_they_are_written(logllm, tmp_path, good, faulty) -> None:
     text, _ = made(logllm, tmp_path, faulty, "--against", good)
     shown = Page(text)
-    assert "<script>alert(2297)</script> failed for ann@example.org & others\n at <b>Store</b>.put" in re.sub(" +", " ", shown.text)
+    assert (
+        "<script>alert(2297)</script> failed for ann@example.org & others\n at <b>Store</b>.put"
+        in re.sub(" +", " ", shown.text)
+    )
     assert sum(tag == "script" for tag, _ in shown.elements) == 1
     assert "alert" not in "".join(shown.scripts)
     assert "<b>" not in text
@@ -142,14 +155,20 @@ def test_a_log_without_sessions_is_told_too(logllm, tmp_path, tiny_run) -> None:
     (tmp_path / "app.jsonl").write_text('{"time": 1, "message": "nobody\'s"}\n')
     done = logllm("detect", tiny_run, tmp_path / "app.jsonl", "--report", tmp_path / "today.html")
     assert done.code == 0, done.err
-    assert "none of 0 sessions is anomalous" in " ".join(Page((tmp_path / "today.html").read_text()).text.split())
+    assert "none of 0 sessions is anomalous" in " ".join(
+        Page((tmp_path / "today.html").read_text()).text.split()
+    )
 
 
 def test_a_folder_holds_the_verdicts_too(logllm, tmp_path, good, faulty) -> None:
     call = ["detect", faulty, "--against", good, "--report", tmp_path / "today"]
     done = logllm(*call)
     assert done.code == 0, done.err
-    assert sorted(path.name for path in (tmp_path / "today").iterdir()) == ["manifest.json", "report.html", "verdicts.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "today").iterdir()) == [
+        "manifest.json",
+        "report.html",
+        "verdicts.jsonl",
+    ]
     assert (tmp_path / "today" / "verdicts.jsonl").read_text() == done.out
     assert f"open {tmp_path / 'today' / 'report.html'}" in done.err
     assert logllm(*call).code == 2
@@ -158,7 +177,10 @@ def test_a_folder_holds_the_verdicts_too(logllm, tmp_path, good, faulty) -> None
 
 def test_what_verdicts_say_besides_is_shown(good, faulty) -> None:
     grouping = {"by": "key", "key_pattern": "job=([0-9]+)"}
-    settings = choose(load_format("timed"), overrides={"format": {}, "sessions": grouping, "split": {}, "mask": {}})
+    settings = choose(
+        load_format("timed"),
+        overrides={"format": {}, "sessions": grouping, "split": {}, "mask": {}},
+    )
     detector = Detector.against([good], settings=settings)
     reading = detector.read([faulty], occurrences=True, redact=True)
     frame = pl.concat(list(reading.frames()), how="diagonal_relaxed").with_columns(
@@ -168,7 +190,10 @@ def test_what_verdicts_say_besides_is_shown(good, faulty) -> None:
         cut=pl.lit("end"),
     )
     made_at = datetime(2026, 11, 27, 8, 0, tzinfo=UTC)
-    contents = gathered(Judged(frame, reading, detector), Wish([str(faulty)], made_at, redact=True, how_read="read\nby ann@example.org"))
+    contents = gathered(
+        Judged(frame, reading, detector),
+        Wish([str(faulty)], made_at, redact=True, how_read="read\nby ann@example.org"),
+    )
     text = page(contents)
     told = " ".join(Page(text).text.split())
     for words in (
@@ -199,13 +224,25 @@ def browser(tmp_path):
     """The elements of a page as a browser has them, after its scripts."""
     command = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if command is None:
-        pytest.skip("needs Chromium: none of chromium, chromium-browser and google-chrome is installed")
+        pytest.skip(
+            "needs Chromium: none of chromium, chromium-browser and google-chrome is installed"
+        )
 
     def dom(page, *options: str, anchor: str = "") -> str:
         place = f"--user-data-dir={tmp_path / 'profile'}"
-        still = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--virtual-time-budget=3000", place]
+        still = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--virtual-time-budget=3000",
+            place,
+        ]
         done = subprocess.run(
-            [command, *still, *options, "--dump-dom", f"{page.as_uri()}{anchor}"], capture_output=True, text=True, check=True
+            [command, *still, *options, "--dump-dom", f"{page.as_uri()}{anchor}"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return done.stdout
 
@@ -213,11 +250,15 @@ def browser(tmp_path):
 
 
 @pytest.mark.real
-def test_in_a_browser_the_table_sorts_and_a_link_opens_a_session(logllm, tmp_path, good, faulty, browser) -> None:
+def test_in_a_browser_the_table_sorts_and_a_link_opens_a_session(
+    logllm, tmp_path, good, faulty, browser
+) -> None:
     made(logllm, tmp_path, faulty, "--against", good)
     shown = Page(browser(tmp_path / "today.html", anchor="#s3"))
     assert sum(tag == "details" and "open" in attrs for tag, attrs in shown.elements) == 1
     (tools,) = shown.of_class("tools")
     assert "hidden" not in tools
     assert "53 of 53 shown" in shown.text
-    assert sum(tag == "button" for tag, _ in shown.elements) == 7  # of six columns, and the one that opens all
+    assert (
+        sum(tag == "button" for tag, _ in shown.elements) == 7
+    )  # of six columns, and the one that opens all

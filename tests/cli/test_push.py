@@ -11,7 +11,8 @@ from tests.hub import FakeHub
 def hub(monkeypatch, tmp_path):
     import huggingface_hub
 
-    # Its constants were read when it was imported: uploads by plain HTTP, and no token of whoever runs the tests.
+    # Its constants were read when it was imported: uploads by plain HTTP, and no token of whoever
+    # runs the tests.
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
     monkeypatch.setenv("HF_TOKEN", "hf_writer")
@@ -29,7 +30,11 @@ def bundle(logllm, tiny_run, tmp_path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
 
 
 def test_every_file_arrives(logllm, hub, bundle) -> None:
@@ -38,8 +43,12 @@ def test_every_file_arrives(logllm, hub, bundle) -> None:
     assert "hf download somebody/storage-logs --local-dir RUN" in done.err
     assert hub.repositories["somebody/storage-logs"] == contents(bundle)
     assert hub.private["somebody/storage-logs"] is False
-    assert {"README.md", "manifest.json", "recipe.toml", "projector.safetensors"} < contents(bundle).keys()
-    assert any(asked.startswith("PUT /objects/") for asked in hub.asked)  # tensors went as large files, the others in the commit
+    assert {"README.md", "manifest.json", "recipe.toml", "projector.safetensors"} < contents(
+        bundle
+    ).keys()
+    assert any(
+        asked.startswith("PUT /objects/") for asked in hub.asked
+    )  # tensors went as large files, the others in the commit
 
 
 def test_only_the_bundles_files_and_licences_go(logllm, hub, bundle) -> None:

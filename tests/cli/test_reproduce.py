@@ -15,7 +15,8 @@ from logllm.evaluate.tables.running import run as work
 
 @pytest.fixture
 def here(logllm):
-    """Runs commands of the cells in this process: those of their own would pay for their imports each time."""
+    """Runs commands of the cells in this process: those of their own would pay for their imports
+    each time."""
 
     def run(arguments, log) -> Spent:
         done = logllm(*arguments)
@@ -25,8 +26,12 @@ def here(logllm):
 
 
 def test_two_cells_of_the_table_of_stages(logllm, here, tiny_data, tiny_models, tmp_path) -> None:
-    """They are worked off here; then the command line, with options that mean the same, finds them done."""
-    weights = [f"model.{part}.weights={getattr(tiny_models, part).weights}" for part in ("encoder", "decoder")]
+    """They are worked off here; then the command line, with options that mean the same, finds them
+    done."""
+    weights = [
+        f"model.{part}.weights={getattr(tiny_models, part).weights}"
+        for part in ("encoder", "decoder")
+    ]
     options = [
         "--data",
         f"made={tiny_data}",
@@ -43,13 +48,20 @@ def test_two_cells_of_the_table_of_stages(logllm, here, tiny_data, tiny_models, 
     ]
     recipe = Recipe.load("tiny", overrides=weights)
     asked = Asked("stages", (given_data(f"made={tiny_data}"),), recipe, sessions=24)
-    worked = work(opened(asked, tmp_path, command="as in the test"), only="3/", watch=lambda text: None, runner=here)
+    worked = work(
+        opened(asked, tmp_path, command="as in the test"),
+        only="3/",
+        watch=lambda text: None,
+        runner=here,
+    )
     done = logllm("reproduce", "stages", *options, "--only", "3/", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["rows"] == json.loads(json.dumps(worked["rows"]))
     found = json.loads(done.out)
     assert found["missing"] == 3
-    assert [(cell["variant"], cell["state"]) for cell in found["cells"] if cell["state"] == "done"] == [
+    assert [
+        (cell["variant"], cell["state"]) for cell in found["cells"] if cell["state"] == "done"
+    ] == [
         ("only 3", "done"),
         ("without 3", "done"),
     ]

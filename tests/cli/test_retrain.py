@@ -45,7 +45,9 @@ def test_right_answers_are_promoted_and_rolled_back(learnt, tmp_path, logllm):
     run = shutil.copytree(learnt / "app", tmp_path / "app")
     assert called(run, [*NEWER_ROUTINE, *NEWER_FAULT]) == [True, True, False, False]
     answered(tmp_path / "app.db", model=Detector.load(run).model).close()
-    done = logllm("retrain", run, "--store", tmp_path / "app.db", "--data", learnt / "data", "--json")
+    done = logllm(
+        "retrain", run, "--store", tmp_path / "app.db", "--data", learnt / "data", "--json"
+    )
     assert done.code == 0, done.err
     outcome = json.loads(done.out)
     assert outcome["promoted"], done.err
@@ -54,7 +56,11 @@ def test_right_answers_are_promoted_and_rolled_back(learnt, tmp_path, logllm):
     assert f"promoted: {outcome['newer']} judges where {run} is named" in done.err
     assert find_run(run) == run.with_name("app.2")
     assert called(run, [*NEWER_ROUTINE, *NEWER_FAULT]) == [False, False, True, True]
-    assert sorted(path.name for path in tmp_path.iterdir() if "app." in path.name and path.suffix not in (".db-wal", ".db-shm")) == [
+    assert sorted(
+        path.name
+        for path in tmp_path.iterdir()
+        if "app." in path.name and path.suffix not in (".db-wal", ".db-shm")
+    ) == [
         ".app.retrain.lock",
         "app.2",
         "app.2.data",
@@ -98,10 +104,15 @@ def test_without_labels_false_alarms_are_learnt(tmp_path, logllm):
 
 
 @pytest.mark.real
-def test_a_method_that_takes_long_learns_half_and_is_judged_by_the_other_half(tiny_run, tiny_data, tmp_path):
+def test_a_method_that_takes_long_learns_half_and_is_judged_by_the_other_half(
+    tiny_run, tiny_data, tmp_path
+):
     run = shutil.copytree(tiny_run, tmp_path / "tiny")
     marked, told = [], []
-    given = [answer(number, f"step {number} of the new version", anomalous=number % 2 == 0) for number in range(20)]
+    given = [
+        answer(number, f"step {number} of the new version", anomalous=number % 2 == 0)
+        for number in range(20)
+    ]
     feedback = Feedback(given, [], [], lambda numbers, model: marked.append((list(numbers), model)))
     how = RetrainSection(harm=0.99, agreeing=0, silence=1, alarms=1)
     outcome = retrain(run, feedback, data=tiny_data, how=how, told=told.append)
@@ -120,11 +131,18 @@ def test_wrong_answers_are_refused_and_nothing_changes(learnt, tmp_path, logllm)
     run = shutil.copytree(learnt / "app", tmp_path / "app")
     store = answered(tmp_path / "app.db", model=Detector.load(run).model, wrong=True)
     with closing(store):
-        done = logllm("retrain", run, "--store", tmp_path / "app.db", "--data", learnt / "data", "--json")
+        done = logllm(
+            "retrain", run, "--store", tmp_path / "app.db", "--data", learnt / "data", "--json"
+        )
         assert done.code == 0, done.err
         assert not json.loads(done.out)["promoted"]
-        assert "refused: the earlier labelled data contradict 10 of 30 answers: look at them" in done.err
-        assert "labelled sessions with such a line are anomalous: disk failed at block <*>" in done.err
+        assert (
+            "refused: the earlier labelled data contradict 10 of 30 answers: look at them"
+            in done.err
+        )
+        assert (
+            "labelled sessions with such a line are anomalous: disk failed at block <*>" in done.err
+        )
         assert find_run(run) == run
         assert not [path for path in tmp_path.iterdir() if path.name.startswith("app.2")]
         assert read_promotion(run).gates[0]["promoted"] is False

@@ -25,7 +25,11 @@ STORE = ("--store", "app.db")
         (("--host", "::"), "", "a token is needed"),
         ((), "short", "found by trying"),
         (("--token-file", "absent"), None, "absent cannot be read"),
-        (("--port", "1", "--host", "203.0.113.1"), "0123456789abcdef", " cannot be opened for listening"),
+        (
+            ("--port", "1", "--host", "203.0.113.1"),
+            "0123456789abcdef",
+            " cannot be opened for listening",
+        ),
     ],
     ids=["everywhere", "everywhere-6", "short", "absent", "address"],
 )
@@ -85,7 +89,9 @@ def test_the_command_answers_on_a_free_port_and_ends_when_told_to(logllm, tmp_pa
 def test_the_service_ends_with_its_watch(logllm, tmp_path) -> None:
     """What the watch cannot go on with is said, and the exit code tells."""
     Store.open(tmp_path / "app.db").close()
-    service = started([tmp_path / "*.log", "--from", "stored", "--store", tmp_path / "app.db", "--port", "0"])
+    service = started(
+        [tmp_path / "*.log", "--from", "stored", "--store", tmp_path / "app.db", "--port", "0"]
+    )
     (tmp_path / "app.log").write_text("2026-11-27 12:00:00 UTC [7] LOG:  ready\n")
     _, told = service.communicate(timeout=120)
     assert service.returncode == 2

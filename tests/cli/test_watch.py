@@ -17,7 +17,10 @@ def written(jobs, *, fault: int | None = None) -> str:
     text = []
     for job in jobs:
         when = {"minute": job // 60 % 60, "second": job % 60, "job": 1000 + job}
-        text += [LINE.format(level="INFO", what=what, **when) for what in ("opened the file", "wrote some bytes", "closed the file")]
+        text += [
+            LINE.format(level="INFO", what=what, **when)
+            for what in ("opened the file", "wrote some bytes", "closed the file")
+        ]
         if job == fault:
             text.append(LINE.format(level="ERROR", what="failed: connection timed out", **when))
     return "".join(text)
@@ -46,13 +49,19 @@ def stored(path) -> dict[str, bool]:
 
 def test_standard_input_gives_the_verdicts_of_detect(logllm, run, tmp_path) -> None:
     log = written(range(200, 300), fault=250)
-    outcome = logllm("watch", run, "-", "--store", tmp_path / "app.db", "--idle", 3600, stdin=log.encode())
+    outcome = logllm(
+        "watch", run, "-", "--store", tmp_path / "app.db", "--idle", 3600, stdin=log.encode()
+    )
     assert outcome.code == 0, outcome.err
     assert outcome.out == ""
     assert "100 sessions closed" in outcome.err
     (tmp_path / "today.log").write_text(log)
-    detected = [json.loads(line) for line in logllm("detect", run, tmp_path / "today.log").out.splitlines()]
-    assert stored(tmp_path / "app.db") == {verdict["session"]: verdict["anomalous"] for verdict in detected}
+    detected = [
+        json.loads(line) for line in logllm("detect", run, tmp_path / "today.log").out.splitlines()
+    ]
+    assert stored(tmp_path / "app.db") == {
+        verdict["session"]: verdict["anomalous"] for verdict in detected
+    }
     assert stored(tmp_path / "app.db")["1250"]
 
 
@@ -71,21 +80,28 @@ def test_how_a_watch_was_is_a_row_of_the_store(logllm, run, tmp_path) -> None:
 
 def test_new_kinds_of_message_are_stored_with_their_first_lines(logllm, run, tmp_path) -> None:
     log = written(range(200, 220), fault=205) + written(range(300, 303), fault=301)
-    outcome = logllm("watch", run, "-", "--store", tmp_path / "app.db", "--stream", "jobs", stdin=log.encode())
+    outcome = logllm(
+        "watch", run, "-", "--store", tmp_path / "app.db", "--stream", "jobs", stdin=log.encode()
+    )
     assert outcome.code == 0, outcome.err
     store = Store.open(tmp_path / "app.db", create=False)
     with store.transaction(reading=True) as connection:
         rows = connection.execute(select(kinds)).mappings().all()
     store.close()
     (row,) = rows
-    fault = LINE.format(minute=3, second=25, level="ERROR", job=1205, what="failed: connection timed out")
+    fault = LINE.format(
+        minute=3, second=25, level="ERROR", job=1205, what="failed: connection timed out"
+    )
     assert (row["stream"], row["line_text"], row["grade"]) == ("jobs", fault.strip(), 1.0)
     assert "failed: connection timed out" in row["kind"]
 
 
 def test_several_sources_of_a_file(logllm, run, tmp_path) -> None:
     config = tmp_path / "watch.toml"
-    config.write_text(f'run = "{run}"\nstore = "{tmp_path / "app.db"}"\nidle = 3600\n[[sources]]\nsource = "-"\nstream = "jobs"\n')
+    config.write_text(
+        f'run = "{run}"\nstore = "{tmp_path / "app.db"}"\nidle = 3600\n[[sources]]\nsource ='
+        ' "-"\nstream = "jobs"\n'
+    )
     outcome = logllm("watch", "--config", config, stdin=written(range(9)).encode())
     assert outcome.code == 0, outcome.err
     assert len(stored(tmp_path / "app.db")) == 9
@@ -93,7 +109,16 @@ def test_several_sources_of_a_file(logllm, run, tmp_path) -> None:
 
 
 def test_a_format_is_found_by_the_first_lines_and_said(logllm, run, tmp_path) -> None:
-    outcome = logllm("watch", run, "-", "--format", "auto", "--store", tmp_path / "app.db", stdin=written(range(9)).encode())
+    outcome = logllm(
+        "watch",
+        run,
+        "-",
+        "--format",
+        "auto",
+        "--store",
+        tmp_path / "app.db",
+        stdin=written(range(9)).encode(),
+    )
     assert outcome.code == 0, outcome.err
     assert "-: format: timed" in outcome.err
     assert len(stored(tmp_path / "app.db")) == 9
@@ -102,7 +127,9 @@ def test_a_format_is_found_by_the_first_lines_and_said(logllm, run, tmp_path) ->
 def test_a_dry_run_says_how_lines_are_read_and_stores_nothing(logllm, run, tmp_path) -> None:
     log = tmp_path / "app.log"
     log.write_text(written(range(9)))
-    outcome = logllm("watch", run, log, "--dry-run", "--from", "start", "--store", tmp_path / "app.db")
+    outcome = logllm(
+        "watch", run, log, "--dry-run", "--from", "start", "--store", tmp_path / "app.db"
+    )
     assert outcome.code == 0, outcome.err
     assert "27 lines of 1 partition" in outcome.err
     assert "9 sessions (by job=" in outcome.err
@@ -126,7 +153,9 @@ def test_mistakes(logllm, arguments, said, tmp_path) -> None:
 
 @pytest.mark.real
 def test_a_run_that_knows_other_logs_is_named_first(logllm, tmp_path) -> None:
-    outcome = logllm("watch", "-", "--store", tmp_path / "app.db", stdin=written(range(50)).encode())
+    outcome = logllm(
+        "watch", "-", "--store", tmp_path / "app.db", stdin=written(range(50)).encode()
+    )
     assert outcome.code == 2
     assert "knows only PostgreSQL logs" in outcome.err
 
@@ -151,13 +180,19 @@ def test_a_watch_that_learns_says_what_it_learnt(logllm, run, tmp_path) -> None:
     assert again.code == 0, again.err
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
-    (told,) = [json.loads(line) for line in logllm("store", "learnt", store, "--run", run, "--json").out.splitlines()]
+    (told,) = [
+        json.loads(line)
+        for line in logllm("store", "learnt", store, "--run", run, "--json").out.splitlines()
+    ]
     assert told["stream"] == "jobs"
     assert 40 <= told["counts"]["learnt_sessions"] < 60
     assert told["kinds"] == {}
     assert "learnt sessions" in logllm("store", "learnt", store, "--run", run).err
     assert "is forgotten" in logllm("store", "learnt", store, "--forget").err
-    (told,) = [json.loads(line) for line in logllm("store", "learnt", store, "--run", run, "--json").out.splitlines()]
+    (told,) = [
+        json.loads(line)
+        for line in logllm("store", "learnt", store, "--run", run, "--json").out.splitlines()
+    ]
     assert told["counts"]["learnt_sessions"] == 0
 
 

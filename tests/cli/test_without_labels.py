@@ -55,7 +55,9 @@ def test_a_healthy_log_against_a_good_one_alarms_nobody(logllm, good, healthy) -
 
 
 def test_one_fault_does_and_is_named(logllm, good, faulty) -> None:
-    outcome = logllm("detect", faulty, "--against", good, "--fail-on-anomaly", "--new-kinds", "--summary")
+    outcome = logllm(
+        "detect", faulty, "--against", good, "--fail-on-anomaly", "--new-kinds", "--summary"
+    )
     assert outcome.code == 1, outcome.err
     found = verdicts(outcome.out)
     (bad,) = [verdict for verdict in found if verdict["anomalous"]]
@@ -71,7 +73,9 @@ def test_one_fault_does_and_is_named(logllm, good, faulty) -> None:
 def test_several_good_logs_are_learnt_as_one(logllm, good, healthy, faulty) -> None:
     alone = logllm("detect", faulty, "--against", healthy, "--only-anomalous")
     both = logllm("detect", faulty, "--against", good, "--against", healthy, "--only-anomalous")
-    assert [verdict["session"] for verdict in verdicts(alone.out)] == [verdict["session"] for verdict in verdicts(both.out)]
+    assert [verdict["session"] for verdict in verdicts(alone.out)] == [
+        verdict["session"] for verdict in verdicts(both.out)
+    ]
     assert verdicts(both.out)[0]["p"] < verdicts(alone.out)[0]["p"]
 
 
@@ -93,8 +97,14 @@ def test_a_top_share_orders_and_caps(logllm, good, tmp_path) -> None:
         file.writelines(FAULT.format(job=2000 + job) for job in range(20))
     every = verdicts(logllm("detect", today, "--against", good).out)
     few = verdicts(logllm("detect", today, "--against", good, "--top-share", 0.01).out)
-    assert sum(verdict["anomalous"] for verdict in every) > 3 == sum(verdict["anomalous"] for verdict in few)
-    assert [verdict["score"] for verdict in few] == sorted((verdict["score"] for verdict in every), reverse=True)
+    assert (
+        sum(verdict["anomalous"] for verdict in every)
+        > 3
+        == sum(verdict["anomalous"] for verdict in few)
+    )
+    assert [verdict["score"] for verdict in few] == sorted(
+        (verdict["score"] for verdict in every), reverse=True
+    )
 
 
 def test_the_grouping_can_be_said(logllm, good, faulty) -> None:
@@ -107,13 +117,19 @@ def test_the_grouping_can_be_said(logllm, good, faulty) -> None:
 
 def test_a_log_that_has_drifted_says_so(logllm, good, tmp_path) -> None:
     text = written(tmp_path / "new.log", range(300)).read_text()
-    for old, new in (("opened file", "began with object"), ("wrote", "stored"), ("closed file", "is done with")):
+    for old, new in (
+        ("opened file", "began with object"),
+        ("wrote", "stored"),
+        ("closed file", "is done with"),
+    ):
         text = text.replace(old, new)
     (tmp_path / "new.log").write_text(text)
     outcome = logllm("detect", tmp_path / "new.log", "--against", good)
     assert outcome.code == 0, outcome.err
     assert "drift: " in outcome.err
-    assert "sessions hold messages unlike any in the logs of --against, where 0.0% did" in outcome.err
+    assert (
+        "sessions hold messages unlike any in the logs of --against, where 0.0% did" in outcome.err
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +152,11 @@ def test_a_pipe_is_not_ranked_and_is_judged_against_a_good_log_as_it_comes(good,
     command = [sys.executable, "-m", "logllm", "detect", "-"]
     environment = {**os.environ, "COLUMNS": "200"}
     run = lambda *more: subprocess.run(  # noqa: E731
-        [*command, *more], input=faulty.read_bytes(), capture_output=True, env=environment, check=False
+        [*command, *more],
+        input=faulty.read_bytes(),
+        capture_output=True,
+        env=environment,
+        check=False,
     )
     refused = run()
     assert (refused.returncode, refused.stdout) == (2, b"")
@@ -163,8 +183,13 @@ def test_the_quick_start_s_example_runs(tmp_path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "start" / "incident.md").read_text()
     example = page.partition("```bash\n")[2].partition("```")[0]
     script = f'logllm() {{ "{sys.executable}" -m logllm "$@"; }}\n{example}'
-    done = subprocess.run(["bash", "-ec", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-ec", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     first, found = verdicts(done.stdout)
     assert (first["anomalous"], found["session"], found["anomalous"]) == (False, "today170", True)
-    assert "1 kind of message never seen in the logs of --against:\n      1 x  today.log:142: " in done.stderr
+    assert (
+        "1 kind of message never seen in the logs of --against:\n      1 x  today.log:142: "
+        in done.stderr
+    )

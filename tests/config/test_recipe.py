@@ -66,13 +66,37 @@ def test_own_recipe_extends_a_packaged_one(tmp_path) -> None:
         ("name = ", "is not TOML"),
         ('extends = "own.toml"\nname = "x"', "extends itself"),
         ('extends = 3\nname = "x"', "extends takes one recipe's name"),
-        ('extends = "small"\nname = "x"\n[train]\nbatchh = 3', "unknown key 'train.batchh'; the nearest known one is 'batch'"),
-        ('extends = "small"\nname = "x"\n[train]\nbatch = 10\nmicro_batch = 4', "not a multiple of micro_batch"),
-        ('extends = "small"\nname = "x"\n[[train.stages]]\ntrains = ["encodr"]\nlr = 1.0\nepochs = 1', "encodr"),
-        ('extends = "small"\nname = "x"\n[[train.stages]]\ntrains = ["encoder"]\nlr = 1.0', "one of epochs and max_sessions"),
-        ('extends = "small"\nname = "x"\n[train]\nseed = "seven"', "train.seed: takes a whole number .found 'seven'"),
-        ('extends = "small"\nname = "x"\n[train]\nseed = -1', r"train.seed: must be at least 0 \(found -1\)"),
-        ('extends = "small"\nname = "x"\n[train]\nseed = 18446744073709551616', "train.seed: must be less than 18446744073709551616"),
+        (
+            'extends = "small"\nname = "x"\n[train]\nbatchh = 3',
+            "unknown key 'train.batchh'; the nearest known one is 'batch'",
+        ),
+        (
+            'extends = "small"\nname = "x"\n[train]\nbatch = 10\nmicro_batch = 4',
+            "not a multiple of micro_batch",
+        ),
+        (
+            (
+                'extends = "small"\nname = "x"\n[[train.stages]]\ntrains = ["encodr"]\nlr ='
+                " 1.0\nepochs = 1"
+            ),
+            "encodr",
+        ),
+        (
+            'extends = "small"\nname = "x"\n[[train.stages]]\ntrains = ["encoder"]\nlr = 1.0',
+            "one of epochs and max_sessions",
+        ),
+        (
+            'extends = "small"\nname = "x"\n[train]\nseed = "seven"',
+            "train.seed: takes a whole number .found 'seven'",
+        ),
+        (
+            'extends = "small"\nname = "x"\n[train]\nseed = -1',
+            r"train.seed: must be at least 0 \(found -1\)",
+        ),
+        (
+            'extends = "small"\nname = "x"\n[train]\nseed = 18446744073709551616',
+            "train.seed: must be less than 18446744073709551616",
+        ),
     ],
 )
 def test_a_mistake_in_a_recipe_is_named(tmp_path, monkeypatch, text, said) -> None:
@@ -95,7 +119,10 @@ def test_a_mistake_in_a_recipe_is_named(tmp_path, monkeypatch, text, said) -> No
         ("train.draw=all", "train.draw: takes 'sessions', 'distinct' or 'roots' (found 'all')"),
         ("train.drop_last=maybe", "train.drop_last: takes true or false (found 'maybe')"),
         ("train.stages=3", "train.stages: takes a list (found 3)"),
-        ("train.stages=[]", "method logllm needs stages: say extends = 'small', or write train.stages"),
+        (
+            "train.stages=[]",
+            "method logllm needs stages: say extends = 'small', or write train.stages",
+        ),
         ("train.stages=[{}]", "train.stages.0.trains: is missing (and 1 more)"),
         ("train.stages.0.epochs=2", "train.stages.0: a stage takes one of epochs and max_sessions"),
         ("model=3", "model: is a section, and takes a table of settings (found 3)"),
@@ -114,7 +141,11 @@ def test_no_kind_of_problem_is_told_in_pydantic_s_words() -> None:
     def constraints(section: type[Section]) -> Iterator[object]:
         for field in section.model_fields.values():
             yield from field.metadata
-            inner = [each for each in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(each, type)]
+            inner = [
+                each
+                for each in (field.annotation, *getattr(field.annotation, "__args__", ()))
+                if isinstance(each, type)
+            ]
             for each in inner:
                 if issubclass(each, Section):
                     yield from constraints(each)
@@ -134,10 +165,19 @@ def test_a_stage_is_named_by_its_number(override) -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("train.stages.crop=false", "train.stages is a list with the numbers 0 alone: write, for example, --set train.stages.0.crop=false"),
+        (
+            "train.stages.crop=false",
+            (
+                "train.stages is a list with the numbers 0 alone: write, for example, --set"
+                " train.stages.0.crop=false"
+            ),
+        ),
         (
             "train.stages.7.crop=false",
-            "train.stages is a list with the numbers 0 alone: write, for example, --set train.stages.0.crop=false",
+            (
+                "train.stages is a list with the numbers 0 alone: write, for example, --set"
+                " train.stages.0.crop=false"
+            ),
         ),
         ("train.stages.first.crop=false", "write, for example, --set train.stages.0.crop=false"),
     ],
@@ -149,7 +189,9 @@ def test_an_error_about_a_stage_names_what_works(override, said) -> None:
     assert not Recipe.load("few", overrides=[example]).train.stages[0].crop
 
 
-@pytest.mark.parametrize("override", ["train.stages.9.lr=1", "train.stages.x.lr=1", "train.draw.deeper=1"])
+@pytest.mark.parametrize(
+    "override", ["train.stages.9.lr=1", "train.stages.x.lr=1", "train.draw.deeper=1"]
+)
 def test_an_override_that_leads_nowhere(override) -> None:
     with pytest.raises(RecipeError, match=f"--set {override}"):
         Recipe.load("small", overrides=[override])
@@ -160,30 +202,43 @@ def test_a_recipe_names_its_method(tmp_path) -> None:
     text = 'name = "own"\nmethod = "new-words"\n[options]\nmost = 3\nwords = ["a", "b"]\n'
     (tmp_path / "own.toml").write_text(text)
     own = Recipe.load(tmp_path / "own.toml", overrides=["options.most=4", "train.seed=2"])
-    assert (own.method, own.options, own.train.seed) == ("new-words", {"most": 4, "words": ["a", "b"]}, 2)
+    assert (own.method, own.options, own.train.seed) == (
+        "new-words",
+        {"most": 4, "words": ["a", "b"]},
+        2,
+    )
     assert own.train.stages == ()
     (tmp_path / "copy.toml").write_text(own.toml())
     assert Recipe.load(tmp_path / "copy.toml") == own
 
 
 def test_method_and_options_leave_the_settings_of_older_recipes_alone() -> None:
-    """What a recipe sets is what a cell of the paper's tables is found by: those that are done stay done."""
+    """What a recipe sets is what a cell of the paper's tables is found by: those that are done stay
+    done."""
     assert set(Recipe.load("small").model_dump(exclude_defaults=True)) == {"name", "title", "train"}
     first, second = (Recipe.of_method("unseen", overrides=[f"options.a={n}"]) for n in (1, 2))
-    assert (first.options, second.options, Recipe.of_method("unseen").options) == ({"a": 1}, {"a": 2}, {})
+    assert (first.options, second.options, Recipe.of_method("unseen").options) == (
+        {"a": 1},
+        {"a": 2},
+        {},
+    )
 
 
 def test_a_method_alone_is_a_recipe() -> None:
     recipe = Recipe.of_method("tree-counts", overrides=["train.seed=7"])
     assert (recipe.name, recipe.method, recipe.train.seed) == ("tree-counts", "tree-counts", 7)
     assert recipe.model == Recipe.of_method("unseen").model
-    with pytest.raises(RecipeError, match="method unseen: unknown key 'train.sed'; the nearest .* is 'seed'"):
+    with pytest.raises(
+        RecipeError, match="method unseen: unknown key 'train.sed'; the nearest .* is 'seed'"
+    ):
         Recipe.of_method("unseen", overrides=["train.sed=7"])
     with pytest.raises(RecipeError, match="no recipe 'tree-counts'"):
         Recipe.load("tree-counts")
 
 
-@pytest.mark.parametrize("text", ['name = "x"', 'extends = "small"\nname = "x"\n[train]\nstages = []'])
+@pytest.mark.parametrize(
+    "text", ['name = "x"', 'extends = "small"\nname = "x"\n[train]\nstages = []']
+)
 def test_logllm_needs_stages(tmp_path, text) -> None:
     (tmp_path / "own.toml").write_text(text)
     with pytest.raises(RecipeError, match="method logllm needs stages"):

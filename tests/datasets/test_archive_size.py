@@ -1,4 +1,5 @@
-"""A slice from the middle of a 2 GB archive: in bounded memory, and with no more disk than the slice."""
+"""A slice from the middle of a 2 GB archive: in bounded memory, and with no more disk than the
+slice."""
 
 import hashlib
 import json
@@ -45,7 +46,11 @@ def plain() -> Iterator[bytes]:
     for place in range(BLOCKS):
         numbered = 0 <= place - BLOCKS // 2 < 14
         first = place * AT_ONCE
-        yield b"".join(b"%063d\n" % line for line in range(first, first + AT_ONCE)) if numbered else FILLER
+        yield (
+            b"".join(b"%063d\n" % line for line in range(first, first + AT_ONCE))
+            if numbered
+            else FILLER
+        )
     yield b"\0" * 1024
 
 
@@ -91,11 +96,21 @@ def test_a_slice_in_the_middle_of_2_gb(cached, monkeypatch) -> None:
         Archive.size += len(piece)
     assert Archive.size > 2 * 10**9
     with serving(Archive) as site:
-        changes = {"url": f"{site.url}/t.tar.gz", "start": START, "stop": STOP, "bytes": Archive.size, "md5": digest.hexdigest()}
+        changes = {
+            "url": f"{site.url}/t.tar.gz",
+            "start": START,
+            "stop": STOP,
+            "bytes": Archive.size,
+            "md5": digest.hexdigest(),
+        }
         started, most = time.perf_counter(), 0
-        with subprocess.Popen([sys.executable, "-c", PROGRAM, json.dumps(changes)], stdout=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, json.dumps(changes)], stdout=subprocess.PIPE
+        ) as process:
             while process.poll() is None:
-                most = max(most, sum(path.stat().st_size for path in cached.rglob("*") if path.is_file()))
+                most = max(
+                    most, sum(path.stat().st_size for path in cached.rglob("*") if path.is_file())
+                )
                 time.sleep(0.05)
             about = json.loads(process.stdout.read())
     seconds = time.perf_counter() - started
@@ -106,6 +121,10 @@ def test_a_slice_in_the_middle_of_2_gb(cached, monkeypatch) -> None:
     assert len(site.asked) == 2
     assert about["peak"] <= 300e6
     assert most <= 64 * (STOP - START)
-    figures = {"peak_mb": round(about["peak"] / 1e6), "disk_mb": round(most / 1e6, 1), "seconds": round(seconds, 1)}
+    figures = {
+        "peak_mb": round(about["peak"] / 1e6),
+        "disk_mb": round(most / 1e6, 1),
+        "seconds": round(seconds, 1),
+    }
     figures["processor_seconds"] = round(about["processor"], 1)
     sys.stdout.write(json.dumps(figures) + "\n")  # pytest -s

@@ -37,7 +37,9 @@ def zipped(**files: bytes) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            archive.writestr(name.replace("__", "/").replace("_log", ".log").replace("_csv", ".csv"), content)
+            archive.writestr(
+                name.replace("__", "/").replace("_log", ".log").replace("_csv", ".csv"), content
+            )
     return stream.getvalue()
 
 
@@ -46,7 +48,9 @@ def tarred(content: bytes, name: str = "Thunderbird.log") -> bytes:
     with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1) as archive:
         for member, bytes_of in (("./", None), ("./README.md", b"read me"), (f"./{name}", content)):
             info = tarfile.TarInfo(member)
-            info.type, info.size = (tarfile.DIRTYPE, 0) if bytes_of is None else (tarfile.REGTYPE, len(bytes_of))
+            info.type, info.size = (
+                (tarfile.DIRTYPE, 0) if bytes_of is None else (tarfile.REGTYPE, len(bytes_of))
+            )
             archive.addfile(info, None if bytes_of is None else io.BytesIO(bytes_of))
     return stream.getvalue()
 
@@ -82,7 +86,11 @@ def test_a_download_broken_three_times_ends_whole(site, cached, rest) -> None:
     assert source.labels is not None
     assert source.labels.read_bytes() == LABELS
     assert source.about["md5"] == source.about["published_md5"] == md5(HDFS)
-    assert (source.about["bytes"], source.about["lines"], source.about["url"]) == (len(HDFS), 20_000, dataset.url)
+    assert (source.about["bytes"], source.about["lines"], source.about["url"]) == (
+        len(HDFS),
+        20_000,
+        dataset.url,
+    )
     assert told[-1] == (len(HDFS), len(HDFS))
     assert sorted(path.name for path in cached.iterdir()) == [".hdfs.lock", "hdfs"]
     assert len(site.asked) == 4
@@ -99,7 +107,9 @@ def test_what_is_here_is_used_and_verified(site, cached) -> None:
     with pytest.raises(DataError, match=r"does not hold hdfs as it was fetched.*delete the folder"):
         here(replace(dataset, start=3))
     first.log.write_bytes(first.log.read_bytes()[:-1])
-    with pytest.raises(DataError, match=r"does not hold hdfs as it was fetched .*delete the folder"):
+    with pytest.raises(
+        DataError, match=r"does not hold hdfs as it was fetched .*delete the folder"
+    ):
         fetch(dataset, patience=QUICK)
 
 
@@ -107,16 +117,24 @@ def test_a_killed_download_goes_on(site, cached) -> None:
     """A process is killed in mid-transfer; the next one asks for the rest alone."""
     dataset = at(site, "bgl", zipped(BGL_log=os.urandom(3 << 20)), log="BGL.log")
     half = len(site.content) // 2
-    site.plan = [{"until": half, "announces": len(site.content), "tag": '"a"', "lingers": True}, {"tag": '"a"'}]
+    site.plan = [
+        {"until": half, "announces": len(site.content), "tag": '"a"', "lingers": True},
+        {"tag": '"a"'},
+    ]
     part = cached / "BGL.zip.part"
     program = (
         "import sys; from pathlib import Path; "
         "from logllm.datasets.transfer import Patience, Transfer, download; "
-        "download(Transfer(sys.argv[1], size=int(sys.argv[2]), patience=Patience()), Path(sys.argv[3]))"
+        "download(Transfer(sys.argv[1], size=int(sys.argv[2]), patience=Patience()), "
+        "Path(sys.argv[3]))"
     )
-    process = subprocess.Popen([sys.executable, "-c", program, dataset.url, str(dataset.bytes), str(part)])
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, dataset.url, str(dataset.bytes), str(part)]
+    )
     deadline = time.monotonic() + 20
-    while (not part.is_file() or part.stat().st_size < half - (1 << 20)) and time.monotonic() < deadline:
+    while (
+        not part.is_file() or part.stat().st_size < half - (1 << 20)
+    ) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -163,7 +181,12 @@ def test_a_part_of_something_else_is_begun_again(site, part, about) -> None:
 def test_a_corrupted_part_is_deleted_and_said(site, part) -> None:
     part[0].write_bytes(b"x" + HDFS[1 : len(HDFS) // 2])
     site.plan = [{"tag": '"a"'}]
-    with pytest.raises(DataError, match=rf"is damaged: its {len(HDFS):,} bytes have the MD5 \w+, published is {md5(HDFS)}.*run it again"):
+    with pytest.raises(
+        DataError,
+        match=(
+            rf"is damaged: its {len(HDFS):,} bytes have the MD5 \w+, published is {md5(HDFS)}.*run it again"
+        ),
+    ):
         fetch(part[1], patience=QUICK)
     assert not part[0].exists()
     assert kept(fetch(part[1], patience=QUICK)) == LOG
@@ -190,9 +213,16 @@ BOUNDS = [(0, 1), (0, 20_000), (19_999, 20_000), (7_001, 7_002), (160, 17_000)]
 @pytest.mark.parametrize("bounds", BOUNDS)
 @pytest.mark.parametrize("name", ["thunderbird", "liberty"])
 def test_a_slice_is_exact(site, cached, name, bounds) -> None:
-    """From 0, the end not included: the first line kept is the one an editor numbers `start` + 1."""
+    """From 0, the end not included: the first line kept is the one an editor numbers `start` +
+    1."""
     start, stop = bounds
-    dataset = at(site, name, tarred(LOG) if name == "thunderbird" else gzip.compress(LOG), start=start, stop=stop)
+    dataset = at(
+        site,
+        name,
+        tarred(LOG) if name == "thunderbird" else gzip.compress(LOG),
+        start=start,
+        stop=stop,
+    )
     source = fetch(dataset, patience=QUICK)
     assert kept(source).splitlines(keepends=True) == LINES[start:stop]
     assert kept(source).startswith(b"line %05d" % start)
@@ -279,10 +309,14 @@ def test_after_the_slice_only_what_has_a_checksum_is_read_on(site, cached) -> No
             "is damaged or cut off",
             id="gzip cut off",
         ),
-        pytest.param("liberty", b"<html>moved</html>\n", {}, "the log ends after 1 line,", id="a page"),
+        pytest.param(
+            "liberty", b"<html>moved</html>\n", {}, "the log ends after 1 line,", id="a page"
+        ),
     ],
 )
-def test_an_archive_that_is_not_the_one_expected(site, cached, name, content, changes, said) -> None:
+def test_an_archive_that_is_not_the_one_expected(
+    site, cached, name, content, changes, said
+) -> None:
     with pytest.raises(DataError, match=said):
         fetch(at(site, name, content, **changes), patience=QUICK)
     assert not (cached / name).exists()
@@ -308,7 +342,10 @@ def test_a_mirror_is_a_folder_or_an_address(site, cached, tmp_path, monkeypatch)
 
 def test_two_processes_do_not_fetch_the_same(site, cached) -> None:
     dataset = at(site, "liberty", gzip.compress(LOG), start=5, stop=9)
-    with locked(cached / ".liberty.lock"), pytest.raises(DataError, match="is being fetched into .* by another process"):
+    with (
+        locked(cached / ".liberty.lock"),
+        pytest.raises(DataError, match="is being fetched into .* by another process"),
+    ):
         fetch(dataset, patience=QUICK)
     left = cached / ".liberty.999.tmp"  # of a process that was killed
     left.mkdir()

@@ -44,9 +44,17 @@ def test_a_line_s_label_is_its_session_s(raw, tmp_path) -> None:
     manifest = prepare([raw], tmp_path / "out", settings=SETTINGS, labels=labels)
     assert (manifest["sessions"], manifest["anomalous"], manifest["unlabelled"]) == (10, 3, 0)
     prepared = Prepared.load(tmp_path / "out")
-    found = {row["session"]: row for row in pl.concat([prepared.part(name) for name in ("train", "validation", "test")]).to_dicts()}
+    found = {
+        row["session"]: row
+        for row in pl.concat(
+            [prepared.part(name) for name in ("train", "validation", "test")]
+        ).to_dicts()
+    }
     assert found["job0"]["item_anomalous"] == [False, True, False]
-    assert (found["job1"]["anomalous"], found["job4"]["item_anomalous"]) == (False, [False, False, True])
+    assert (found["job1"]["anomalous"], found["job4"]["item_anomalous"]) == (
+        False,
+        [False, False, True],
+    )
     assert found["job9"]["anomalous"]  # by the line that was cut off
     assert found["job9"]["item_anomalous"] == [False] * 3
     assert manifest["labels"]["name"] == "labels.csv"
@@ -54,24 +62,40 @@ def test_a_line_s_label_is_its_session_s(raw, tmp_path) -> None:
 
 def test_labels_that_hit_no_line_are_an_error(raw, tmp_path) -> None:
     labels = labelled(tmp_path / "labels.csv", ["1042,lock", "2000,normal"])
-    with pytest.raises(DataError, match=r"has none for any line of the log: it names lines like 1,042"):
+    with pytest.raises(
+        DataError, match=r"has none for any line of the log: it names lines like 1,042"
+    ):
         prepare([raw], tmp_path / "out", settings=SETTINGS, labels=labels)
 
 
 def test_labels_without_a_record_are_counted_and_told(raw, tmp_path) -> None:
     labels = labelled(tmp_path / "labels.csv", ["2,lock", "6,lock", "42,lock", "1000,normal"])
     manifest = prepare([raw], tmp_path / "out", settings=SETTINGS, labels=labels)
-    assert [manifest[name] for name in ("labels_beyond", "labels_joined", "rejected_alerts", "anomalous")] == [2, 0, 1, 1]
+    assert [
+        manifest[name]
+        for name in ("labels_beyond", "labels_joined", "rejected_alerts", "anomalous")
+    ] == [2, 0, 1, 1]
     assert "2 labels are of lines that the log does not have" in manifest["warnings"]
     assert "1 line with an alert label did not parse and is in no session" in manifest["warnings"]
 
 
 def test_they_stand_in_place_of_a_format_s_own(tmp_path) -> None:
     raw = tmp_path / "raw.jsonl"
-    raw.write_text("".join(json.dumps({"message": f"event {place}", "label": "bad"}) + "\n" for place in range(20)))
-    described = FormatSection(name="own", kind="json", label="label", label_file=LabelFileSection(line="n", label="says"))
+    raw.write_text(
+        "".join(
+            json.dumps({"message": f"event {place}", "label": "bad"}) + "\n" for place in range(20)
+        )
+    )
+    described = FormatSection(
+        name="own", kind="json", label="label", label_file=LabelFileSection(line="n", label="says")
+    )
     settings = PrepareSection(format=described, sessions=SessionSection(by="count", size=1))
-    manifest = prepare([raw], tmp_path / "out", settings=settings, labels=labelled(tmp_path / "x.csv", ["3,bad"], header="n,says"))
+    manifest = prepare(
+        [raw],
+        tmp_path / "out",
+        settings=settings,
+        labels=labelled(tmp_path / "x.csv", ["3,bad"], header="n,says"),
+    )
     assert manifest["anomalous"] == 1
 
 
@@ -92,16 +116,27 @@ def test_a_file_that_names_sessions_is_of_sessions(tmp_path) -> None:
 )
 def test_wrong_line_labels(raw, tmp_path, rows, said) -> None:
     with pytest.raises(DataError, match=said):
-        prepare([raw], tmp_path / "out", settings=SETTINGS, labels=labelled(tmp_path / "labels.csv", rows))
+        prepare(
+            [raw],
+            tmp_path / "out",
+            settings=SETTINGS,
+            labels=labelled(tmp_path / "labels.csv", rows),
+        )
 
 
 def test_line_numbers_are_of_one_file(raw, tmp_path) -> None:
     with pytest.raises(DataError, match="by line, of one file; 2 files were given"):
-        prepare([raw, raw], tmp_path / "out", settings=SETTINGS, labels=labelled(tmp_path / "labels.csv", ["2,lock"]))
+        prepare(
+            [raw, raw],
+            tmp_path / "out",
+            settings=SETTINGS,
+            labels=labelled(tmp_path / "labels.csv", ["2,lock"]),
+        )
 
 
 class Batches:
-    """A reader of which only what labels need is there: lines are `r`ecords, `x` rejects, or `c`ontinue."""
+    """A reader of which only what labels need is there: lines are `r`ecords, `x` rejects, or
+    `c`ontinue."""
 
     def __init__(self, kinds: str, ends: list[int]) -> None:
         self.tally = SimpleNamespace(counts={"lines": len(kinds)})
@@ -110,9 +145,18 @@ class Batches:
 
     def __iter__(self):
         for start, end in zip([0, *self._ends], [*self._ends, len(self._kinds)], strict=True):
-            numbers = {kind: [place + 1 for place in range(start, end) if self._kinds[place] == kind] for kind in "rx"}
+            numbers = {
+                kind: [place + 1 for place in range(start, end) if self._kinds[place] == kind]
+                for kind in "rx"
+            }
             self.rejects = pl.Series("line", numbers["x"], dtype=pl.UInt64)
-            rows = {"record": numbers["r"], "file": 0, "line": numbers["r"], "time": None, "keys": [[]] * len(numbers["r"])}
+            rows = {
+                "record": numbers["r"],
+                "file": 0,
+                "line": numbers["r"],
+                "time": None,
+                "keys": [[]] * len(numbers["r"]),
+            }
             yield pl.DataFrame({**rows, "message": "up", "anomalous": None}, schema=RECORDS)
 
 
@@ -135,7 +179,9 @@ def test_any_batches_give_the_labels_that_looking_line_by_line_gives(kinds, data
     rows = {"line": sorted(labels), "anomalous": [labels[line] for line in sorted(labels)]}
     table = pl.DataFrame(rows, schema={"line": pl.UInt64, "anomalous": pl.Boolean})
     marks, batches = LineLabels(table), Batches(kinds, ends)
-    found = pl.concat([frame.select("line", "anomalous") for frame in marks.given(batches, batches)])
+    found = pl.concat(
+        [frame.select("line", "anomalous") for frame in marks.given(batches, batches)]
+    )
     assert dict(found.iter_rows()) == wanted
     assert marks.counts == counts
 

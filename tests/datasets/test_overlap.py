@@ -10,14 +10,23 @@ from logllm.sessions.sessionizer import SESSIONS
 
 
 def sessions(text: str) -> pl.DataFrame:
-    """One session a word: messages, `!` where anomalous, and `@` with the hours it lasts from and to."""
+    """One session a word: messages, `!` where anomalous, and `@` with the hours it lasts from and
+    to."""
     rows = []
     for word in text.split():
         messages, _, hours = word.partition("@")
-        start, end = ([datetime(2026, 1, 1, int(hour), tzinfo=UTC) for hour in hours.split("-")]) if hours else (None, None)
+        start, end = (
+            ([datetime(2026, 1, 1, int(hour), tzinfo=UTC) for hour in hours.split("-")])
+            if hours
+            else (None, None)
+        )
         digits = [int(digit) for digit in messages.rstrip("!")]
-        rows.append({"messages": digits, "anomalous": messages.endswith("!"), "start": start, "end": end})
-    return pl.DataFrame(rows, schema={name: SESSIONS[name] for name in ("messages", "anomalous", "start", "end")})
+        rows.append(
+            {"messages": digits, "anomalous": messages.endswith("!"), "start": start, "end": end}
+        )
+    return pl.DataFrame(
+        rows, schema={name: SESSIONS[name] for name in ("messages", "anomalous", "start", "end")}
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,10 +52,16 @@ def sessions(text: str) -> pl.DataFrame:
     ],
 )
 def test_leakage(train, part, name, share) -> None:
-    assert leakage(sessions(part), sessions(train), in_train=seen(sessions(part), sessions(train)))[name] == (
-        None if share is None else pytest.approx(share)
-    )
+    assert leakage(sessions(part), sessions(train), in_train=seen(sessions(part), sessions(train)))[
+        name
+    ] == (None if share is None else pytest.approx(share))
 
 
 def test_seen_keeps_the_order_of_the_part() -> None:
-    assert seen(sessions("5 12 7 12 1"), sessions("12 5 12")).to_list() == [True, True, False, True, False]
+    assert seen(sessions("5 12 7 12 1"), sessions("12 5 12")).to_list() == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]

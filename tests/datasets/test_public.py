@@ -14,12 +14,23 @@ def test_paper_mode(name) -> None:
     by_key = {"by": "key", "key_pattern": r"blk_-?\d+"}
     wanted = (by_key if name == "hdfs" else WINDOWS) | {"max_messages": 128, "long": "cut"}
     assert settings.sessions.model_dump().items() >= wanted.items()
-    assert settings.split.model_dump() == {"by": "random" if name == "hdfs" else "time", "test": 0.2, "validation": 0.0, "seed": 0}
-    assert (settings.format.name, settings.format.encoding, settings.mask.rules) == (name, "latin-1", "paper")
+    assert settings.split.model_dump() == {
+        "by": "random" if name == "hdfs" else "time",
+        "test": 0.2,
+        "validation": 0.0,
+        "seed": 0,
+    }
+    assert (settings.format.name, settings.format.encoding, settings.mask.rules) == (
+        name,
+        "latin-1",
+        "paper",
+    )
     assert (recipe.model.encoder.max_tokens, recipe.model.encoder.pooling) == (100, "pooler")
 
 
-@pytest.mark.parametrize(("name", "windows"), [("bgl", None), ("liberty", 5_000_000), ("thunderbird", None)])
+@pytest.mark.parametrize(
+    ("name", "windows"), [("bgl", None), ("liberty", 5_000_000), ("thunderbird", None)]
+)
 def test_the_papers_counts_fit_together(name, windows) -> None:
     """Windows of 100 of what parses of the slice; the last of each part is short."""
     dataset, paper = CATALOG[name], CATALOG[name].paper

@@ -12,22 +12,40 @@ from logllm.datasets.settings import choose, session_options, suited
 from logllm.errors import DataError, RecipeError
 
 TODAY = date(2024, 8, 1)
-NOTHING: dict[str, dict[str, object]] = {"format": {}, "sessions": {}, "split": {"by": "random", "test": 0, "validation": 0}, "mask": {}}
+NOTHING: dict[str, dict[str, object]] = {
+    "format": {},
+    "sessions": {},
+    "split": {"by": "random", "test": 0, "validation": 0},
+    "mask": {},
+}
 
 
 @pytest.fixture
 def logs(tmp_path):
-    """Three services over ten minutes: a database by process, an interface by request, and a cache without a key."""
+    """Three services over ten minutes: a database by process, an interface by request, and a cache
+    without a key."""
     folder = tmp_path / "logs"
     folder.mkdir()
     lines = {"postgresql-2024-07-03.log": [], "api.jsonl": [], "cache.log": []}
     for place in range(300):
         at = datetime(2024, 7, 3, 9, tzinfo=UTC) + timedelta(seconds=2 * place)
-        said = ("connection received: host=h port=5", "connection authorized: user=u", "disconnection: session time: 0:00:01")[place % 3]
-        lines["postgresql-2024-07-03.log"].append(f"{at:%Y-%m-%d %H:%M:%S}.123 UTC [{4100 + place // 3}] LOG:  {said}")
+        said = (
+            "connection received: host=h port=5",
+            "connection authorized: user=u",
+            "disconnection: session time: 0:00:01",
+        )[place % 3]
+        lines["postgresql-2024-07-03.log"].append(
+            f"{at:%Y-%m-%d %H:%M:%S}.123 UTC [{4100 + place // 3}] LOG:  {said}"
+        )
         step = ("request begins", "request works", "request ends")[place % 3]
-        lines["api.jsonl"].append(json.dumps({"time": f"{at:%Y-%m-%dT%H:%M:%SZ}", "msg": step, "req_id": f"r{place // 3}"}))
-        lines["cache.log"].append(f"{at:%Y-%m-%d %H:%M:%S},500 INFO [main] shop.Cache - entry {place} stored")
+        lines["api.jsonl"].append(
+            json.dumps(
+                {"time": f"{at:%Y-%m-%dT%H:%M:%SZ}", "msg": step, "req_id": f"r{place // 3}"}
+            )
+        )
+        lines["cache.log"].append(
+            f"{at:%Y-%m-%d %H:%M:%S},500 INFO [main] shop.Cache - entry {place} stored"
+        )
     for name, written in lines.items():
         (folder / name).write_text("\n".join(written) + "\n")
     return folder
@@ -43,7 +61,10 @@ def prepared(sources, out, **sessions):
 def test_each_file_is_read_by_its_format_and_grouped_by_its_key(logs, tmp_path):
     sources = [logs / "postgresql-2024-07-03.log", logs / "api.jsonl"]
     log, manifest, train = prepared(sources, tmp_path / "out")
-    assert [(service.name, service.format.name) for service in log.services] == [("postgresql", "postgresql"), ("api", "json")]
+    assert [(service.name, service.format.name) for service in log.services] == [
+        ("postgresql", "postgresql"),
+        ("api", "json"),
+    ]
     assert any(note.startswith("api.jsonl: format: json") for note in log.notes)
     assert (manifest["lines"], manifest["rejected"], manifest["sessions"]) == (600, 0, 200)
     assert {"postgresql/4100", "api/r0"} < set(train["session"])
@@ -59,7 +80,11 @@ def test_without_a_key_for_all_windows_hold_what_all_said(logs, tmp_path):
 
 
 def test_windows_of_lines_are_of_the_timeline_too(logs, tmp_path):
-    _, _, train = prepared([logs], tmp_path / "out", **session_options(window="30", step=None, key=None, key_field=None))
+    _, _, train = prepared(
+        [logs],
+        tmp_path / "out",
+        **session_options(window="30", step=None, key=None, key_field=None),
+    )
     assert (train.height, set(train["files"].list.n_unique())) == (30, {3})
 
 
@@ -73,7 +98,9 @@ def test_a_log_without_times_keeps_files_apart(logs, tmp_path):
 
 
 def test_a_key_of_one_s_own_joins_services(logs, tmp_path):
-    other = (logs / "api.jsonl").read_text().replace('"msg"', '"message"').replace("request", "query")
+    other = (
+        (logs / "api.jsonl").read_text().replace('"msg"', '"message"').replace("request", "query")
+    )
     (logs / "store.json").write_text(other)
     sources = [logs / "api.jsonl", logs / "store.json"]
     _, _, train = prepared(sources, tmp_path / "out", by="key", key_field="req_id")
@@ -84,7 +111,9 @@ def test_a_key_of_one_s_own_joins_services(logs, tmp_path):
 def test_an_option_of_one_format_is_refused(logs):
     log = suited([logs], today=TODAY)
     with pytest.raises(RecipeError, match="--message is about one format"):
-        choose(log.format, overrides=NOTHING | {"format": {"message": "msg"}}, services=log.services)
+        choose(
+            log.format, overrides=NOTHING | {"format": {"message": "msg"}}, services=log.services
+        )
 
 
 def test_another_day_s_files_are_read_by_their_service_s_format(logs, tmp_path):
@@ -103,7 +132,9 @@ def test_files_of_one_kind_are_one_log(logs, tmp_path):
     text = (logs / "cache.log").read_text().splitlines(keepends=True)
     (tmp_path / "cache.log.1").write_text("".join(text[:150]))
     (tmp_path / "cache.log").write_text("".join(text[150:]))
-    log, manifest, train = prepared([tmp_path / "cache.log.1", tmp_path / "cache.log"], tmp_path / "out")
+    log, manifest, train = prepared(
+        [tmp_path / "cache.log.1", tmp_path / "cache.log"], tmp_path / "out"
+    )
     assert (log.services, manifest["lines"]) == ((), 300)
     assert [set(files) for files in train["files"].to_list()] == [{0}] * 2 + [{1}] * 2
 

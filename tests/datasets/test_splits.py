@@ -20,9 +20,16 @@ def frame(anomalous, *, parts=None, starts=None):
         base += part == 1
         names.append(f"s{base}" if part == 1 else f"s{base}#{part}")
     moments = [
-        None if start is None else datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=start) for start in starts or [0] * len(names)
+        None if start is None else datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=start)
+        for start in starts or [0] * len(names)
     ]
-    rows = {"session": names, "part": parts, "start": moments, "anomalous": anomalous, "first": range(1, len(names) + 1)}
+    rows = {
+        "session": names,
+        "part": parts,
+        "start": moments,
+        "anomalous": anomalous,
+        "first": range(1, len(names) + 1),
+    }
     return pl.DataFrame(rows, schema_overrides={name: SESSIONS[name] for name in rows})
 
 
@@ -31,7 +38,12 @@ def draw(sessions, share, seed=0):
 
 
 @settings(deadline=None)
-@given(normal=st.integers(0, 40), anomalous=st.integers(0, 40), share=st.floats(0, 0.99), seed=st.integers(0, 9))
+@given(
+    normal=st.integers(0, 40),
+    anomalous=st.integers(0, 40),
+    share=st.floats(0, 0.99),
+    seed=st.integers(0, 9),
+)
 def test_random_shares_keep_the_labels_shares(normal, anomalous, share, seed):
     sessions = frame([False] * normal + [True] * anomalous)
     rest, drawn = draw(sessions, share, seed)
@@ -58,7 +70,9 @@ def test_parts_of_a_session_stay_together(divide):
     sessions = frame([False, True, False, False] * 10, parts=[1, 2, 3, 1] * 10)
     rest, drawn = divide(sessions, 0.5)
     assert rest.height + drawn.height == 40
-    both = {name.split("#")[0] for name in rest["session"]} & {name.split("#")[0] for name in drawn["session"]}
+    both = {name.split("#")[0] for name in rest["session"]} & {
+        name.split("#")[0] for name in drawn["session"]
+    }
     assert not both
 
 

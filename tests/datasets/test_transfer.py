@@ -25,15 +25,30 @@ def transfer(site, waits):
     site.content = CONTENT
 
     def make(**known) -> Transfer:
-        return Transfer(f"{site.url}/log.gz", patience=Patience(tries=3, timeout=0.3, sleep=waits.append), **known)
+        return Transfer(
+            f"{site.url}/log.gz",
+            patience=Patience(tries=3, timeout=0.3, sleep=waits.append),
+            **known,
+        )
 
     return make
 
 
-@pytest.mark.parametrize("rest", [{}, {"tag": '"a"'}, {"tag": 'W/"a"'}, {"ranges": False}, {"ranges": 416}, {"ranges": 501}])
+@pytest.mark.parametrize(
+    "rest",
+    [{}, {"tag": '"a"'}, {"tag": 'W/"a"'}, {"ranges": False}, {"ranges": 416}, {"ranges": 501}],
+)
 def test_a_stream_broken_three_times_ends_whole(site, transfer, waits, rest) -> None:
-    refused = [rest] if rest.get("ranges") else []  # the first range is answered with an error: it is asked for all then
-    site.plan = [rest | {"until": 20_000}, *refused, rest | {"until": 30_000}, rest | {"until": 40_000}, rest]
+    refused = (
+        [rest] if rest.get("ranges") else []
+    )  # the first range is answered with an error: it is asked for all then
+    site.plan = [
+        rest | {"until": 20_000},
+        *refused,
+        rest | {"until": 30_000},
+        rest | {"until": 40_000},
+        rest,
+    ]
     stream = transfer()
     assert stream.read() == CONTENT
     assert (stream.at, stream.size, stream.ended) == (50_000, 50_000, True)
@@ -67,16 +82,46 @@ def test_a_length_that_is_not_announced(site, transfer, gives) -> None:
     [
         # too high a length, as an honest server and one that keeps lying give it away
         ([{"announces": 60_000}, {}], None, "announces 50,000 bytes, expected are 60,000"),
-        ([{"announces": 60_000}, {"ranges": False, "announces": 60_000}], None, "50,000 of 60,000 bytes announced have come, and 3 tries"),
+        (
+            [{"announces": 60_000}, {"ranges": False, "announces": 60_000}],
+            None,
+            "50,000 of 60,000 bytes announced have come, and 3 tries",
+        ),
         ([{"announces": 40_000}], 50_000, "announces 40,000 bytes, expected are 50,000"),
         ([{"announces": 60_000}], 50_000, "announces 60,000 bytes, expected are 50,000"),
-        ([{"until": 9, "tag": '"a"'}, {"tag": '"b"'}], None, "announces another version, expected are 50,000"),
-        ([{"until": 9}, {"ranges": False, "announces": 49_999}], None, "announces 49,999 bytes, expected are 50,000"),
-        ([{"status": 404}], None, "answers 404 Not Found; fetch it by other means and set LOGLLM_DATASETS to its folder"),
+        (
+            [{"until": 9, "tag": '"a"'}, {"tag": '"b"'}],
+            None,
+            "announces another version, expected are 50,000",
+        ),
+        (
+            [{"until": 9}, {"ranges": False, "announces": 49_999}],
+            None,
+            "announces 49,999 bytes, expected are 50,000",
+        ),
+        (
+            [{"status": 404}],
+            None,
+            "answers 404 Not Found; fetch it by other means and set LOGLLM_DATASETS to its folder",
+        ),
         ([{"status": 403}], None, "answers 403 Forbidden"),
-        ([{"status": 500}], None, "0 of an unknown number of bytes announced have come, and 3 tries in a row gave no more .*500"),
+        (
+            [{"status": 500}],
+            None,
+            (
+                "0 of an unknown number of bytes announced have come, and 3 tries in a row gave no"
+                " more .*500"
+            ),
+        ),
         ([{"hangs": 1}], None, "0 of 50,000 bytes .* 3 tries .*timed out"),
-        ([{"until": 0}], None, "0 of 50,000 bytes announced have come, and 3 tries in a row gave no more .the connection ended"),
+        (
+            [{"until": 0}],
+            None,
+            (
+                "0 of 50,000 bytes announced have come, and 3 tries in a row gave no more .the"
+                " connection ended"
+            ),
+        ),
         ([{"until": 7}, {"until": 0}], None, "7 of 50,000 bytes announced have come, and 3 tries"),
     ],
 )
@@ -102,7 +147,8 @@ def test_a_passing_refusal_is(site, transfer, waits) -> None:
 
 
 def test_bytes_are_never_of_two_files(site, transfer) -> None:
-    """A server without ranges and versions sends another file of the same length after the break."""
+    """A server without ranges and versions sends another file of the same length after the
+    break."""
     site.plan = [{"until": 20_000, "ranges": False}, {"ranges": False}]
     stream = transfer()
     given = b""
@@ -110,21 +156,27 @@ def test_bytes_are_never_of_two_files(site, transfer) -> None:
         given += stream.read(20_000 - len(given))
     assert given == CONTENT[:20_000]
     site.content = CONTENT[::-1]
-    with pytest.raises(DataError, match="changed while it was fetched: its first 20,000 bytes are others now"):
+    with pytest.raises(
+        DataError, match="changed while it was fetched: its first 20,000 bytes are others now"
+    ):
         stream.read()
     assert stream.changed
 
 
 def test_a_part_that_was_not_asked_for(site, transfer) -> None:
     site.plan = [{"until": 20_000}, {"claims": 0}]
-    with pytest.raises(DataError, match="asked for the bytes from 20,000 on the server sent others"):
+    with pytest.raises(
+        DataError, match="asked for the bytes from 20,000 on the server sent others"
+    ):
         transfer().read()
 
 
 def test_no_network_is_said_at_once(waits) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
-        stream = Transfer(f"http://127.0.0.1:{taken.getsockname()[1]}/x", patience=Patience(sleep=waits.append))
+        stream = Transfer(
+            f"http://127.0.0.1:{taken.getsockname()[1]}/x", patience=Patience(sleep=waits.append)
+        )
         with pytest.raises(DataError, match="cannot be fetched .*refused.*is there a network"):
             stream.open()
     assert waits == []
@@ -133,7 +185,11 @@ def test_no_network_is_said_at_once(waits) -> None:
 def test_a_network_that_is_away_for_a_while(site, transfer, waits, monkeypatch) -> None:
     site.plan = [{"until": 20_000}, {}]
     really = urllib.request.urlopen
-    away = [None, URLError(socket.gaierror(-3, "Temporary failure in name resolution")), URLError(ConnectionRefusedError())]
+    away = [
+        None,
+        URLError(socket.gaierror(-3, "Temporary failure in name resolution")),
+        URLError(ConnectionRefusedError()),
+    ]
 
     def sometimes(request, **how):
         fault = away.pop(0) if away else None
@@ -148,6 +204,8 @@ def test_a_network_that_is_away_for_a_while(site, transfer, waits, monkeypatch) 
 
 def test_a_file_of_this_machine(tmp_path) -> None:
     (tmp_path / "a b.gz").write_bytes(CONTENT)
-    assert Transfer((tmp_path / "a b.gz").as_uri(), size=50_000, patience=Patience()).read() == CONTENT
+    assert (
+        Transfer((tmp_path / "a b.gz").as_uri(), size=50_000, patience=Patience()).read() == CONTENT
+    )
     with pytest.raises(DataError, match="cannot be fetched"):
         Transfer((tmp_path / "b").as_uri(), patience=Patience()).read()

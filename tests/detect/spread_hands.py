@@ -1,4 +1,5 @@
-"""Processes for tests of sharing work: in this process, each with a run of its own, some of which die."""
+"""Processes for tests of sharing work: in this process, each with a run of its own, some of which
+die."""
 
 import pickle
 from typing import Any

@@ -34,7 +34,10 @@ def scores(*numbers: int) -> dict[bytes, tuple[float, str | None]]:
 
 def kept(run: str = "run", *, most: int = 100) -> set[int]:
     with closing(ScoreCache(run, most=most)) as cache:
-        return {int.from_bytes(found, "big") for found in cache.known(key(number) for number in range(1_000))}
+        return {
+            int.from_bytes(found, "big")
+            for found in cache.known(key(number) for number in range(1_000))
+        }
 
 
 def keep(*numbers: int, run: str = "run", most: int = 100) -> None:
@@ -96,7 +99,9 @@ def test_without_a_place_it_is_said_once_and_nothing_else_happens(cached, caplog
         assert cache.known([key(1)]) == {}
         cache.keep(scores(1))
         cache.keep(scores(2))
-    assert [record.message.split(":")[0] for record in caplog.records] == ["going on without the cache of scores"]
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "going on without the cache of scores"
+    ]
 
 
 def test_a_full_disk_ends_the_keeping_and_not_the_work(caplog) -> None:
@@ -163,9 +168,16 @@ def test_a_runs_identity_is_what_determines_its_scores(tiny_run, tmp_path) -> No
     assert identity(manifest, asked, threshold=0.5) != named
 
 
-def test_sessions_are_known_by_their_texts_and_a_score_alone_never_asks(tiny_run, tiny_data) -> None:
-    """Poisoned scores show who reads them: `read` does, whatever the order of messages in the log; `score` and `evaluate` do not."""
-    lines = [line("a", "open file /x"), line("b", "lost replica 1"), line("a", "close file", 1_700_000_009)]
+def test_sessions_are_known_by_their_texts_and_a_score_alone_never_asks(
+    tiny_run, tiny_data
+) -> None:
+    """Poisoned scores show who reads them: `read` does, whatever the order of messages in the log;
+    `score` and `evaluate` do not."""
+    lines = [
+        line("a", "open file /x"),
+        line("b", "lost replica 1"),
+        line("a", "close file", 1_700_000_009),
+    ]
     detector = Detector.load(tiny_run, cache=True)
     first = detector.detect(lines)
     honest = {verdict.session: verdict.score for verdict in first}
@@ -180,8 +192,17 @@ def test_sessions_are_known_by_their_texts_and_a_score_alone_never_asks(tiny_run
         assert file.execute("UPDATE scores SET score = 1").rowcount > 20
     reading = detector.detect(lines[::-1])
     other_way_round = {verdict.session: verdict.score for verdict in reading}
-    assert (other_way_round["b"], other_way_round["a"] < 1, reading.counts["scores_from_cache"]) == (1.0, True, 1)
-    assert [verdict.score for verdict in detector.detect([lines[1], lines[0], lines[2]])] == [1.0, 1.0]
-    assert {verdict.session: verdict.score for verdict in Detector.load(tiny_run).detect(lines)} == honest
+    assert (
+        other_way_round["b"],
+        other_way_round["a"] < 1,
+        reading.counts["scores_from_cache"],
+    ) == (1.0, True, 1)
+    assert [verdict.score for verdict in detector.detect([lines[1], lines[0], lines[2]])] == [
+        1.0,
+        1.0,
+    ]
+    assert {
+        verdict.session: verdict.score for verdict in Detector.load(tiny_run).detect(lines)
+    } == honest
     assert detector.score(test, prepared.messages).tolist() == alone.tolist()
     assert alone.max() < 1

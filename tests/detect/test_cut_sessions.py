@@ -1,4 +1,5 @@
-"""Verdicts on sessions that the ends of an input cut, by a simple method that learnt from whole ones."""
+"""Verdicts on sessions that the ends of an input cut, by a simple method that learnt from whole
+ones."""
 
 import json
 import shutil
@@ -18,7 +19,8 @@ from logllm.sessions.ends import ENDS
 
 
 def log(sessions: int) -> list[str]:
-    """Sessions that open, work and close; every fourth loses its replica, every eighth stops before it closes."""
+    """Sessions that open, work and close; every fourth loses its replica, every eighth stops before
+    it closes."""
     lines = []
     for number in range(sessions):
         words = ["open file", "write block", "sync replica", "close file"]
@@ -29,7 +31,16 @@ def log(sessions: int) -> list[str]:
         failed = number % 4 == 0 or number % 8 == 1
         for second, word in enumerate(words):
             time = 1_700_000_000 + 10 * number + second
-            lines.append(json.dumps({"time": time, "job": f"job-{number}", "message": word, "failed": "x" if failed else "-"}))
+            lines.append(
+                json.dumps(
+                    {
+                        "time": time,
+                        "job": f"job-{number}",
+                        "message": word,
+                        "failed": "x" if failed else "-",
+                    }
+                )
+            )
     return lines
 
 
@@ -43,13 +54,20 @@ def run(tmp_path_factory) -> Path:
         "split": {"by": "random"},
         "mask": {},
     }
-    prepare([folder / "app.jsonl"], folder / "data", settings=choose("json", recipe=None, overrides=told))
+    prepare(
+        [folder / "app.jsonl"],
+        folder / "data",
+        settings=choose("json", recipe=None, overrides=told),
+    )
     train(recipe_for("tree-counts"), folder / "data", out=folder / "run")
     return folder / "run"
 
 
 def verdicts(run: Path, lines: list[str]) -> dict[str, tuple[bool, str | None]]:
-    return {verdict.session: (verdict.anomalous, verdict.cut) for verdict in Detector.load(run).detect(lines)}
+    return {
+        verdict.session: (verdict.anomalous, verdict.cut)
+        for verdict in Detector.load(run).detect(lines)
+    }
 
 
 def test_a_run_keeps_how_sessions_begin_and_end(run) -> None:
@@ -58,7 +76,12 @@ def test_a_run_keeps_how_sessions_begin_and_end(run) -> None:
 
 def test_whole_sessions_are_judged_as_before(run) -> None:
     judged = verdicts(run, log(9))
-    assert {session for session, (anomalous, _) in judged.items() if anomalous} == {"job-0", "job-1", "job-4", "job-8"}
+    assert {session for session, (anomalous, _) in judged.items() if anomalous} == {
+        "job-0",
+        "job-1",
+        "job-4",
+        "job-8",
+    }
     assert all(cut is None for _, cut in judged.values())
 
 
@@ -67,7 +90,11 @@ def test_a_cut_session_is_anomalous_only_if_what_was_seen_is_enough(run) -> None
     judged = verdicts(run, lines[:-2])
     assert judged["job-0"] == (True, "start")  # it lost its replica
     assert judged["job-7"] == (False, "end")  # it is not over
-    assert {session for session, (anomalous, _) in judged.items() if anomalous} == {"job-0", "job-1", "job-4"}
+    assert {session for session, (anomalous, _) in judged.items() if anomalous} == {
+        "job-0",
+        "job-1",
+        "job-4",
+    }
 
 
 def test_what_stopped_long_ago_is_still_found(run) -> None:
@@ -81,24 +108,43 @@ def test_a_stream_says_the_same(run) -> None:
     assert list(detector.stream(iter(lines))) == list(detector.detect(lines))
 
 
-def test_a_run_that_has_not_learnt_it_takes_the_first_and_the_last_record_and_says_so(run, tmp_path) -> None:
+def test_a_run_that_has_not_learnt_it_takes_the_first_and_the_last_record_and_says_so(
+    run, tmp_path
+) -> None:
     older = tmp_path / "older"
     shutil.copytree(run, older)
     (older / ENDS).unlink()
     manifest = read_manifest(older)
     del manifest["files"][ENDS]
     write_manifest(older, manifest)
-    assert {session: cut for session, (_, cut) in verdicts(older, log(8)[1:-2]).items() if cut} == {"job-0": "start", "job-7": "end"}
+    assert {session: cut for session, (_, cut) in verdicts(older, log(8)[1:-2]).items() if cut} == {
+        "job-0": "start",
+        "job-7": "end",
+    }
     (tmp_path / "tail.jsonl").write_text("\n".join(log(8)[1:-2]) + "\n")
-    told = CliRunner().invoke(app, ["detect", str(older), str(tmp_path / "tail.jsonl"), "--summary", "--no-cache"]).stderr
-    assert "2 sessions may have records outside this input (1 before it began, 1 after it ended)" in told
+    told = (
+        CliRunner()
+        .invoke(
+            app, ["detect", str(older), str(tmp_path / "tail.jsonl"), "--summary", "--no-cache"]
+        )
+        .stderr
+    )
+    assert (
+        "2 sessions may have records outside this input (1 before it began, 1 after it ended)"
+        in told
+    )
     assert "has not learnt how sessions begin and end" in told
 
 
 def test_cut_sessions_are_listed_apart(run, tmp_path) -> None:
     (tmp_path / "tail.jsonl").write_text("\n".join(log(8)[1:-2]) + "\n")
-    told = CliRunner().invoke(app, ["detect", str(run), str(tmp_path / "tail.jsonl"), "--summary", "--no-cache"])
+    told = CliRunner().invoke(
+        app, ["detect", str(run), str(tmp_path / "tail.jsonl"), "--summary", "--no-cache"]
+    )
     assert "2 sessions may have records outside this input" in told.stderr
     assert "1 more would be anomalous if that were all of it, such as job-7" in told.stderr
-    cut = {verdict["session"]: verdict.get("cut") for verdict in map(json.loads, told.stdout.splitlines())}
+    cut = {
+        verdict["session"]: verdict.get("cut")
+        for verdict in map(json.loads, told.stdout.splitlines())
+    }
     assert (cut["job-0"], cut["job-3"], cut["job-7"]) == ("start", None, "end")

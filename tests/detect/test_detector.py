@@ -38,7 +38,11 @@ def learnt(tmp_path_factory) -> Callable[..., Detector]:
         lines, _ = make_log(sessions=40, seed=2)
         (folder / "app.jsonl").write_text("\n".join(lines))
         told = {"format": {}, "sessions": sessions, "split": {"by": "random"}, "mask": {}}
-        prepare([folder / "app.jsonl"], folder / "data", settings=choose("json", recipe=None, overrides=told))
+        prepare(
+            [folder / "app.jsonl"],
+            folder / "data",
+            settings=choose("json", recipe=None, overrides=told),
+        )
         train(recipe_for("unseen"), folder / "data", out=folder / "run")
         return Detector.load(folder / "run")
 
@@ -56,10 +60,13 @@ def line(job: str, message: str, time: int = 1_700_000_000) -> str:
 
 
 def test_each_distinct_session_and_message_is_computed_once(detector) -> None:
-    """What is repeated, and a message that no session holds, cost no operation more. Messages are new in each call, and equally long."""
+    """What is repeated, and a message that no session holds, cost no operation more. Messages are
+    new in each call, and equally long."""
     distinct = [np.array(session) for session in ([0, 1], [1, 0], [2])]
     repeated = [distinct[place] for place in (0, 1, 0, 2, 0)]
-    detector.score(distinct, pl.Series(["lift", "smile", "bake"]))  # what every prompt begins with is computed by the first call
+    detector.score(
+        distinct, pl.Series(["lift", "smile", "bake"])
+    )  # what every prompt begins with is computed by the first call
     with FlopCounterMode(display=False) as once:
         detector.score(distinct, pl.Series(["read", "write", "sync"]))
     with FlopCounterMode(display=False) as again:
@@ -69,7 +76,15 @@ def test_each_distinct_session_and_message_is_computed_once(detector) -> None:
 
 
 def test_lines_give_verdicts(detector) -> None:
-    verdicts = list(detector.detect([line("a", "open file /x"), line("b", "lost replica 1"), line("a", "close file\n", 1_700_000_009)]))
+    verdicts = list(
+        detector.detect(
+            [
+                line("a", "open file /x"),
+                line("b", "lost replica 1"),
+                line("a", "close file\n", 1_700_000_009),
+            ]
+        )
+    )
     assert [(verdict.session, verdict.lines) for verdict in verdicts] == [("a", [1, 3]), ("b", [2])]
     assert all(0 <= verdict.score <= 1 for verdict in verdicts)
     assert verdicts[0].anomalous == (verdicts[0].score >= detector.threshold)
@@ -78,7 +93,10 @@ def test_lines_give_verdicts(detector) -> None:
 
 
 def test_a_session_of_one_message_and_one_of_ten_thousand(detector) -> None:
-    lines = [line("short", "open file /x"), *(line("long", f"write {number} bytes") for number in range(10_000))]
+    lines = [
+        line("short", "open file /x"),
+        *(line("long", f"write {number} bytes") for number in range(10_000)),
+    ]
     verdicts = {verdict.session: verdict for verdict in detector.detect(lines)}
     assert verdicts["short"].lines == [1]
     assert len(verdicts) == 1 + -(-10_000 // 128)
@@ -87,7 +105,9 @@ def test_a_session_of_one_message_and_one_of_ten_thousand(detector) -> None:
 
 def test_messages_cut_from_long_sessions_are_counted_and_told(learnt, capfd) -> None:
     cutting = learnt(by="key", key_field="job", long="cut", max_messages=3)
-    reading = cutting.detect([line(job, f"write {number} bytes") for job in "ab" for number in range(5)])
+    reading = cutting.detect(
+        [line(job, f"write {number} bytes") for job in "ab" for number in range(5)]
+    )
     assert [len(verdict.lines) for verdict in reading] == [3, 3]
     assert reading.counts["cut_messages"] == 4
     capfd.readouterr()
@@ -114,10 +134,15 @@ def test_two_readings_of_one_detector_have_counts_of_their_own(detector) -> None
 
 
 def test_threads_share_a_detector(detector) -> None:
-    logs = [[line(f"{number}", f"{verb} file /x") for number in range(40)] for verb in ("open", "close", "lose", "find")]
+    logs = [
+        [line(f"{number}", f"{verb} file /x") for number in range(40)]
+        for verb in ("open", "close", "lose", "find")
+    ]
     alone = [[verdict.score for verdict in detector.detect(log)] for log in logs]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda log: [verdict.score for verdict in detector.detect(log)], logs * 3))
+        together = list(
+            pool.map(lambda log: [verdict.score for verdict in detector.detect(log)], logs * 3)
+        )
     assert together == alone * 3
 
 
@@ -165,7 +190,9 @@ def test_a_fault_of_the_lines_reaches_the_reader(windows) -> None:
         next(reading)
 
 
-@pytest.mark.parametrize(("lines", "said"), [([], "no lines"), (["no json"] * 9, "not in the format json")])
+@pytest.mark.parametrize(
+    ("lines", "said"), [([], "no lines"), (["no json"] * 9, "not in the format json")]
+)
 def test_nothing_to_judge_is_an_error(detector, lines, said) -> None:
     with pytest.raises(DataError, match=said):
         list(detector.detect(lines))
@@ -177,7 +204,10 @@ def test_evaluate_counts_what_train_has_seen(detector, tiny_data) -> None:
     train = {tuple(session) for session in prepared.part("train")["messages"].to_list()}
     test = [tuple(session) for session in prepared.part("test")["messages"].to_list()]
     assert report["sessions_seen_in_train"] == sum(session in train for session in test) > 0
-    assert sum(report["unseen"][name] for name in ("tp", "fp", "tn", "fn")) == len(test) - report["sessions_seen_in_train"]
+    assert (
+        sum(report["unseen"][name] for name in ("tp", "fp", "tn", "fn"))
+        == len(test) - report["sessions_seen_in_train"]
+    )
     assert report["data_of_training"] is True
 
 

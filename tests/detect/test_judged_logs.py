@@ -1,4 +1,5 @@
-"""The shipped run judges servers' logs as people have them: in every zone, prefix and envelope, the same sessions alarm."""
+"""The shipped run judges servers' logs as people have them: in every zone, prefix and envelope, the
+same sessions alarm."""
 
 import re
 
@@ -13,7 +14,11 @@ from logllm.runs.manifest import shipped_run
 pytestmark = pytest.mark.real
 
 ALARMS = [
-    pytest.param(name, id=name, marks=[pytest.mark.xfail(strict=True)] if "alarms" in case.get("open", ()) else [])
+    pytest.param(
+        name,
+        id=name,
+        marks=[pytest.mark.xfail(strict=True)] if "alarms" in case.get("open", ()) else [],
+    )
     for name, case in CASES.items()
     if "alarms" in case
 ]
@@ -28,8 +33,14 @@ def shipped():
 @pytest.mark.parametrize("name", ALARMS)
 def test_the_sessions_with_the_fault_alarm_and_no_other(shipped, name) -> None:
     asked = task([str(log_of(name))])
-    detector = Detector(shipped.run, settings=for_format(shipped.settings, asked.format), cached=False)
+    detector = Detector(
+        shipped.run, settings=for_format(shipped.settings, asked.format), cached=False
+    )
     right = right_records(CASES[name], lines_of(log_of(name)))
-    faulty = {record.key for record in right if any(re.search(CASES[name]["alarms"], text) for text in record.texts)}
+    faulty = {
+        record.key
+        for record in right
+        if any(re.search(CASES[name]["alarms"], text) for text in record.texts)
+    }
     verdicts = {verdict.session: verdict.anomalous for verdict in detector.read(asked.logs)}
     assert verdicts == {record.key: record.key in faulty for record in right}

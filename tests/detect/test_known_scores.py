@@ -1,4 +1,5 @@
-"""Sessions in columns: the same scores as one by one, each distinct session asked for once, memory that does not grow."""
+"""Sessions in columns: the same scores as one by one, each distinct session asked for once, memory
+that does not grow."""
 
 from contextlib import closing
 from functools import partial
@@ -54,13 +55,20 @@ def test_scores_are_those_of_each_session_alone(calls) -> None:
         largest = max(largest, *map(max, sessions))  # the table grows with what is read
         told: list[tuple[int, int]] = []
         found = distinct.of(column(sessions), texts.head(largest + 1), progress=partial(tell, told))
-        assert found.scores.tolist() == [logit([texts[row] for row in session]) for session in sessions]
+        assert found.scores.tolist() == [
+            logit([texts[row] for row in session]) for session in sessions
+        ]
         assert not told or told[-1][0] == told[-1][1]
-    assert len(asked.sessions) == len(set(asked.sessions)) == len({tuple(session) for sessions in calls for session in sessions})
+    assert (
+        len(asked.sessions)
+        == len(set(asked.sessions))
+        == len({tuple(session) for sessions in calls for session in sessions})
+    )
 
 
 class Counted:
-    """A scorer that goes by numbers of messages, and remembers how many sessions each call asked for."""
+    """A scorer that goes by numbers of messages, and remembers how many sessions each call asked
+    for."""
 
     def __init__(self) -> None:
         self.calls: list[int] = []
@@ -97,13 +105,28 @@ def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow() -> None:
     table, rng = MessageTable(), np.random.default_rng(0)
     table.push(pl.Series([f"m{number}" for number in range(200)]))
     held = []
-    for section in (SessionSection(by="count", size=20, step=10), SessionSection(by="time", size=20)):
+    for section in (
+        SessionSection(by="count", size=20, step=10),
+        SessionSection(by="time", size=20),
+    ):
         grouping, distinct, sessions = Sessionizer(section), KnownScores(Asked()), 0
         for frame in range(50):
             number = pl.int_range(frame * 500 + 1, frame * 500 + 501, dtype=pl.UInt64, eager=True)
-            columns = {"record": number, "file": 0, "line": number, "anomalous": None, "message": rng.integers(0, 200, 500)}
-            records = pl.DataFrame(columns).with_columns(time=pl.from_epoch("line"), keys=pl.lit([], dtype=pl.List(pl.String)))
-            closed = grouping.push(records.with_columns(pl.col("time").dt.replace_time_zone("UTC")).select(NUMBERED.keys()).cast(NUMBERED))
+            columns = {
+                "record": number,
+                "file": 0,
+                "line": number,
+                "anomalous": None,
+                "message": rng.integers(0, 200, 500),
+            }
+            records = pl.DataFrame(columns).with_columns(
+                time=pl.from_epoch("line"), keys=pl.lit([], dtype=pl.List(pl.String))
+            )
+            closed = grouping.push(
+                records.with_columns(pl.col("time").dt.replace_time_zone("UTC"))
+                .select(NUMBERED.keys())
+                .cast(NUMBERED)
+            )
             sessions += len(distinct.of(closed["messages"], table.messages).scores)
             if frame in (9, 49):
                 held.append((grouping._kind._rows.estimated_size(), len(distinct._digests)))
@@ -142,7 +165,10 @@ def test_what_is_said_besides_comes_again_from_memory_and_from_the_cache(cached)
 
     texts = pl.Series(["a", "b"])
     sessions = column([[0], [0, 1], [0], [1, 1, 1]])
-    wanted = [{"minds": {"words": size / 3, "lines": size / 7}, "new_words": size / 9} for size in (1.0, 2.0, 1.0, 3.0)]
+    wanted = [
+        {"minds": {"words": size / 3, "lines": size / 7}, "new_words": size / 9}
+        for size in (1.0, 2.0, 1.0, 3.0)
+    ]
     with closing(ScoreCache("run", most=9)) as cache:
         first = KnownScores(judge, cache=cache)
         assert [first.of(sessions, texts).more.to_dicts() for _ in range(2)] == [wanted, wanted]

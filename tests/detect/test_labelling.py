@@ -15,7 +15,12 @@ from logllm.detect.labelling.questions import Question, questions
 from logllm.errors import DataError
 
 SECTION = LabelFileSection()
-NOTHING = {"format": {}, "sessions": {"by": "key", "key_pattern": r"job=(\w+)"}, "split": {}, "mask": {}}
+NOTHING = {
+    "format": {},
+    "sessions": {"by": "key", "key_pattern": r"job=(\w+)"},
+    "split": {},
+    "mask": {},
+}
 
 
 @pytest.fixture
@@ -27,7 +32,10 @@ def settings() -> PrepareSection:
 def log(tmp_path):
     """Twelve jobs: nine that are alike, two that fail in one way, one that fails in another."""
     lines = [f"job=j{job} started" for job in range(12)]
-    lines += [f"job=j{job} disk failed" for job in (3, 7)] + ["job=j5 link lost", "job=j5 link is back"]
+    lines += [f"job=j{job} disk failed" for job in (3, 7)] + [
+        "job=j5 link lost",
+        "job=j5 link is back",
+    ]
     path = tmp_path / "app.log"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -42,14 +50,28 @@ def verdicts(tmp_path):
     rows = []
     for job in range(12):
         score = SCORES.get(f"j{job}", 0.1)
-        rows.append({"session": f"j{job}", "score": score, "anomalous": score > 0.85, "lines": [], "model": "m@1"})
+        rows.append(
+            {
+                "session": f"j{job}",
+                "score": score,
+                "anomalous": score > 0.85,
+                "lines": [],
+                "model": "m@1",
+            }
+        )
     path.write_text("\n".join(map(json.dumps, rows)) + "\n")
     return path
 
 
 @pytest.fixture
 def judged(log, verdicts, settings):
-    return read_judged([log], read_verdicts(verdicts, model="m@1"), settings=settings, redacted=False, progress=None)
+    return read_judged(
+        [log],
+        read_verdicts(verdicts, model="m@1"),
+        settings=settings,
+        redacted=False,
+        progress=None,
+    )
 
 
 @pytest.fixture
@@ -64,13 +86,27 @@ def test_equal_sessions_are_one_question_and_the_highest_comes_first(asked) -> N
 
 
 def test_what_most_sessions_are_like_is_asked_about_too(log, verdicts, settings, tmp_path) -> None:
-    lines = [f"job=j{job} started" for job in range(12)] + [f"job=j{job} failure {'abcdefghijk'[job]}" for job in range(11)]
+    lines = [f"job=j{job} started" for job in range(12)] + [
+        f"job=j{job} failure {'abcdefghijk'[job]}" for job in range(11)
+    ]
     log.write_text("\n".join(lines) + "\n")
-    rows = [{"session": f"j{job}", "score": 0.9 - job / 100, "anomalous": True, "model": "m@1"} for job in range(12)]
-    rows += [{"session": f"k{job}", "score": 0.0, "anomalous": False, "model": "m@1"} for job in range(40)]
+    rows = [
+        {"session": f"j{job}", "score": 0.9 - job / 100, "anomalous": True, "model": "m@1"}
+        for job in range(12)
+    ]
+    rows += [
+        {"session": f"k{job}", "score": 0.0, "anomalous": False, "model": "m@1"}
+        for job in range(40)
+    ]
     log.write_text(log.read_text() + "".join(f"job=k{job} idle\n" for job in range(40)))
     verdicts.write_text("\n".join(map(json.dumps, rows)) + "\n")
-    again = read_judged([log], read_verdicts(verdicts, model="m@1"), settings=settings, redacted=False, progress=None)
+    again = read_judged(
+        [log],
+        read_verdicts(verdicts, model="m@1"),
+        settings=settings,
+        redacted=False,
+        progress=None,
+    )
     first = questions(again, threshold=0.85, score_lines=None)[:4]
     assert max(len(question.names) for question in first) == 40
 
@@ -95,9 +131,14 @@ def test_answers_are_labels_that_prepare_reads(asked, tmp_path) -> None:
 
 
 def test_labels_are_written_as_the_format_has_them(asked, tmp_path) -> None:
-    hdfs = choose("hdfs", overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}}).format.label_file
+    hdfs = choose(
+        "hdfs", overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}}
+    ).format.label_file
     Answers(tmp_path / "labels.csv", hdfs).give(asked[0], ANOMALOUS)
-    assert (tmp_path / "labels.csv").read_text().splitlines()[:2] == ["BlockId,Label,asked_about", "j3,Anomaly,j3"]
+    assert (tmp_path / "labels.csv").read_text().splitlines()[:2] == [
+        "BlockId,Label,asked_about",
+        "j3,Anomaly,j3",
+    ]
 
 
 def test_answers_go_on_and_the_last_is_taken_back(asked, tmp_path) -> None:
@@ -114,17 +155,24 @@ def test_answers_go_on_and_the_last_is_taken_back(asked, tmp_path) -> None:
 
 
 def test_a_long_session_is_anomalous_where_one_of_its_pieces_is(tmp_path) -> None:
-    pieces = [Question(name, 0.5, False, ("long",), row, 0) for row, name in enumerate(("long", "long#2"))]
+    pieces = [
+        Question(name, 0.5, False, ("long",), row, 0) for row, name in enumerate(("long", "long#2"))
+    ]
     answers = Answers(tmp_path / "labels.csv", SECTION)
     answers.give(pieces[0], NORMAL)
     answers.give(pieces[1], ANOMALOUS)
-    assert read_labels(tmp_path / "labels.csv", LabelFileSection(anomalous=("anomalous",))).rows() == [("long", True)]
+    assert read_labels(
+        tmp_path / "labels.csv", LabelFileSection(anomalous=("anomalous",))
+    ).rows() == [("long", True)]
 
 
 def test_answers_come_back_by_any_of_the_equal_sessions(asked, tmp_path) -> None:
     path = tmp_path / "back.csv"
     path.write_text("session,label\nj7, Anomalous\nj0,normal\nj5,\n")
-    assert [(question.names[0], answer) for question, answer in returned(path, asked)] == [("j3", ANOMALOUS), ("j0", NORMAL)]
+    assert [(question.names[0], answer) for question, answer in returned(path, asked)] == [
+        ("j3", ANOMALOUS),
+        ("j0", NORMAL),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +201,9 @@ def test_another_file_is_not_taken_for_answers(tmp_path) -> None:
     assert place.read_text() == "session,label\nj3,anomalous\n"
 
 
-@pytest.mark.parametrize("text", ["", "{}\n", "hello\n", '{"session": 3}\n'], ids="nothing object words number".split())
+@pytest.mark.parametrize(
+    "text", ["", "{}\n", "hello\n", '{"session": 3}\n'], ids="nothing object words number".split()
+)
 def test_what_holds_no_verdicts_is_refused(tmp_path, text) -> None:
     path = tmp_path / "verdicts.jsonl"
     path.write_text(text)
@@ -169,7 +219,13 @@ def test_verdicts_of_another_run_are_refused(verdicts) -> None:
 def test_verdicts_on_another_log_are_refused(verdicts, log, settings) -> None:
     log.write_text("job=x1 started\n")
     with pytest.raises(DataError, match="name sessions like j0, and the log holds 1 session"):
-        read_judged([log], read_verdicts(verdicts, model="m@1"), settings=settings, redacted=False, progress=None)
+        read_judged(
+            [log],
+            read_verdicts(verdicts, model="m@1"),
+            settings=settings,
+            redacted=False,
+            progress=None,
+        )
 
 
 def test_the_log_is_named_or_known_from_the_verdicts(verdicts, log) -> None:

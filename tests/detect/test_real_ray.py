@@ -11,10 +11,14 @@ from logllm.runs.manifest import shipped_run
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: make servers, or pip install 'logllm[ray]'"),
+    pytest.mark.skipif(
+        find_spec("ray") is None, reason="needs Ray: make servers, or pip install 'logllm[ray]'"
+    ),
 ]
 
-LOG = Path(__file__).parents[2] / "src" / "logllm" / "datasets" / "sets" / "postgres" / "test.log.xz"
+LOG = (
+    Path(__file__).parents[2] / "src" / "logllm" / "datasets" / "sets" / "postgres" / "test.log.xz"
+)
 
 KILLED = """
 import os, signal, sys
@@ -38,7 +42,9 @@ print(crew.deaths, "died", file=sys.stderr)
 
 
 def run(*command: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300
+    )
 
 
 @pytest.fixture(scope="module")

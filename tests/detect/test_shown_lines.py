@@ -24,7 +24,11 @@ def sessions(*words: str, **columns: list) -> pl.DataFrame:
         lines.append(list(range(last + 1, last + 1 + len(word))))
         last += len(word)
     return pl.DataFrame(
-        {"messages": [[ord(letter) - ord("a") for letter in word] for word in words], "lines": lines, **columns},
+        {
+            "messages": [[ord(letter) - ord("a") for letter in word] for word in words],
+            "lines": lines,
+            **columns,
+        },
         schema_overrides={"messages": pl.List(pl.UInt32), "lines": pl.List(pl.UInt64)},
     )
 
@@ -54,7 +58,10 @@ def test_repeats_are_shown_once_with_their_marked_line() -> None:
 def test_repeats_end_where_another_file_begins() -> None:
     frame = sessions("aaa", files=[["x.log", "x.log", "y.log"]])
     (session,) = opened(frame, (0, 3, "y.log", 0.5))
-    assert [(line.place, line.times, line.mark) for line in session.lines] == [(("x.log", 1), 2, None), (("y.log", 3), 1, 0.5)]
+    assert [(line.place, line.times, line.mark) for line in session.lines] == [
+        (("x.log", 1), 2, None),
+        (("y.log", 3), 1, 0.5),
+    ]
 
 
 def test_of_a_long_session_what_is_marked_its_company_and_the_ends_are_shown() -> None:
@@ -80,11 +87,21 @@ def test_a_record_of_several_lines_ends_where_another_begins() -> None:
 
 @pytest.mark.parametrize("several", [False, True], ids=["one input", "several"])
 def test_evidence_is_marked(several) -> None:
-    lines = [{"line": 2, "file": "x.log", "score": 0.9, "text": "b"}, {"line": 1, "file": "y.log", "score": 0.6, "text": "a"}]
-    told = lines if several else [{name: line[name] for name in line if name != "file"} for line in lines]
+    lines = [
+        {"line": 2, "file": "x.log", "score": 0.9, "text": "b"},
+        {"line": 1, "file": "y.log", "score": 0.6, "text": "a"},
+    ]
+    told = (
+        lines
+        if several
+        else [{name: line[name] for name in line if name != "file"} for line in lines]
+    )
     frame = sessions("ab", "ab", evidence=[None, told])
     marks = marked_lines(frame, Judged(frame, reading=None, detector=None))
-    assert marks.rows() == [(1, 2, "x.log" if several else None, 0.9), (1, 1, "y.log" if several else None, 0.6)]
+    assert marks.rows() == [
+        (1, 2, "x.log" if several else None, 0.9),
+        (1, 1, "y.log" if several else None, 0.6),
+    ]
 
 
 def times(*starts: float, anomalous: int = 0) -> pl.DataFrame:
@@ -125,7 +142,11 @@ def test_incidents_that_would_touch_each_other_lie_in_lanes() -> None:
 
 
 @pytest.mark.parametrize(
-    "frame", [times(1).with_columns(end="start"), times(1).with_columns(pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("start"))]
+    "frame",
+    [
+        times(1).with_columns(end="start"),
+        times(1).with_columns(pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("start")),
+    ],
 )
 def test_without_times_there_is_no_timeline(frame) -> None:
     assert timeline(frame, []) is None
@@ -137,7 +158,9 @@ def test_days_are_named_where_there_are_several() -> None:
     assert [mark.words for mark in line.marks] == ["11-28", "12:00", "11-29"]
 
 
-@pytest.mark.parametrize("made", [BytesIO, lambda text: Arriving([text[:7], text[7:]])], ids=["file", "pipe"])
+@pytest.mark.parametrize(
+    "made", [BytesIO, lambda text: Arriving([text[:7], text[7:]])], ids=["file", "pipe"]
+)
 def test_standard_input_can_be_looked_up_again(made) -> None:
     aside = PutAside(made(b"one\ntwo\nthree\n"))
     while aside.read(4):

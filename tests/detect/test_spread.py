@@ -27,7 +27,8 @@ from logllm.logs.lines import CutOff
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory) -> list[str]:
-    """Four files of one made log: sessions lie across them, messages are new in each, one holds no record."""
+    """Four files of one made log: sessions lie across them, messages are new in each, one holds no
+    record."""
     folder = tmp_path_factory.mktemp("logs")
     lines, _ = make_log(sessions=60, seed=5)
     random.Random(0).shuffle(lines)
@@ -35,7 +36,15 @@ def logs(tmp_path_factory) -> list[str]:
     names = []
     for number in range(4):
         part = lines[number * quarter : (number + 1) * quarter]
-        part.append(json.dumps({"time": 1_700_000_900, "job": f"job-{number}", "message": f"shard of kind {'abcd'[number]} seen"}))
+        part.append(
+            json.dumps(
+                {
+                    "time": 1_700_000_900,
+                    "job": f"job-{number}",
+                    "message": f"shard of kind {'abcd'[number]} seen",
+                }
+            )
+        )
         part.append("no record")
         name = folder / f"{number}.jsonl.gz"
         name.write_bytes(gzip.compress("\n".join(["\n"] if number == 2 else part).encode()))
@@ -43,8 +52,11 @@ def logs(tmp_path_factory) -> list[str]:
     return names
 
 
-def shared(detector: Detector, *, hands: int, jobs: dict[int, int] | None = None) -> tuple[SpreadDetector, list[Here]]:
-    """The detector with so many hands, and all that were hired; `jobs` says after how many the first at a place dies."""
+def shared(
+    detector: Detector, *, hands: int, jobs: dict[int, int] | None = None
+) -> tuple[SpreadDetector, list[Here]]:
+    """The detector with so many hands, and all that were hired; `jobs` says after how many the
+    first at a place dies."""
     origin = Origin.of(detector.run) if isinstance(detector.run, OpenedRun) else None
     hired: list[Here] = []
     mortal = dict(jobs or {})
@@ -63,9 +75,16 @@ def told(reading: Reading) -> tuple[str, dict[str, int], list[dict[str, object]]
 
 
 def windowed(detector: Detector) -> Detector:
-    """The same run, but sessions are windows, which close while the log is read: scores are asked for again and again."""
-    grouped = detector.settings.sessions.model_copy(update={"by": "count", "size": 7, "step": 5, "key_field": None})
-    return Detector(detector.run, settings=detector.settings.model_copy(update={"sessions": grouped}), cached=False)
+    """The same run, but sessions are windows, which close while the log is read: scores are asked
+    for again and again."""
+    grouped = detector.settings.sessions.model_copy(
+        update={"by": "count", "size": 7, "step": 5, "key_field": None}
+    )
+    return Detector(
+        detector.run,
+        settings=detector.settings.model_copy(update={"sessions": grouped}),
+        cached=False,
+    )
 
 
 @pytest.mark.parametrize("grouping", ["key", "windows"])
@@ -87,7 +106,8 @@ def test_bytes_are_those_of_one_process(tiny_run, logs, grouping, hands) -> None
 
 
 def test_a_process_that_was_spared_a_call_is_taught_its_messages(tiny_run, logs) -> None:
-    """What was encoded together before is so wherever it is scored later; one that did all needs no teaching."""
+    """What was encoded together before is so wherever it is scored later; one that did all needs no
+    teaching."""
     detector = windowed(Detector.load(tiny_run))
     lessons = []
     for hands in (1, 3):
@@ -107,7 +127,9 @@ def test_a_process_that_dies_changes_nothing(tiny_run, logs, jobs) -> None:
 
 def test_processes_that_die_again_and_again_are_an_error(tiny_run, logs) -> None:
     spread = SpreadDetector.of(Detector.load(tiny_run), Crew(lambda _: Here(None, jobs=0), hands=2))
-    with pytest.raises(ServeError, match="4 processes that judge have died, the last one so: its power was cut"):
+    with pytest.raises(
+        ServeError, match="4 processes that judge have died, the last one so: its power was cut"
+    ):
         list(spread.read(logs))
 
 
@@ -133,8 +155,12 @@ def test_sessions_that_files_name(tmp_path, by) -> None:
     """A name is chosen with a view to all files, and a session lies across those of a folder."""
     for place in ("a/x.log", "a/y.log", "b/x.log"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
-        (tmp_path / place).write_text(lines_of(5, kind=lambda number: f"2024-05-01 10:00:0{number} INFO step {number}"))
-    settings = choose("log4j", overrides={"format": {}, "split": {}, "mask": {}, "sessions": {"by": by}})
+        (tmp_path / place).write_text(
+            lines_of(5, kind=lambda number: f"2024-05-01 10:00:0{number} INFO step {number}")
+        )
+    settings = choose(
+        "log4j", overrides={"format": {}, "split": {}, "mask": {}, "sessions": {"by": by}}
+    )
     same(settings, [str(tmp_path)])
 
 
@@ -148,9 +174,17 @@ def same(settings: PrepareSection, logs: list[str]) -> None:
 
 
 def test_records_of_several_lines_and_years_that_lines_lack(tmp_path) -> None:
-    settings = choose("syslog", overrides={"format": {}, "split": {}, "mask": {}, "sessions": {"by": "count", "size": 4}})
+    settings = choose(
+        "syslog",
+        overrides={"format": {}, "split": {}, "mask": {}, "sessions": {"by": "count", "size": 4}},
+    )
     for month in ("Nov", "Dec", "Jan"):
-        text = lines_of(9, kind=lambda day, month=month: f"{month}  {day + 1} 10:00:00 host app[7]: step {day}\n\tat more({day})")
+        text = lines_of(
+            9,
+            kind=lambda day, month=month: (
+                f"{month}  {day + 1} 10:00:00 host app[7]: step {day}\n\tat more({day})"
+            ),
+        )
         (tmp_path / f"{month}.log").write_text(text)
     same(settings, [str(tmp_path / f"{month}.log") for month in ("Nov", "Dec", "Jan")])
 
@@ -189,7 +223,9 @@ def test_a_log_in_another_format_and_an_empty_one(tiny_run, tmp_path) -> None:
 
 def test_what_has_one_reader_is_refused(tiny_run) -> None:
     spread, _ = shared(Detector.load(tiny_run), hands=1)
-    with pytest.raises(DataError, match=r"standard input \(-\) can be read only once: write it to a file first"):
+    with pytest.raises(
+        DataError, match=r"standard input \(-\) can be read only once: write it to a file first"
+    ):
         spread.read(["-"])
 
 
@@ -201,4 +237,6 @@ def test_lots_of_sessions_are_scored_side_by_side(tiny_run) -> None:
     assert [len(opinion.scores) for opinion in opinions] == [1, 2, 1]
     assert [len(hand.did) for hand in hired] == [2, 1]
     alone = Detector.load(tiny_run)
-    assert [opinion.scores.tolist() for opinion in opinions] == [alone.score(lot, messages).tolist() for lot in lots]
+    assert [opinion.scores.tolist() for opinion in opinions] == [
+        alone.score(lot, messages).tolist() for lot in lots
+    ]

@@ -29,18 +29,32 @@ def test_no_threshold_has_a_better_f1_on_the_data_it_was_chosen_on(copy, tiny_da
     chosen = choose(copy, tiny_data, split="train")
     assert (copy / "manifest.json").read_bytes() == before
     part = Prepared.load(tiny_data).labelled("train")
-    scores, labels = Detector.load(copy).score(rows_of(part["messages"]), Prepared.load(tiny_data).messages), part["anomalous"].to_numpy()
-    f1 = [2 * (labels & (scores >= value)).sum() / (labels.sum() + (scores >= value).sum()) for value in np.unique(scores)]
+    scores, labels = (
+        Detector.load(copy).score(rows_of(part["messages"]), Prepared.load(tiny_data).messages),
+        part["anomalous"].to_numpy(),
+    )
+    f1 = [
+        2 * (labels & (scores >= value)).sum() / (labels.sum() + (scores >= value).sum())
+        for value in np.unique(scores)
+    ]
     assert chosen.f1 == pytest.approx(max(f1))
     write(copy, chosen)
     report = evaluate(Detector.load(copy), tiny_data, split="train")
     assert report["f1"] == pytest.approx(chosen.f1)
-    assert report["threshold_chosen"] == f"best F1 on the train part of {report['fingerprint'][:8]} ({tiny_data.name})"
+    assert (
+        report["threshold_chosen"]
+        == f"best F1 on the train part of {report['fingerprint'][:8]} ({tiny_data.name})"
+    )
     assert "the threshold was chosen on these sessions: evaluate on others" in doubts(report)
 
 
 def test_too_few_anomalies_choose_nothing(copy, tiny_data) -> None:
-    with pytest.raises(DataError, match=r"the validation part of .* is too small to choose a threshold on: \d anomalies in validation"):
+    with pytest.raises(
+        DataError,
+        match=(
+            r"the validation part of .* is too small to choose a threshold on: \d anomalies in validation"
+        ),
+    ):
         choose(copy, tiny_data, split="validation")
 
 
@@ -59,9 +73,13 @@ def test_what_held_at_the_old_one_goes(copy) -> None:
 def test_scores_that_round_are_cached_by_threshold_and_exact_ones_are_not(copy) -> None:
     recipe, manifest = read_recipe(copy), read_manifest(copy)
     exact, rounding = (
-        Recipe.model_validate({**recipe.model_dump(), "detect": {**recipe.detect.model_dump(), "engine": engine}})
+        Recipe.model_validate(
+            {**recipe.model_dump(), "detect": {**recipe.detect.model_dump(), "engine": engine}}
+        )
         for engine in ("exact", "bf16")
     )
     assert identity(manifest, exact, threshold=0.5) == identity(manifest, exact, threshold=0.125)
-    assert identity(manifest, rounding, threshold=0.5) != identity(manifest, rounding, threshold=0.125)
+    assert identity(manifest, rounding, threshold=0.5) != identity(
+        manifest, rounding, threshold=0.125
+    )
     assert identity(manifest, rounding, threshold=0.5) != identity(manifest, exact, threshold=0.5)

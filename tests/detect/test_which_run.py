@@ -17,7 +17,10 @@ from logllm.logs.first_lines import first_lines
 from logllm.logs.reader import Reader
 from logllm.runs.manifest import shipped_run
 
-LINE = "2026-11-22 10:00:{:02d}.123 UTC [{}] app@shop LOG:  connection authorized: user=app database=shop\n"
+LINE = (
+    "2026-11-22 10:00:{:02d}.123 UTC [{}] app@shop LOG:  connection authorized: user=app"
+    " database=shop\n"
+)
 
 
 @pytest.fixture
@@ -34,20 +37,33 @@ def test_a_folder_is_the_run(tiny_run, postgres) -> None:
 
 def test_without_one_the_shipped_run_reads_what_the_log_shows(postgres) -> None:
     found = task([str(postgres)])
-    assert (found.run, found.logs, found.format.name) == (shipped_run(), [str(postgres)], "postgresql")
+    assert (found.run, found.logs, found.format.name) == (
+        shipped_run(),
+        [str(postgres)],
+        "postgresql",
+    )
     assert "100.0 % of the first 80 lines" in found.said
     assert task([str(postgres.parent / "post*.log")]).format == found.format
 
 
-def test_the_shipped_run_refuses_a_log_of_another_kind_with_what_to_do(tmp_path, monkeypatch) -> None:
+def test_the_shipped_run_refuses_a_log_of_another_kind_with_what_to_do(
+    tmp_path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     other = tmp_path / "app.jsonl"
     other.write_text('{"message": "up"}\n' * 5)
     with pytest.raises(DataError) as caught:
         task(["postgres", str(other)])
-    for part in ("format: json", "only PostgreSQL logs", f"`logllm prepare --raw {other} ", "`logllm train small "):
+    for part in (
+        "format: json",
+        "only PostgreSQL logs",
+        f"`logllm prepare --raw {other} ",
+        "`logllm train small ",
+    ):
         assert part in str(caught.value)
-    with pytest.raises(DataError, match="read as plain; the run that comes with logllm knows only PostgreSQL"):
+    with pytest.raises(
+        DataError, match="read as plain; the run that comes with logllm knows only PostgreSQL"
+    ):
         task(["postgres", str(other)], format="plain")
 
 
@@ -55,11 +71,19 @@ def test_a_log_that_no_run_knows_is_ranked(tmp_path) -> None:
     other = tmp_path / "app.jsonl"
     other.write_text('{"message": "up"}\n' * 5)
     asked = task([str(other)])
-    assert (asked.run, asked.logs, asked.good, asked.settings.format.name) == (None, [str(other)], (), "json")
+    assert (asked.run, asked.logs, asked.good, asked.settings.format.name) == (
+        None,
+        [str(other)],
+        (),
+        "json",
+    )
     assert "ranked, not judged; --against GOOD_LOG judges them" in asked.said
     assert (asked.settings.sessions.by, asked.settings.sessions.size) == ("count", 10)
     assert task([str(other)], format="plain").settings.format.name == "plain"
-    assert task([str(other)], grouping={"by": "count", "size": 7, "step": 7}).settings.sessions.size == 7
+    assert (
+        task([str(other)], grouping={"by": "count", "size": 7, "step": 7}).settings.sessions.size
+        == 7
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -74,12 +98,18 @@ def test_logs_against_good_ones_are_read_as_those(tmp_path, postgres) -> None:
     today = tmp_path / "today.log"
     today.write_text("x\n")
     asked = task([str(today)], good=[str(postgres)])
-    assert (asked.run, asked.good, asked.settings.format.name) == (None, (str(postgres),), "postgresql")
+    assert (asked.run, asked.good, asked.settings.format.name) == (
+        None,
+        (str(postgres),),
+        "postgresql",
+    )
     assert (asked.logs, asked.endless) == ([str(today)], False)
 
 
 def test_a_run_is_not_judged_against_a_log(tiny_run, postgres) -> None:
-    with pytest.raises(DataError, match="already says how to judge: leave out --against, or the run"):
+    with pytest.raises(
+        DataError, match="already says how to judge: leave out --against, or the run"
+    ):
         task([str(tiny_run), str(postgres)], good=[str(postgres)])
     with pytest.raises(DataError, match="leave out a grouping of sessions"):
         task([str(tiny_run), str(postgres)], grouping={"by": "file"})
@@ -90,7 +120,9 @@ def test_a_run_is_not_judged_against_a_log(tiny_run, postgres) -> None:
 def test_a_format_in_place_of_the_run_s(tiny_run, postgres, tmp_path) -> None:
     (tmp_path / "own.toml").write_text('name = "own"\nkind = "plain"\n')
     assert task([str(tiny_run), str(postgres)], format="auto").format.name == "postgresql"
-    assert task([str(tiny_run), str(postgres)], format=str(tmp_path / "own.toml")).format.name == "own"
+    assert (
+        task([str(tiny_run), str(postgres)], format=str(tmp_path / "own.toml")).format.name == "own"
+    )
     with pytest.raises(RecipeError, match="no format 'jsn'"):
         task([str(tiny_run), str(postgres)], format="jsn")
 
@@ -109,7 +141,9 @@ def test_what_is_not_there(tmp_path, tiny_run, tiny_data) -> None:
 def test_no_shipped_run(postgres, tmp_path) -> None:
     done = Installation(tmp_path / "installed", run=None).logllm("detect", postgres)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert re.search(rb"comes without a trained run: .*`logllm prepare postgres --out DATA`", done.stderr)
+    assert re.search(
+        rb"comes without a trained run: .*`logllm prepare postgres --out DATA`", done.stderr
+    )
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -118,7 +152,11 @@ def test_standard_input_loses_no_line_by_being_looked_at(postgres, pack) -> None
     text, stdin, _ = first_lines(["-"], stdin=BytesIO(pack(whole)))
     described = recognise(text, today=date(2026, 12, 1)).format
     assert (described.name, len(text)) == ("postgresql", 5_000)
-    reader = Reader(PrepareSection(format=described, sessions=described.sessions), today=date(2026, 1, 1), stdin=stdin)
+    reader = Reader(
+        PrepareSection(format=described, sessions=described.sessions),
+        today=date(2026, 1, 1),
+        stdin=stdin,
+    )
     assert sum(frame.height for frame in reader.read(["-"])) == 48_000
 
 

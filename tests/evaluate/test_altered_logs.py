@@ -22,7 +22,13 @@ from logllm.sessions.sessionizer import SESSIONS
 PREPARED = {name: kind for name, kind in SESSIONS.items() if name != "cut"}
 
 KINDS = ("insert", "remove", "duplicate", "shuffle", "reword")
-TABLE = pl.Series("message", [f"{verb} block <*> of size <*>" for verb in ("Received", "Deleting", "Serving", "Closed", "Moving", "<*>")])
+TABLE = pl.Series(
+    "message",
+    [
+        f"{verb} block <*> of size <*>"
+        for verb in ("Received", "Deleting", "Serving", "Closed", "Moving", "<*>")
+    ],
+)
 LISTS = ("messages", "lines", "files", "item_anomalous")
 
 
@@ -53,19 +59,37 @@ def sessions_of(contents, labels):
 
 @st.composite
 def parts(draw):
-    contents = draw(st.lists(st.lists(st.integers(0, len(TABLE) - 1), min_size=1, max_size=45), min_size=1, max_size=12))
-    labels = draw(st.lists(st.sampled_from([True, False, None]), min_size=len(contents), max_size=len(contents)))
+    contents = draw(
+        st.lists(
+            st.lists(st.integers(0, len(TABLE) - 1), min_size=1, max_size=45),
+            min_size=1,
+            max_size=12,
+        )
+    )
+    labels = draw(
+        st.lists(
+            st.sampled_from([True, False, None]), min_size=len(contents), max_size=len(contents)
+        )
+    )
     return sessions_of(contents, labels)
 
 
 def alter(sessions, settings):
-    return altered(sessions, Statements(TABLE, pl.Series([4, 4, 5]), MaskSection()), settings=settings)
+    return altered(
+        sessions, Statements(TABLE, pl.Series([4, 4, 5]), MaskSection()), settings=settings
+    )
 
 
 SHARES = st.floats(0.01, 1)
 
 
-@given(sessions=parts(), kind=st.sampled_from(KINDS), ratio=SHARES, strength=SHARES, seed=st.integers(0, 3))
+@given(
+    sessions=parts(),
+    kind=st.sampled_from(KINDS),
+    ratio=SHARES,
+    strength=SHARES,
+    seed=st.integers(0, 3),
+)
 def test_as_many_as_asked_and_nothing_else(sessions, kind, ratio, strength, seed):
     settings = PerturbSection(kind=kind, ratio=ratio, strength=strength, seed=seed)
     after, table, counts = alter(sessions, settings)
@@ -75,12 +99,17 @@ def test_as_many_as_asked_and_nothing_else(sessions, kind, ratio, strength, seed
     assert after["item_anomalous"].is_null().equals(sessions["item_anomalous"].is_null())
     assert table.head(len(TABLE)).equals(TABLE)
     assert table.n_unique() == len(table)
-    able = [len(m) > 1 if kind == "remove" else len(set(m)) > 1 if kind == "shuffle" else True for m in sessions["messages"].to_list()]
+    able = [
+        len(m) > 1 if kind == "remove" else len(set(m)) > 1 if kind == "shuffle" else True
+        for m in sessions["messages"].to_list()
+    ]
     rows = list(zip(sessions.iter_rows(named=True), after.iter_rows(named=True), able, strict=True))
     changed = [(old, new) for old, new, _ in rows if old["messages"] != new["messages"]]
     assert counts["sessions"] == len(changed) == min(number_of(len(rows), ratio), sum(able))
     assert all(old == new for old, new, can in rows if not can)
-    assert counts["messages"] == sum(check(kind, old, new, number_of(len(old["messages"]), strength)) for old, new in changed)
+    assert counts["messages"] == sum(
+        check(kind, old, new, number_of(len(old["messages"]), strength)) for old, new in changed
+    )
 
 
 def check(kind, old, new, count):
@@ -116,24 +145,36 @@ def check(kind, old, new, count):
         return run
     assert lines == old["lines"]
     assert sum(place >= len(TABLE) for place in after) == count
-    assert all(place in (text[line], *range(len(TABLE), 99)) for place, line in zip(after, lines, strict=True))
+    assert all(
+        place in (text[line], *range(len(TABLE), 99))
+        for place, line in zip(after, lines, strict=True)
+    )
     return count
 
 
 @hypothesis_settings(max_examples=40)
 @given(sessions=parts(), kind=st.sampled_from(KINDS), seed=st.integers(0, 3))
 def test_labels_do_not_matter_and_smaller_ratios_are_nested(sessions, kind, seed):
-    few, more = (alter(sessions, PerturbSection(kind=kind, ratio=ratio, seed=seed)) for ratio in (0.3, 0.8))
+    few, more = (
+        alter(sessions, PerturbSection(kind=kind, ratio=ratio, seed=seed)) for ratio in (0.3, 0.8)
+    )
     relabelled = sessions.with_columns(anomalous=~pl.col("anomalous"))
     assert (
-        alter(relabelled, PerturbSection(kind=kind, ratio=0.3, seed=seed)).sessions.drop("anomalous").equals(few.sessions.drop("anomalous"))
+        alter(relabelled, PerturbSection(kind=kind, ratio=0.3, seed=seed))
+        .sessions.drop("anomalous")
+        .equals(few.sessions.drop("anomalous"))
     )
-    for before, early, late in zip(sessions["messages"].to_list(), texts(few), texts(more), strict=True):
+    for before, early, late in zip(
+        sessions["messages"].to_list(), texts(few), texts(more), strict=True
+    ):
         assert early in ([TABLE[place] for place in before], late)
 
 
 def texts(found):
-    return [[found.messages[place] for place in session] for session in found.sessions["messages"].to_list()]
+    return [
+        [found.messages[place] for place in session]
+        for session in found.sessions["messages"].to_list()
+    ]
 
 
 def test_inserted_messages_are_the_train_parts_and_normal():
@@ -142,7 +183,9 @@ def test_inserted_messages_are_the_train_parts_and_normal():
     new = [
         (message, label, at)
         for row in after.iter_rows(named=True)
-        for at, (message, label) in enumerate(zip(row["messages"], row["item_anomalous"], strict=True))
+        for at, (message, label) in enumerate(
+            zip(row["messages"], row["item_anomalous"], strict=True)
+        )
         if message > 2
     ]
     assert {message for message, *_ in new} == {4, 5}
@@ -164,7 +207,11 @@ def test_a_whole_folder_is_written(tiny_data, tmp_path, kind):
     assert files[0] == files[1]
     test = after.labelled("test")
     assert test["anomalous"].equals(before.part("test")["anomalous"])
-    assert (test["messages"] != before.part("test")["messages"]).sum() == 12 == manifest["perturbed"]["sessions"]
+    assert (
+        (test["messages"] != before.part("test")["messages"]).sum()
+        == 12
+        == manifest["perturbed"]["sessions"]
+    )
     source = before.manifest["fingerprint"]
     assert manifest["perturbed"] == {
         **settings.model_dump(),
@@ -181,16 +228,33 @@ def test_a_whole_folder_is_written(tiny_data, tmp_path, kind):
 
 
 def test_a_run_judges_altered_data(tiny_run, tiny_data, tmp_path):
-    perturb(tiny_data, tmp_path / "out", settings=PerturbSection(kind="reword", ratio=1, strength=1))
-    result = CliRunner().invoke(app, ["evaluate", str(tiny_run), "--data", str(tmp_path / "out"), "--json"])
+    perturb(
+        tiny_data, tmp_path / "out", settings=PerturbSection(kind="reword", ratio=1, strength=1)
+    )
+    result = CliRunner().invoke(
+        app, ["evaluate", str(tiny_run), "--data", str(tmp_path / "out"), "--json"]
+    )
     assert result.exit_code == 0
     report = json.loads(result.stdout)
     assert (report["sessions"], report["sessions_seen_in_train"]) == (24, 0)
-    assert (report["data_of_training"], report["altered"]["kind"], report["altered"]["sessions"]) == (True, "reword", 24)
+    assert (
+        report["data_of_training"],
+        report["altered"]["kind"],
+        report["altered"]["sessions"],
+    ) == (True, "reword", 24)
 
 
 def test_the_verb(tiny_data, tmp_path):
-    arguments = ["perturb", str(tiny_data), "--out", str(tmp_path / "out"), "--kind", "remove", "--ratio", ".25"]
+    arguments = [
+        "perturb",
+        str(tiny_data),
+        "--out",
+        str(tmp_path / "out"),
+        "--kind",
+        "remove",
+        "--ratio",
+        ".25",
+    ]
     result = CliRunner().invoke(app, [*arguments, "--json"])
     assert result.exit_code == 0
     assert json.loads(result.stdout)["perturbed"]["sessions"] == 6
@@ -208,7 +272,11 @@ def test_data_without_test_sessions_are_refused(tmp_path):
     from tests.datasets.test_prepare import json_log, json_section
 
     settings = json_section(size=2)
-    settings = settings.model_copy(update={"split": settings.split.model_copy(update={"test": 0.0})})
-    prepare([json_log(tmp_path / "raw", ["normal", "alert"] * 10)], tmp_path / "data", settings=settings)
+    settings = settings.model_copy(
+        update={"split": settings.split.model_copy(update={"test": 0.0})}
+    )
+    prepare(
+        [json_log(tmp_path / "raw", ["normal", "alert"] * 10)], tmp_path / "data", settings=settings
+    )
     with pytest.raises(DataError, match="no test sessions"):
         perturb(tmp_path / "data", tmp_path / "out", settings=PerturbSection(kind="remove"))

@@ -24,18 +24,36 @@ def test_a_sound_report_is_not_doubted() -> None:
     ("change", "said"),
     [
         ({"tp": 28, "fn": 1}, "only 29 of the sessions are anomalous"),
-        ({"leakage": {"seen": 0.51}}, "51% of the sessions also occur in train, message for message.*look at the figures on the others"),
+        (
+            {"leakage": {"seen": 0.51}},
+            (
+                "51% of the sessions also occur in train, message for message.*look at the figures"
+                " on the others"
+            ),
+        ),
         ({"leakage": {"seen": 1.0}, "unseen": None}, "100% of the sessions.*there are no others"),
-        ({"leakage": {"seen": 0.0, "early": 0.9}}, "90% of the sessions begin before the last train session ends"),
+        (
+            {"leakage": {"seen": 0.0, "early": 0.9}},
+            "90% of the sessions begin before the last train session ends",
+        ),
         (rival(0.96, 0.5), "baseline tree-counts is better: F1 0.960 against 0.950$"),
-        (rival(0.91, 0.98), "tree-counts is better: average precision 0.980 against 0.970; within .* F1 0.910 against 0.950$"),
+        (
+            rival(0.91, 0.98),
+            (
+                "tree-counts is better: average precision 0.980 against 0.970; within .* F1 0.910"
+                " against 0.950$"
+            ),
+        ),
         (rival(0.9, 0.5), "tree-counts is within the model's interval: F1 0.900 against 0.950$"),
         (rival(0.95, None), "tree-counts is within the model's interval: F1 0.950 against 0.950$"),
         (
             {"threshold": 0.5, "threshold_chosen": "default: 3 anomalies"},
             r"threshold of 0.5 was not chosen on data \(default: 3 anomalies\)",
         ),
-        ({"altered": {"sessions": 1200, "kind": "reword"}}, r"1,200 of the sessions were altered \(reword\)"),
+        (
+            {"altered": {"sessions": 1200, "kind": "reword"}},
+            r"1,200 of the sessions were altered \(reword\)",
+        ),
         ({"data_of_training": False}, "these data are not the ones the run was trained on"),
         ({"data_of_training": None}, "what the run was trained on is not known"),
         ({"calibration": {"error": 0.2}}, "not probabilities: on average they are 0.20 away"),

@@ -30,12 +30,23 @@ def ids(folder):
 
 
 def test_windows_in_five_parts(tmp_path):
-    data = windows(tmp_path, ["normal", "alert", *["normal"] * 3] * 22, size=5, split=SplitSection(by="random", validation=0.3))
+    data = windows(
+        tmp_path,
+        ["normal", "alert", *["normal"] * 3] * 22,
+        size=5,
+        split=SplitSection(by="random", validation=0.3),
+    )
     assert Prepared.load(data).manifest["anomalous"] == 22
     with pytest.raises(DataError, match="fold 1 of 4 would train on only anomalous sessions"):
         folds(data, parts=5, out=tmp_path / "folds")
     assert not (tmp_path / "folds").exists()
-    data = windows(tmp_path, ([*["normal"] * 4, "alert"] + ["normal"] * 5) * 11, name="mixed", size=5, split=SplitSection(by="random"))
+    data = windows(
+        tmp_path,
+        ([*["normal"] * 4, "alert"] + ["normal"] * 5) * 11,
+        name="mixed",
+        size=5,
+        split=SplitSection(by="random"),
+    )
     paths = folds(data, parts=5, out=tmp_path / "folds", validation=0)
     every = [f"5@{first}" for first in range(1, 111, 5)]
     cuts = [0, 4, 8, 13, 17, 22]  # the later parts are the larger ones
@@ -43,45 +54,92 @@ def test_windows_in_five_parts(tmp_path):
     for number, path in enumerate(paths, start=1):
         assert ids(path) == [every[: cuts[number]], [], every[cuts[number] : cuts[number + 1]]]
         fold = Prepared.load(path)
-        assert fold.manifest["fold"] == {"number": number, "of": 4, "source": Prepared.load(data).manifest["fingerprint"]}
+        assert fold.manifest["fold"] == {
+            "number": number,
+            "of": 4,
+            "source": Prepared.load(data).manifest["fingerprint"],
+        }
         assert fold.messages.equals(Prepared.load(data).messages)
         assert fold.manifest["parts"]["train"]["sessions"] == cuts[number]
         assert fold.manifest["sessions"] == cuts[number + 1]
-        assert fold.settings.split == SplitSection(by="time", test=round(1 - cuts[number] / cuts[number + 1], 6), validation=0)
+        assert fold.settings.split == SplitSection(
+            by="time", test=round(1 - cuts[number] / cuts[number + 1], 6), validation=0
+        )
     with pytest.raises(DataError, match="--force"):
         folds(data, parts=5, out=tmp_path / "folds")
     assert len(folds(data, parts=2, out=tmp_path / "folds", force=True)) == 1
-    assert sorted(path.name for path in (tmp_path / "folds").iterdir()) == ["fold-1", "manifest.json"]
-    assert ids(tmp_path / "folds" / "fold-1") == [every[:9], every[9:11], every[11:]]  # a tenth validates, as the data were prepared
+    assert sorted(path.name for path in (tmp_path / "folds").iterdir()) == [
+        "fold-1",
+        "manifest.json",
+    ]
+    assert ids(tmp_path / "folds" / "fold-1") == [
+        every[:9],
+        every[9:11],
+        every[11:],
+    ]  # a tenth validates, as the data were prepared
 
 
 def test_overlapping_windows_do_not_reach_into_later_parts(tmp_path):
-    data = windows(tmp_path, (["normal"] * 9 + ["alert"]) * 10, size=6, step=2, split=SplitSection(by="time", test=0.5))
-    every = pl.concat([Prepared.load(data).part(name) for name in PARTS]).sort("first")["session"].to_list()
+    data = windows(
+        tmp_path,
+        (["normal"] * 9 + ["alert"]) * 10,
+        size=6,
+        step=2,
+        split=SplitSection(by="time", test=0.5),
+    )
+    every = (
+        pl.concat([Prepared.load(data).part(name) for name in PARTS])
+        .sort("first")["session"]
+        .to_list()
+    )
     for path in folds(data, parts=4, out=tmp_path / "folds", validation=0.2):
         fold = Prepared.load(path)
-        ends = [fold.part(name).select(pl.col("first").min(), pl.col("last").max()).row(0) for name in PARTS]
+        ends = [
+            fold.part(name).select(pl.col("first").min(), pl.col("last").max()).row(0)
+            for name in PARTS
+        ]
         assert ends[0][1] < ends[1][0] <= ends[1][1] < ends[2][0]
         earlier = every[: every.index(fold.part("test")["session"][0])]
         left_out = len(earlier) - fold.part("train").height - fold.part("validation").height
         assert fold.manifest["overlapping"] == left_out >= 3
-        assert f"{left_out} sessions reach into a later part and are in no part" in fold.manifest["warnings"]
+        assert (
+            f"{left_out} sessions reach into a later part and are in no part"
+            in fold.manifest["warnings"]
+        )
 
 
 def test_sessions_by_key_go_by_their_start(tiny_data, tmp_path):
-    whole = pl.concat([Prepared.load(tiny_data).part(name) for name in PARTS]).sort("start", "first")
+    whole = pl.concat([Prepared.load(tiny_data).part(name) for name in PARTS]).sort(
+        "start", "first"
+    )
     *_, last = folds(tiny_data, parts=3, out=tmp_path / "folds", validation=0.25)
-    assert ids(last) == [whole["session"].to_list()[:60], whole["session"].to_list()[60:80], whole["session"].to_list()[80:]]
+    assert ids(last) == [
+        whole["session"].to_list()[:60],
+        whole["session"].to_list()[60:80],
+        whole["session"].to_list()[80:],
+    ]
 
 
 def test_without_times_lines_decide(tmp_path):
     raw = tmp_path / "raw"
     raw.write_text(
-        "".join(json.dumps({"message": f"event {at % 3}", "label": "alert" if at % 7 == 0 else "normal"}) + "\n" for at in range(80))
+        "".join(
+            json.dumps(
+                {"message": f"event {at % 3}", "label": "alert" if at % 7 == 0 else "normal"}
+            )
+            + "\n"
+            for at in range(80)
+        )
     )
-    prepare([raw], tmp_path / "data", settings=json_section(size=4, split=SplitSection(by="random", seed=2)))
+    prepare(
+        [raw],
+        tmp_path / "data",
+        settings=json_section(size=4, split=SplitSection(by="random", seed=2)),
+    )
     (path,) = folds(tmp_path / "data", parts=2, out=tmp_path / "folds", validation=0.1)
-    assert [name for part in ids(path) for name in part] == [f"4@{first}" for first in range(1, 81, 4)]
+    assert [name for part in ids(path) for name in part] == [
+        f"4@{first}" for first in range(1, 81, 4)
+    ]
 
 
 def test_what_has_no_order_is_refused(tmp_path, tiny_data):
@@ -94,13 +152,20 @@ def test_what_has_no_order_is_refused(tmp_path, tiny_data):
     perturb(tiny_data, tmp_path / "altered", settings=PerturbSection(kind="remove"))
     with pytest.raises(DataError, match="fold the data it was made from"):
         folds(tmp_path / "altered", parts=2, out=tmp_path / "folds")
-    prepare([tmp_path / "raw"], tmp_path / "two", settings=json_section(size=2), test_raw=[tmp_path / "raw"])
+    prepare(
+        [tmp_path / "raw"],
+        tmp_path / "two",
+        settings=json_section(size=2),
+        test_raw=[tmp_path / "raw"],
+    )
     with pytest.raises(DataError, match="without --test-raw"):
         folds(tmp_path / "two", parts=2, out=tmp_path / "folds")
 
 
 def test_the_verb(tiny_data, tmp_path):
-    result = CliRunner().invoke(app, ["folds", str(tiny_data), "--parts", "3", "--out", str(tmp_path / "folds"), "--json"])
+    result = CliRunner().invoke(
+        app, ["folds", str(tiny_data), "--parts", "3", "--out", str(tmp_path / "folds"), "--json"]
+    )
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     assert [fold["parts"]["test"]["sessions"] for fold in found["folds"]] == [40, 40]
@@ -110,8 +175,19 @@ def test_the_verb(tiny_data, tmp_path):
 @pytest.mark.real
 def test_bgl_6135(shared, tmp_path):
     data = tmp_path / "data"
-    prepare([shared / "bgl" / "BGL_6135.jsonl.gz"], data, settings=json_section(split=SplitSection(by="time", validation=0)))
-    found = [Prepared.load(path).manifest["parts"] for path in folds(data, parts=5, out=tmp_path / "folds")]
+    prepare(
+        [shared / "bgl" / "BGL_6135.jsonl.gz"],
+        data,
+        settings=json_section(split=SplitSection(by="time", validation=0)),
+    )
+    found = [
+        Prepared.load(path).manifest["parts"]
+        for path in folds(data, parts=5, out=tmp_path / "folds")
+    ]
     assert [fold["train"]["sessions"] for fold in found] == [122, 245, 368, 491]
     assert [fold["test"]["sessions"] for fold in found] == [123] * 4
-    assert Prepared.load(tmp_path / "folds" / "fold-4").part("test").equals(Prepared.load(data).part("test"))
+    assert (
+        Prepared.load(tmp_path / "folds" / "fold-4")
+        .part("test")
+        .equals(Prepared.load(data).part("test"))
+    )

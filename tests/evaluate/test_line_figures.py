@@ -29,12 +29,20 @@ def folder(tmp_path_factory):
             rows.append(f"{'x' if text in ('lost it', 'gave up') else '-'} job{number} {text}")
     (folder / "app.log").write_text("\n".join(rows) + "\n")
     overrides = {
-        "format": {"kind": "pattern", "pattern": "(?<label>[x-]) (?<job>job[0-9]+) (?<message>.*)", "label": "label"},
+        "format": {
+            "kind": "pattern",
+            "pattern": "(?<label>[x-]) (?<job>job[0-9]+) (?<message>.*)",
+            "label": "label",
+        },
         "sessions": {"by": "key", "key_field": "job"},
         "split": {"by": "random"},
         "mask": {},
     }
-    prepare([folder / "app.log"], folder / "data", settings=choose("plain", recipe=None, overrides=overrides))
+    prepare(
+        [folder / "app.log"],
+        folder / "data",
+        settings=choose("plain", recipe=None, overrides=overrides),
+    )
     train(recipe_for("unseen"), folder / "data", out=folder / "run")
     return folder
 
@@ -46,7 +54,9 @@ class Judge:
     manifest: ClassVar[dict[str, dict[str, object]]] = {}
 
     def __init__(self, prepared: Prepared, **scores: float) -> None:
-        self.scores = np.array([scores.get(message.split()[0], 0.0) for message in prepared.messages])
+        self.scores = np.array(
+            [scores.get(message.split()[0], 0.0) for message in prepared.messages]
+        )
         self.method = self
         self.scale = "scores"
 
@@ -67,7 +77,12 @@ def figures(folder, **scores: float):
 def test_a_run_that_knows_every_line(folder) -> None:
     lines = figures(folder, lost=0.9, gave=0.8)
     anomalous = Prepared.load(folder / "data").labelled("test")["anomalous"].sum()
-    assert (lines["f1"], lines["average_precision"], lines["top"], lines["true_alarms"]) == (1, 1, 1, anomalous)
+    assert (lines["f1"], lines["average_precision"], lines["top"], lines["true_alarms"]) == (
+        1,
+        1,
+        1,
+        anomalous,
+    )
     assert lines["tp"] == 2 * anomalous
     assert lines["threshold"] == pytest.approx(0.4)
     assert lines["threshold_chosen"].startswith("best F1 on the lines of the validation part of ")
@@ -75,7 +90,9 @@ def test_a_run_that_knows_every_line(folder) -> None:
 
 def test_a_threshold_of_lines_that_training_chose_is_taken(folder) -> None:
     class Frozen(Judge):
-        manifest: ClassVar = {"line_threshold": {"value": 0.85, "how": "on kinds of fault held out"}}
+        manifest: ClassVar = {
+            "line_threshold": {"value": 0.85, "how": "on kinds of fault held out"}
+        }
 
     prepared = Prepared.load(folder / "data")
     judge = Frozen(prepared, lost=0.9, gave=0.8)
@@ -103,7 +120,9 @@ def test_the_report_holds_them_and_says_them(folder, capfd) -> None:
     report = evaluate(Detector.load(folder / "run"), folder / "data")
     assert (
         report["lines"]["tp"] + report["lines"]["fn"]
-        == pl.Series(Prepared.load(folder / "data").labelled("test")["item_anomalous"]).list.sum().sum()
+        == pl.Series(Prepared.load(folder / "data").labelled("test")["item_anomalous"])
+        .list.sum()
+        .sum()
     )
     draw(report)
     assert "top line anomalous" in capfd.readouterr().err

@@ -38,9 +38,15 @@ def test_the_interval_is_that_of_resampling_one_by_one():
     drawn = [rng.integers(len(LABELS), size=len(LABELS)) for _ in range(300)]
     plain = [precision(a[rows], LABELS[rows]) - precision(b[rows], LABELS[rows]) for rows in drawn]
     found = paired_difference(a, b, labels=LABELS, seed=1)
-    assert [found.lower, found.upper] == pytest.approx(np.percentile(plain, [2.5, 97.5]).tolist(), abs=0.03)
+    assert [found.lower, found.upper] == pytest.approx(
+        np.percentile(plain, [2.5, 97.5]).tolist(), abs=0.03
+    )
     assert found.share_above == pytest.approx(np.mean(np.array(plain) > 0), abs=0.06)
-    assert found == paired_difference(a, b, labels=LABELS, seed=1) != paired_difference(a, b, labels=LABELS, seed=2)
+    assert (
+        found
+        == paired_difference(a, b, labels=LABELS, seed=1)
+        != paired_difference(a, b, labels=LABELS, seed=2)
+    )
 
 
 def test_groups_keep_their_numbers():
@@ -54,5 +60,7 @@ def test_groups_keep_their_numbers():
 
 
 def test_without_an_anomaly_there_is_no_difference():
-    found = paired_difference(np.array([0.1, 0.9]), np.array([0.9, 0.1]), labels=np.array([False, False]))
+    found = paired_difference(
+        np.array([0.1, 0.9]), np.array([0.9, 0.1]), labels=np.array([False, False])
+    )
     assert np.isnan(found).all()

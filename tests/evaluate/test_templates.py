@@ -8,15 +8,30 @@ from logllm.datasets.prepared import PARTS, Prepared
 from logllm.errors import DataError
 from logllm.evaluate.templates import templates, write_templates
 
-RAW = ["send 17 bytes to a1", "send 4 bytes to b2", "close file x", "close file y", "send many bytes to c3", "shut down"]
+RAW = [
+    "send 17 bytes to a1",
+    "send 4 bytes to b2",
+    "close file x",
+    "close file y",
+    "send many bytes to c3",
+    "shut down",
+]
 
 
 @pytest.mark.parametrize(
     ("learn", "ids", "texts", "unmatched"),
     [
-        ([True] * 6, False, ["send <*> bytes to <*>"] * 2 + ["close file <*>"] * 2 + ["send <*> bytes to <*>", "shut down"], 0),
+        (
+            [True] * 6,
+            False,
+            ["send <*> bytes to <*>"] * 2
+            + ["close file <*>"] * 2
+            + ["send <*> bytes to <*>", "shut down"],
+            0,
+        ),
         ([True] * 6, True, ["E1", "E1", "E2", "E2", "E1", "E3"], 0),
-        # Learnt from one message each, a template is the message itself: another message of the kind does not match it.
+        # Learnt from one message each, a template is the message itself: another message of the
+        # kind does not match it.
         ([True, False, True, False, False, False], False, RAW, 4),
         ([True, False, True, False, False, False], True, ["E1", "E0", "E2", "E0", "E0", "E0"], 4),
         ([True, True, True, True, False, False], True, ["E1", "E1", "E2", "E2", "E1", "E0"], 1),
@@ -30,7 +45,9 @@ def test_messages_and_their_templates(learn, ids, texts, unmatched) -> None:
 @pytest.fixture
 def unmasked(tiny_data, tmp_path):
     settings = Prepared.load(tiny_data).settings
-    settings = settings.model_copy(update={"mask": settings.mask.model_copy(update={"rules": "off"})})
+    settings = settings.model_copy(
+        update={"mask": settings.mask.model_copy(update={"rules": "off"})}
+    )
     home = tiny_data.parent
     prepare([home / "app.jsonl"], tmp_path / "raw", settings=settings, labels=home / "labels.csv")
     return tmp_path / "raw"
@@ -42,7 +59,9 @@ def test_sessions_keep_all_but_their_messages_texts(unmasked, tmp_path, ids) -> 
     before, after = Prepared.load(unmasked), Prepared.load(tmp_path / "out")
     part = pl.concat([before.part(name) for name in PARTS])
     learnt = set(before.part("train")["messages"].explode())
-    expected = templates(before.messages.to_list(), [at in learnt for at in range(len(before.messages))], ids=ids).texts
+    expected = templates(
+        before.messages.to_list(), [at in learnt for at in range(len(before.messages))], ids=ids
+    ).texts
     for name in PARTS:
         one, other = before.part(name), after.part(name)
         assert one.drop("messages").equals(other.drop("messages"))

@@ -42,17 +42,26 @@ def test_a_reworded_message_is_new_masked_text_with_the_same_placeholders(raw, s
     messages = mask(pl.Series("message", raw), MaskSection()).unique(maintain_order=True)
     words = other_words(messages, known=messages, masks=MaskSection(), seed=seed)
     assert not set(words) & set(messages)
-    assert [text.count(PLACEHOLDER) for text in words] == [text.count(PLACEHOLDER) for text in messages]
+    assert [text.count(PLACEHOLDER) for text in words] == [
+        text.count(PLACEHOLDER) for text in messages
+    ]
     assert all(text.strip() for text in words)
     stable = mask(messages, MaskSection()) == messages
     assert mask(words, MaskSection()).filter(stable).to_list() == words.filter(stable).to_list()
-    one_by_one = [other_words(messages[at : at + 1], known=messages, masks=MaskSection(), seed=seed).item() for at in range(len(messages))]
+    one_by_one = [
+        other_words(messages[at : at + 1], known=messages, masks=MaskSection(), seed=seed).item()
+        for at in range(len(messages))
+    ]
     assert one_by_one == words.to_list()
 
 
 def test_synonyms_stand_in_one_group_each_and_are_many():
     groups = [group.split() for group in re.split(r"[;\n]", SYNONYMS.strip())]
-    assert [word for word, times in Counter(word for group in groups for word in group).items() if times > 1] == []
+    assert [
+        word
+        for word, times in Counter(word for group in groups for word in group).items()
+        if times > 1
+    ] == []
     assert min(map(len, groups)) > 1
     assert sum(len(group) * (len(group) - 1) // 2 for group in groups) >= 150
     assert not {"not", "no", "never"} & ({*STAND_INS} | DROPPED | {*ADDED})
@@ -84,11 +93,16 @@ def test_each_kind_of_change(edit, message, becomes):
 
 def test_seeds_word_differently():
     messages = pl.Series("message", ["Received block <*> of size <*> from <*>"])
-    words = {other_words(messages, known=messages, masks=MaskSection(), seed=seed).item() for seed in range(20)}
+    words = {
+        other_words(messages, known=messages, masks=MaskSection(), seed=seed).item()
+        for seed in range(20)
+    }
     assert len(words) > 10
 
 
 def test_masks_that_leave_no_words_are_named():
     masks = MaskSection(own=(MaskRuleSection(name="words", pattern="[a-z]+"),))
     with pytest.raises(DataError, match=r"'<\*> ,' cannot be reworded"):
-        other_words(pl.Series("message", ["<*> ,"]), known=pl.Series(["<*> ,"]), masks=masks, seed=0)
+        other_words(
+            pl.Series("message", ["<*> ,"]), known=pl.Series(["<*> ,"]), masks=masks, seed=0
+        )

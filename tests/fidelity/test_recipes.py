@@ -20,21 +20,34 @@ def recipe(request) -> Recipe:
 
 def test_encoder_and_decoder(recipe) -> None:
     encoder, decoder = recipe.model.encoder, recipe.model.decoder
-    assert (encoder.weights, encoder.pooling, encoder.max_tokens) == ("google-bert/bert-base-uncased", "pooler", 100)
+    assert (encoder.weights, encoder.pooling, encoder.max_tokens) == (
+        "google-bert/bert-base-uncased",
+        "pooler",
+        100,
+    )
     assert decoder.weights == "meta-llama/Meta-Llama-3-8B"
     assert (encoder.quantize, decoder.quantize) == ("nf4", "nf4")
     assert (encoder.lora.r, encoder.lora.alpha, encoder.lora.dropout) == (4, 32, 0.01)
     assert (decoder.lora.r, decoder.lora.alpha, decoder.lora.dropout) == (8, 16, 0.1)
     prompt = recipe.model.prompt
-    assert (prompt.head, prompt.tail, prompt.normal, prompt.anomalous) == (HEAD, TAIL, ANSWERS[False], ANSWERS[True])
+    assert (prompt.head, prompt.tail, prompt.normal, prompt.anomalous) == (
+        HEAD,
+        TAIL,
+        ANSWERS[False],
+        ANSWERS[True],
+    )
 
 
 def test_training(recipe) -> None:
     train = recipe.train
     assert (train.objective, train.draw, train.oversample) == ("answer", "sessions", 0.3)
     assert (train.batch, train.micro_batch, train.drop_last) == (16, 4, True)
-    assert [(set(stage.trains), stage.lr) for stage in train.stages] == [(set(STAGES[name]), RATES[name]) for name in ("1", "2", "3")]
-    lengths = [(stage.max_sessions, stage.epochs, stage.min_epoch_sessions) for stage in train.stages]
+    assert [(set(stage.trains), stage.lr) for stage in train.stages] == [
+        (set(STAGES[name]), RATES[name]) for name in ("1", "2", "3")
+    ]
+    lengths = [
+        (stage.max_sessions, stage.epochs, stage.min_epoch_sessions) for stage in train.stages
+    ]
     assert lengths == [(1000, None, 0), (None, 2, 50_000), (None, 2, 50_000)]
     check_plain(train)
 
@@ -44,7 +57,14 @@ def check_plain(train) -> None:
     assert (train.base_dropout, train.precision) == (False, "no")
     for stage in train.stages:
         assert (stage.schedule, stage.weight_decay, stage.clip) == ("tenths", 0.01, None)
-        anew = (stage.shuffle_messages, stage.replace_normal, stage.crop, stage.transplant, stage.insert, stage.beginnings)
+        anew = (
+            stage.shuffle_messages,
+            stage.replace_normal,
+            stage.crop,
+            stage.transplant,
+            stage.insert,
+            stage.beginnings,
+        )
         assert not any(anew)
         assert stage.message_dropout == 0
 
@@ -54,7 +74,9 @@ def test_the_scripts_stages_and_tail() -> None:
     assert scripts.model.prompt.tail == SCRIPTS_TAIL
     assert scripts.model.model_copy(update={"prompt": paper.model.prompt}) == paper.model
     stages = scripts.train.stages
-    assert [(set(stage.trains), stage.lr) for stage in stages] == [(set(STAGES[name]), RATES[name]) for name in ("1", "2a", "2b", "3")]
+    assert [(set(stage.trains), stage.lr) for stage in stages] == [
+        (set(STAGES[name]), RATES[name]) for name in ("1", "2a", "2b", "3")
+    ]
     lengths = [(stage.max_sessions, stage.epochs, stage.min_epoch_sessions) for stage in stages]
     assert lengths == [(1000, None, 0), (None, 1, 50_000), (None, 1, 50_000), (None, 2, 50_000)]
     check_plain(scripts.train)
@@ -64,7 +86,11 @@ def test_the_scripts_stages_and_tail() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_data(name) -> None:
     """The format and the recipe together, as `prepare NAME --recipe NAME` has them."""
-    settings = choose(name, recipe=name, overrides={section: {} for section in ("format", "sessions", "split", "mask")})
+    settings = choose(
+        name,
+        recipe=name,
+        overrides={section: {} for section in ("format", "sessions", "split", "mask")},
+    )
     sessions, split = settings.sessions, settings.split
     assert (sessions.max_messages, sessions.long) == (128, "cut")
     assert (split.test, split.validation) == (0.2, 0)
@@ -79,18 +105,35 @@ def test_data(name) -> None:
 
 def test_lora_stands_where_the_paper_has_it(folder) -> None:
     ours, _ = assemble(model_section(folder))
-    places = {name.split(".lora_A")[0].rpartition(".")[2]: name.split(".")[0] for name, _ in ours.named_parameters() if "lora_A" in name}
-    assert places == {"query": "encoder", "value": "encoder", "q_proj": "decoder", "v_proj": "decoder"}
-    assert sum("lora_A" in name for name, _ in ours.named_parameters()) == 2 * 2 + 2 * 2  # in each layer of both
+    places = {
+        name.split(".lora_A")[0].rpartition(".")[2]: name.split(".")[0]
+        for name, _ in ours.named_parameters()
+        if "lora_A" in name
+    }
+    assert places == {
+        "query": "encoder",
+        "value": "encoder",
+        "q_proj": "decoder",
+        "v_proj": "decoder",
+    }
+    assert (
+        sum("lora_A" in name for name, _ in ours.named_parameters()) == 2 * 2 + 2 * 2
+    )  # in each layer of both
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_the_projector_computes_in_fp32_and_gives_the_decoders_format(folder, dtype, monkeypatch) -> None:
+def test_the_projector_computes_in_fp32_and_gives_the_decoders_format(
+    folder, dtype, monkeypatch
+) -> None:
     section = model_section(folder)
-    section = section.model_copy(update={"decoder": section.decoder.model_copy(update={"dtype": dtype})})
+    section = section.model_copy(
+        update={"decoder": section.decoder.model_copy(update={"dtype": dtype})}
+    )
     ours, tokenizer = assemble(section)
     seen = []
-    ours.projector.register_forward_hook(lambda _, given, made: seen.append((given[0].dtype, made.dtype)))
+    ours.projector.register_forward_hook(
+        lambda _, given, made: seen.append((given[0].dtype, made.dtype))
+    )
     ours.decoder.reads_trees = False
     ours.decoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
     with torch.no_grad():

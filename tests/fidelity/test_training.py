@@ -1,8 +1,9 @@
 """One stage's steps through the real loop: loss, rate, gradients and weights are the plain ones.
 
-The loop puts sessions of like length into one micro-batch, the scripts do not. The loss is a mean over each micro-batch's tokens, so where the
-answers' lengths differ the composition is part of it: the plain implementation is told ours (`micro_batches`), and the last test says by how
-much another one differs.
+The loop puts sessions of like length into one micro-batch, the scripts do not. The loss is a mean
+over each micro-batch's tokens, so where the answers' lengths differ the composition is part of it:
+the plain implementation is told ours (`micro_batches`), and the last test says by how much another
+one differs.
 """
 
 from collections.abc import Iterator
@@ -39,7 +40,10 @@ class Done(NamedTuple):
 
 def settings(*stages: tuple[str, int], **changes) -> TrainSection:
     """The paper's recipe with stages of some sessions each."""
-    sections = tuple(StageSection(trains=STAGES[name], lr=RATES[name], max_sessions=sessions) for name, sessions in stages)
+    sections = tuple(
+        StageSection(trains=STAGES[name], lr=RATES[name], max_sessions=sessions)
+        for name, sessions in stages
+    )
     return Recipe.load("bgl").train.model_copy(update={"stages": sections, **changes})
 
 
@@ -50,14 +54,26 @@ def run_loop(pair: Pair, section: TrainSection, run) -> tuple[list[Done], Loop]:
 
     def note_gradients(optimizer, *_) -> None:
         gradients.clear()
-        gradients.update({names[id(value)]: value.grad.clone() for group in optimizer.param_groups for value in group["params"]})
+        gradients.update(
+            {
+                names[id(value)]: value.grad.clone()
+                for group in optimizer.param_groups
+                for value in group["params"]
+            }
+        )
 
     def note_step(step) -> None:
         weights = {name: value.detach().clone() for name, value in pair.weights().items()}
         steps.append(Done(step.loss, step.lr, dict(gradients), weights))
 
     run.mkdir()
-    loop = Loop(pair.ours, TrainingSet(SESSIONS, LABELS, pair.tokens), section=section, run=run, accelerator=accelerate(Recipe.load("bgl")))
+    loop = Loop(
+        pair.ours,
+        TrainingSet(SESSIONS, LABELS, pair.tokens),
+        section=section,
+        run=run,
+        accelerator=accelerate(Recipe.load("bgl")),
+    )
     with register_optimizer_step_pre_hook(note_gradients):
         loop.train(encode_positions=500, watch=note_step)
     return steps, loop
@@ -70,10 +86,16 @@ def micro_batches(rows: np.ndarray, *, by_length: bool = True) -> list[list[Sess
     return [sessions[start : start + MICRO_BATCH] for start in range(0, len(sessions), MICRO_BATCH)]
 
 
-def train_plainly(pair: Pair, stages: tuple[tuple[str, int], ...], orders: list[np.ndarray]) -> Iterator[Done]:
+def train_plainly(
+    pair: Pair, stages: tuple[tuple[str, int], ...], orders: list[np.ndarray]
+) -> Iterator[Done]:
     """Train the plain model on the sessions that ours saw."""
     for (stage, _), order in zip(stages, orders, strict=True):
-        learning = {name: weight for name, weight in pair.plain.named_parameters() if learns(name, stage=stage)}
+        learning = {
+            name: weight
+            for name, weight in pair.plain.named_parameters()
+            if learns(name, stage=stage)
+        }
         optimizer = AdamW(learning.values())
         lrs = list(rates(RATES[stage], micro_batches=len(order) // MICRO_BATCH))
         for start in range(0, len(order), 16):
@@ -81,7 +103,11 @@ def train_plainly(pair: Pair, stages: tuple[tuple[str, int], ...], orders: list[
             gradients = torch.autograd.grad(step_loss, list(learning.values()))
             lr = lrs[start // MICRO_BATCH]
             optimizer.step(gradients, lr=lr)
-            weights = {name: weight.detach().clone() for name, weight in pair.plain.named_parameters() if name in pair.weights()}
+            weights = {
+                name: weight.detach().clone()
+                for name, weight in pair.plain.named_parameters()
+                if name in pair.weights()
+            }
             yield Done(step_loss.item(), lr, dict(zip(learning, gradients, strict=True)), weights)
 
 
@@ -93,16 +119,24 @@ def compare(pair: Pair, stages: tuple[tuple[str, int], ...], run) -> list[Done]:
         assert got.lr == pytest.approx(expected.lr, rel=1e-12)
         assert set(got.gradients) == set(expected.gradients)
         for name, gradient in expected.gradients.items():
-            torch.testing.assert_close(got.gradients[name], gradient, **CLOSE, msg=lambda text, name=name: f"gradient of {name}: {text}")
+            torch.testing.assert_close(
+                got.gradients[name],
+                gradient,
+                **CLOSE,
+                msg=lambda text, name=name: f"gradient of {name}: {text}",
+            )
         assert set(got.weights) == set(expected.weights)
         for name, weight in expected.weights.items():
-            torch.testing.assert_close(got.weights[name], weight, **CLOSE, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(
+                got.weights[name], weight, **CLOSE, msg=lambda text, name=name: f"{name}: {text}"
+            )
     return steps
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_two_steps_of_each_stage(pair, tmp_path, stage) -> None:
-    """The first step alone shows gradients and the update, the second what AdamW remembers and the rate's fall."""
+    """The first step alone shows gradients and the update, the second what AdamW remembers and the
+    rate's fall."""
     before = {name: value.detach().clone() for name, value in pair.weights().items()}
     steps = compare(pair, ((stage, 32),), tmp_path / "run")
     assert len(steps) == 2
@@ -119,32 +153,46 @@ def test_two_steps_of_each_stage(pair, tmp_path, stage) -> None:
     ids=["paper", "scripts"],
 )
 def test_all_stages_one_after_the_other(folder, tmp_path, names, sessions) -> None:
-    """From the very beginning, where LoRA is nothing yet; a new optimiser and schedule in each stage."""
-    compare(make_pair(folder, learnt=False), tuple((name, sessions) for name in names), tmp_path / "run")
+    """From the very beginning, where LoRA is nothing yet; a new optimiser and schedule in each
+    stage."""
+    compare(
+        make_pair(folder, learnt=False), tuple((name, sessions) for name in names), tmp_path / "run"
+    )
 
 
 def test_the_optimiser_over_many_steps(folder, tmp_path) -> None:
-    """AdamW alone, on the gradients that the loop had, at a rate at which decay and memory show; A, at first, has decay and no gradient."""
+    """AdamW alone, on the gradients that the loop had, at a rate at which decay and memory show; A,
+    at first, has decay and no gradient."""
     pair = make_pair(folder, learnt=False)
-    weights = {name: torch.nn.Parameter(value.detach().clone()) for name, value in pair.weights().items()}
+    weights = {
+        name: torch.nn.Parameter(value.detach().clone()) for name, value in pair.weights().items()
+    }
     stage = StageSection(trains=STAGES["3"], lr=0.01, max_sessions=48, schedule="constant")
-    steps, _ = run_loop(pair, settings(batch=4).model_copy(update={"stages": (stage,)}), tmp_path / "run")
+    steps, _ = run_loop(
+        pair, settings(batch=4).model_copy(update={"stages": (stage,)}), tmp_path / "run"
+    )
     optimizer = AdamW(weights.values())
     for step in steps:
         optimizer.step([step.gradients[name] for name in weights], lr=0.01)
         for name, weight in weights.items():
             torch.testing.assert_close(step.weights[name], weight.detach(), rtol=0, atol=1e-6)
     assert len(steps) == 12
-    assert not any(gradient.any() for name, gradient in steps[0].gradients.items() if name.endswith(".A"))
+    assert not any(
+        gradient.any() for name, gradient in steps[0].gradients.items() if name.endswith(".A")
+    )
 
 
 def test_micro_batches_of_other_sessions_differ_only_where_answers_do(folder, tmp_path) -> None:
-    """Sorting by length changes the loss where the two answers have different numbers of tokens, and nothing where they have not."""
+    """Sorting by length changes the loss where the two answers have different numbers of tokens,
+    and nothing where they have not."""
     differences = {}
     for split, models in ((True, folder), (False, write_models(tmp_path, split=False))):
         pair = make_pair(models)
         (rows,) = TrainingSet(SESSIONS, LABELS, pair.tokens).orders(settings(("3", 16)))
-        sorted_loss, drawn_loss = (loss(pair.plain, micro_batches(rows, by_length=by_length)).item() for by_length in (True, False))
+        sorted_loss, drawn_loss = (
+            loss(pair.plain, micro_batches(rows, by_length=by_length)).item()
+            for by_length in (True, False)
+        )
         differences[split] = abs(sorted_loss - drawn_loss) / drawn_loss
     assert differences[False] < 1e-6
     assert 1e-5 < differences[True] < 0.01

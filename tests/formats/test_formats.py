@@ -22,7 +22,10 @@ WINDOWS = SessionSection()
 
 def parse(described, block, sessions=WINDOWS):
     lines = block if isinstance(block, list) else block.strip("\n").split("\n")
-    frame = pl.DataFrame({"line": range(1, len(lines) + 1), "text": lines}, schema={"line": pl.UInt64, "text": pl.String})
+    frame = pl.DataFrame(
+        {"line": range(1, len(lines) + 1), "text": lines},
+        schema={"line": pl.UInt64, "text": pl.String},
+    )
     described = load_format(described) if isinstance(described, str) else described
     records, rejects = Parser(described, sessions=sessions).parse(Lines(frame, "-", 0, 0, 0, 0))
     return records.with_columns(with_years(records["time"], Years(today=TODAY), zone=None)), rejects
@@ -47,7 +50,12 @@ java.io.IOException: broken
     described = load_format("hdfs")
     records, rejects = parse(described, block, described.sessions)
     assert rows(records, "line", "keys", "message", "anomalous") == [
-        (1, ["blk_-1608999687919862906"], "Receiving block blk_-1608999687919862906 src: /10.250.19.102:54106", None),
+        (
+            1,
+            ["blk_-1608999687919862906"],
+            "Receiving block blk_-1608999687919862906 src: /10.250.19.102:54106",
+            None,
+        ),
         (2, ["blk_1", "blk_2"], "BLOCK* ask 10.0.0.1 to replicate blk_1 to blk_2 and blk_1", None),
         (3, [], "two  spaces", None),
     ]
@@ -112,7 +120,12 @@ no syslog
 
 def test_json():
     described = load_format("json").model_copy(
-        update={"message": "log.text", "time": "at", "label": "bad", "normal": ("false", "0", "normal")}
+        update={
+            "message": "log.text",
+            "time": "at",
+            "label": "bad",
+            "normal": ("false", "0", "normal"),
+        }
     )
     block = """
 {"log": {"text": " started "}, "at": 1117838570, "bad": false, "id": "a"}
@@ -133,13 +146,30 @@ not json
         (3, "flat", True, ["7"]),
         (4, "42", True, []),
     ]
-    assert times(records) == ["2005-06-03T22:42:50+00:00", "2005-06-03T22:42:50.363000+00:00", "2005-06-03T22:42:50+00:00", None]
-    assert rows(rejects, "line", "anomalous") == [(5, True), (6, None), (7, None), (8, None), (9, None), (10, None)]
+    assert times(records) == [
+        "2005-06-03T22:42:50+00:00",
+        "2005-06-03T22:42:50.363000+00:00",
+        "2005-06-03T22:42:50+00:00",
+        None,
+    ]
+    assert rows(rejects, "line", "anomalous") == [
+        (5, True),
+        (6, None),
+        (7, None),
+        (8, None),
+        (9, None),
+        (10, None),
+    ]
 
 
 def test_plain():
-    records, rejects = parse("plain", ["  a line ", "", " \t", "a\ufffdb c d e", "\ufffd\ufffdabc\ufffd"])
-    assert rows(records, "line", "message", "time", "anomalous") == [(1, "a line", None, None), (4, "a\ufffdb c d e", None, None)]
+    records, rejects = parse(
+        "plain", ["  a line ", "", " \t", "a\ufffdb c d e", "\ufffd\ufffdabc\ufffd"]
+    )
+    assert rows(records, "line", "message", "time", "anomalous") == [
+        (1, "a line", None, None),
+        (4, "a\ufffdb c d e", None, None),
+    ]
     assert rejects["line"].to_list() == [2, 3, 5]
 
 
@@ -155,7 +185,12 @@ label = "grade"
 normal = ["ok", "fine"]
 """)
     records, rejects = parse(
-        load_format(path), ["[03.02.2024 04:05] fine <x>1:me all well", "[?] bad (<x> no", "x [03.02.2024 04:05] ok <x>1 y"]
+        load_format(path),
+        [
+            "[03.02.2024 04:05] fine <x>1:me all well",
+            "[?] bad (<x> no",
+            "x [03.02.2024 04:05] ok <x>1 y",
+        ],
     )
     assert rows(records, "message", "anomalous") == [("all well", False), ("no", True)]
     assert times(records) == ["2024-02-03T04:05:00+00:00", None]
@@ -170,7 +205,10 @@ normal = ["ok", "fine"]
         ("name = 'x'\npattern = '(?<message>.*)'\ntime = 'at'", "no group 'at'"),
         ("name = 'x'\nkind = 'plain'\ntime = 'at'", "is plain"),
         ("name = 'x'\nkind = 'json'\ntime_format = ['rfc']", "time_format 'rfc'"),
-        ("name = 'x'\nkind = 'json'\ntimes = 'at'", "unknown key 'times'; the nearest known one is 'time'"),
+        (
+            "name = 'x'\nkind = 'json'\ntimes = 'at'",
+            "unknown key 'times'; the nearest known one is 'time'",
+        ),
         ("name = 'x", "is not TOML"),
         (b"\xff", "cannot be read"),
     ],
@@ -223,7 +261,12 @@ def test_the_built_in_formats_are_complete(name):
     ],
 )
 def test_real_lines(file, name, records, alerts, shared):
-    lines = gzip.decompress((shared / file).read_bytes()).decode("latin-1").removesuffix("\n").split("\n")
+    lines = (
+        gzip.decompress((shared / file).read_bytes())
+        .decode("latin-1")
+        .removesuffix("\n")
+        .split("\n")
+    )
     parsed, rejects = parse(name, lines)
     assert (parsed.height, rejects.height) == (records, 0)
     assert (parsed["anomalous"].sum() or 0) == alerts
@@ -242,7 +285,18 @@ def test_real_lines(file, name, records, alerts, shared):
     ],
 )
 def test_a_message_that_ends_the_line_is_what_the_whole_pattern_finds(pattern):
-    lines = ["1 abc: def  ghi ", "12  ä: b: c", "3 : ", "4 a b c d", "5 x] y] z", "6", "", "7 q:  ü 中", "8 a: a: b", "9 A: \ufffd"]
+    lines = [
+        "1 abc: def  ghi ",
+        "12  ä: b: c",
+        "3 : ",
+        "4 a b c d",
+        "5 x] y] z",
+        "6",
+        "",
+        "7 q:  ü 中",
+        "8 a: a: b",
+        "9 A: \ufffd",
+    ]
     form = FormatSection(name="own", pattern=pattern, time="time", time_format=("epoch",))
     whole = pl.Series("text", lines).str.strip_chars().str.extract_groups(f"^(?:{pattern})$").struct
     found = read_fields(pl.Series("text", lines), form)
@@ -260,4 +314,7 @@ def test_nesting_deeper_than_python_follows_is_text():
     assert records["message"].to_list() == ["one", "two"]
     assert records["keys"].to_list() == [[deep], ["a", "b"]]
     assert rejects["line"].to_list() == [1]
-    assert [json_fields(line) for line in (deep, '{"a": ' * 100_000, '{"a": ' * 5_000 + "1" + "}" * 5_000)] == [{}, {}, {}]
+    assert [
+        json_fields(line)
+        for line in (deep, '{"a": ' * 100_000, '{"a": ' * 5_000 + "1" + "}" * 5_000)
+    ] == [{}, {}, {}]

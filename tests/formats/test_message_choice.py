@@ -76,7 +76,11 @@ def pino(place, bad):
 
 
 def nginx(place, bad):
-    return {"request": f"GET /p/{place} HTTP/1.1", "status": "503" if bad else "200", "http_user_agent": BROWSERS[0]}
+    return {
+        "request": f"GET /p/{place} HTTP/1.1",
+        "status": "503" if bad else "200",
+        "http_user_agent": BROWSERS[0],
+    }
 
 
 def trail(place, bad):
@@ -96,8 +100,21 @@ def wrapped(place, bad):
 
 
 def exception(place, bad):
-    trace = {"exc_info": 'Traceback (most recent call last):\n  File "a.py", line 1, in f\nValueError: no rows'} if bad else {}
-    return {"levelname": "ERROR" if bad else "INFO", "message": "order failed" if bad else f"order {place} stored", **trace}
+    trace = (
+        {
+            "exc_info": (
+                'Traceback (most recent call last):\n  File "a.py", line 1, in f\nValueError: no'
+                " rows"
+            )
+        }
+        if bad
+        else {}
+    )
+    return {
+        "levelname": "ERROR" if bad else "INFO",
+        "message": "order failed" if bad else f"order {place} stored",
+        **trace,
+    }
 
 
 def splunk(place, bad):
@@ -123,9 +140,16 @@ def splunk(place, bad):
         (
             exception,
             "INFO:  order 0 stored",
-            'ERROR:  order failed\nTraceback (most recent call last):\nFile "a.py", line 1, in f\nValueError: no rows',
+            (
+                'ERROR:  order failed\nTraceback (most recent call last):\nFile "a.py", line 1, in'
+                " f\nValueError: no rows"
+            ),
         ),
-        (splunk, "2024-07-03 09:00:00 INFO order 0 stored", "2024-07-03 09:00:03 INFO order 3 stored"),
+        (
+            splunk,
+            "2024-07-03 09:00:00 INFO order 0 stored",
+            "2024-07-03 09:00:03 INFO order 3 stored",
+        ),
     ],
     ids=[
         "edge server",
@@ -148,10 +172,13 @@ def test_what_was_taken_is_said():
     notes = recognised(rows(edge)).notes
     assert "message in ClientRequestMethod, ClientRequestURI, EdgeResponseStatus" in notes[0]
     assert (
-        "no field holds a message, so the request and its status are taken (ClientRequestMethod, ClientRequestURI and EdgeResponseStatus)"
-        in notes
+        "no field holds a message, so the request and its status are taken (ClientRequestMethod,"
+        " ClientRequestURI and EdgeResponseStatus)" in notes
     )
-    assert any(note.startswith("msg is one text in nearly all lines: request.method") for note in recognised(rows(caddy)).notes)
+    assert any(
+        note.startswith("msg is one text in nearly all lines: request.method")
+        for note in recognised(rows(caddy)).notes
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +199,10 @@ def test_where_no_field_says_it_the_whole_line_is_the_message(line):
 
 def test_a_cell_of_json_is_read_as_json_whatever_its_column_is_called():
     record = json.dumps({"level": "error", "msg": "order lost"})
-    cells = [f'2024-03-01T00:00:{place:02d}Z,web,"{record.replace(chr(34), chr(34) * 2)}"' for place in range(20)]
+    cells = [
+        f'2024-03-01T00:00:{place:02d}Z,web,"{record.replace(chr(34), chr(34) * 2)}"'
+        for place in range(20)
+    ]
     recognition = recognised(["date,host,payload", *cells])
     assert recognition.format.name == "json inside csv"
     assert recognition.format.inside.message == "msg"
@@ -185,7 +215,11 @@ def test_another_message_has_nothing_of_what_followed_the_first():
 
 
 def test_lines_between_json_are_rejects_and_said():
-    lines = [line for place, line in enumerate(rows(pino)) for line in ([line, "npm info start"] if place % 3 == 0 else [line])]
+    lines = [
+        line
+        for place, line in enumerate(rows(pino))
+        for line in ([line, "npm info start"] if place % 3 == 0 else [line])
+    ]
     recognition = recognised(lines)
     assert recognition.format.kind == "json"
     assert "74.1 % of the first 54 lines fit" in recognition.notes[0]
@@ -194,15 +228,33 @@ def test_lines_between_json_are_rejects_and_said():
 
 def otlp(place, bad):
     """Two records a line, as OpenTelemetry's exporters write them."""
-    first = {"timeUnixNano": f"{1709250600 + place}000000000", "severityText": "ERROR" if bad else "INFO"}
-    records = [{**first, "body": {"stringValue": f"{verb} item {place}"}, "traceId": f"{place // 4:032x}"} for verb in ("add", "drop")]
+    first = {
+        "timeUnixNano": f"{1709250600 + place}000000000",
+        "severityText": "ERROR" if bad else "INFO",
+    }
+    records = [
+        {**first, "body": {"stringValue": f"{verb} item {place}"}, "traceId": f"{place // 4:032x}"}
+        for verb in ("add", "drop")
+    ]
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "cart"}}]}
-    return {"resourceLogs": [{"resource": resource, "scopeLogs": [{"scope": {"name": "cart"}, "logRecords": records}]}]}
+    return {
+        "resourceLogs": [
+            {
+                "resource": resource,
+                "scopeLogs": [{"scope": {"name": "cart"}, "logRecords": records}],
+            }
+        ]
+    }
 
 
 def watch(place, bad):
     events = [
-        {"id": f"{place}{at}", "timestamp": 1709250600000 + place, "message": f"order {at} {'lost' if bad else 'stored'}"} for at in (1, 2)
+        {
+            "id": f"{place}{at}",
+            "timestamp": 1709250600000 + place,
+            "message": f"order {at} {'lost' if bad else 'stored'}",
+        }
+        for at in (1, 2)
     ]
     return {"messageType": "DATA_MESSAGE", "logGroup": "/aws/lambda/shop", "logEvents": events}
 
@@ -234,9 +286,16 @@ def test_records_in_lists_are_records(of, path, routine, fault):
     frame = pl.concat(list(reader.read(["-"])))
     assert (frame["message"][0], frame["message"][6]) == (routine, fault)
     assert frame["line"].to_list() == [line for line in range(1, 41) for _ in range(2)]
-    assert (reader.tally.counts["lines"], reader.tally.counts["rejected"], frame["time"].null_count()) == (42, 2, 0)
+    assert (
+        reader.tally.counts["lines"],
+        reader.tally.counts["rejected"],
+        frame["time"].null_count(),
+    ) == (42, 2, 0)
     assert frame["time"][0].year == 2024
-    assert any(note.startswith(f"each line holds records, in lists: {path}") for note in recognised(lines).notes)
+    assert any(
+        note.startswith(f"each line holds records, in lists: {path}")
+        for note in recognised(lines).notes
+    )
 
 
 def test_lists_beside_a_message_are_no_records():
@@ -259,6 +318,8 @@ def test_a_field_inside_a_list_is_named_by_its_place():
 @pytest.mark.parametrize("prefix", ["caddy  | ", "2024-02-29T23:50:00.25Z "])
 def test_json_behind_a_prefix_is_read_or_said(prefix):
     recognition = recognised([prefix + line for line in rows(caddy)])
-    told = any("JSON behind a prefix" in note and "--no-log-prefix" in note for note in recognition.notes)
+    told = any(
+        "JSON behind a prefix" in note and "--no-log-prefix" in note for note in recognition.notes
+    )
     assert told or "handled request" in texts([prefix + line for line in rows(caddy)])[0][:30]
     assert not any("JSON behind" in note for note in recognised(rows(caddy)).notes)

@@ -1,4 +1,5 @@
-"""Lines of one program inside the records of another: a server's, Java's, Python's and nginx's in what writes logs for them."""
+"""Lines of one program inside the records of another: a server's, Java's, Python's and nginx's in
+what writes logs for them."""
 
 import io
 import json
@@ -30,8 +31,16 @@ SERVER = [
         "\tSET state = 4",
     )
 ]
-JAVA = ["2024-07-03 09:00:00,123 ERROR [http-1] com.shop.Cart: broke", "java.io.IOException: x", "\tat a.B.c(B.java:7)"] * 12
-PYTHON = ["2024-07-03 09:00:00,123 - shop - ERROR - broke", "Traceback (most recent call last):", '  File "a.py", line 3'] * 12
+JAVA = [
+    "2024-07-03 09:00:00,123 ERROR [http-1] com.shop.Cart: broke",
+    "java.io.IOException: x",
+    "\tat a.B.c(B.java:7)",
+] * 12
+PYTHON = [
+    "2024-07-03 09:00:00,123 - shop - ERROR - broke",
+    "Traceback (most recent call last):",
+    '  File "a.py", line 3',
+] * 12
 NGINX = ['10.0.0.4 - - [03/Jul/2024:09:00:00 +0000] "GET /a HTTP/1.1" 200 512 "-" "curl/8"'] * 30
 CLOCK = "2024-07-03T09:00:0{}.123456Z"
 
@@ -41,13 +50,25 @@ def at(place):
 
 
 AROUND = {
-    "docker": lambda place, text: json.dumps({"log": text + "\n", "stream": "stderr", "time": at(place)}),
+    "docker": lambda place, text: json.dumps(
+        {"log": text + "\n", "stream": "stderr", "time": at(place)}
+    ),
     "cri": lambda place, text: f"{at(place)} stderr F {text}",
-    "json": lambda place, text: json.dumps({"@timestamp": at(place), "message": text, "host": {"name": "db7"}}),
-    "cloud": lambda place, text: json.dumps({"textPayload": text, "timestamp": at(place), "resource": {"labels": {"pod_name": "db-0"}}}),
-    "gelf": lambda place, text: json.dumps({"host": "db7", "short_message": text, "timestamp": 1_719_997_200.5 + place}),
-    "azure": lambda place, text: json.dumps({"time": at(place), "properties": {"message": text, "errorLevel": "LOG"}}),
-    "journal": lambda place, text: json.dumps({"__REALTIME_TIMESTAMP": f"171999720000000{place % 10}", "MESSAGE": text, "_PID": "77"}),
+    "json": lambda place, text: json.dumps(
+        {"@timestamp": at(place), "message": text, "host": {"name": "db7"}}
+    ),
+    "cloud": lambda place, text: json.dumps(
+        {"textPayload": text, "timestamp": at(place), "resource": {"labels": {"pod_name": "db-0"}}}
+    ),
+    "gelf": lambda place, text: json.dumps(
+        {"host": "db7", "short_message": text, "timestamp": 1_719_997_200.5 + place}
+    ),
+    "azure": lambda place, text: json.dumps(
+        {"time": at(place), "properties": {"message": text, "errorLevel": "LOG"}}
+    ),
+    "journal": lambda place, text: json.dumps(
+        {"__REALTIME_TIMESTAMP": f"171999720000000{place % 10}", "MESSAGE": text, "_PID": "77"}
+    ),
     "compose": lambda place, text: f"db-1  | {text}",
     "docker -t": lambda place, text: f"{at(place)} {text}",
     "kubectl --prefix": lambda place, text: f"[pod/db-0/postgres] {text}",
@@ -58,9 +79,13 @@ AROUND = {
     "fly": lambda place, text: f"{at(place)} app[148e21] ams [info]postgres | {text}",
     "fluentd": lambda place, text: f"{at(place)}\tdocker.db\t{json.dumps({'log': text})}",
     "rfc5424": lambda place, text: f"<134>1 {at(place)} db7 postgres 77 - - {text}",
-    "rsyslog": lambda place, text: f"Jul  3 09:00:0{place % 10} db7 docker[77]: {text}".replace("\t", "#011"),
+    "rsyslog": lambda place, text: f"Jul  3 09:00:0{place % 10} db7 docker[77]: {text}".replace(
+        "\t", "#011"
+    ),
     "syslog-ng": lambda place, text: f"{at(place)} db7 postgres[77]: {text}",
-    "json in cri": lambda place, text: f"{at(place)} stderr F {json.dumps({'ts': at(place), 'msg': text})}",
+    "json in cri": lambda place, text: (
+        f"{at(place)} stderr F {json.dumps({'ts': at(place), 'msg': text})}"
+    ),
 }
 
 
@@ -73,7 +98,9 @@ def recognised(lines):
 
 
 def read(described, lines, **more):
-    section = PrepareSection(format=described, sessions=described.sessions, mask=MaskSection(rules="off"))
+    section = PrepareSection(
+        format=described, sessions=described.sessions, mask=MaskSection(rules="off")
+    )
     reading = Reader(section, today=TODAY, stdin=io.BytesIO("\n".join(lines).encode()), **more)
     return pl.concat(list(reading.read(["-"]))), reading.tally.counts
 
@@ -93,7 +120,12 @@ def test_a_server_s_records_are_read_wherever_they_are(around):
 
 @pytest.mark.parametrize(
     "around",
-    ["docker", "compose", "rsyslog", *(pytest.param(name, marks=pytest.mark.real) for name in ("cri", "json", "docker -t"))],
+    [
+        "docker",
+        "compose",
+        "rsyslog",
+        *(pytest.param(name, marks=pytest.mark.real) for name in ("cri", "json", "docker -t")),
+    ],
 )
 @pytest.mark.parametrize(
     ("lines", "name", "records"),
@@ -111,26 +143,55 @@ def test_syslog_s_numbers_say_what_goes_on():
     lines = []
     for pid in range(900, 912):
         begun = f"Jul  3 09:00:01 db postgres[{pid}]: "
-        lines += [begun + "[8-1] db=shop LOG:  duration: 19 ms  execute x: select", begun + "[8-2] #011a.id,", begun + "[8-3] b from c"]
-        lines += [begun + "[9-1] db=shop ERROR:  out of shared memory", begun + "[9-2] db=shop HINT:  raise it"]
+        lines += [
+            begun + "[8-1] db=shop LOG:  duration: 19 ms  execute x: select",
+            begun + "[8-2] #011a.id,",
+            begun + "[8-3] b from c",
+        ]
+        lines += [
+            begun + "[9-1] db=shop ERROR:  out of shared memory",
+            begun + "[9-2] db=shop HINT:  raise it",
+        ]
     described = recognised(lines).format
     frame, counts = read(described, lines)
     assert (described.innermost.name, described.sessions.key_field) == ("postgresql", "pid")
     assert (frame.height, counts["rejected"], counts["continued"]) == (36, 0, 24)
-    texts = ["LOG:  duration: 19 ms  execute x: select\na.id,\nb from c", "ERROR:  out of shared memory", "HINT:  raise it"]
+    texts = [
+        "LOG:  duration: 19 ms  execute x: select\na.id,\nb from c",
+        "ERROR:  out of shared memory",
+        "HINT:  raise it",
+    ]
     assert frame["message"].to_list()[:3] == texts
 
 
 def test_an_operator_s_json_around_a_server_s_fields():
-    record = {"log_time": "2024-07-03 09:00:00.961 UTC", "error_severity": "ERROR", "message": "no", "query": "select 1", "query_pos": "15"}
-    rows = [{"ts": at(0), "msg": "record", "record": {**record, "process_id": str(7 + place // 3)}} for place in range(36)]
+    record = {
+        "log_time": "2024-07-03 09:00:00.961 UTC",
+        "error_severity": "ERROR",
+        "message": "no",
+        "query": "select 1",
+        "query_pos": "15",
+    }
+    rows = [
+        {"ts": at(0), "msg": "record", "record": {**record, "process_id": str(7 + place // 3)}}
+        for place in range(36)
+    ]
     rows[5] = {"ts": at(0), "msg": "Reconciling instance"}
-    for lines in ([json.dumps(row) for row in rows], [f"{at(0)} {json.dumps(row)}" for row in rows]):
+    for lines in (
+        [json.dumps(row) for row in rows],
+        [f"{at(0)} {json.dumps(row)}" for row in rows],
+    ):
         described = recognised(lines).format
         frame, counts = read(described, lines)
-        assert (described.innermost.name, described.sessions.key_field) == ("postgresql-json", "record.process_id")
+        assert (described.innermost.name, described.sessions.key_field) == (
+            "postgresql-json",
+            "record.process_id",
+        )
         assert (frame.height, counts["rejected"], frame["time"].null_count()) == (36, 0, 0)
-        assert frame["message"].to_list()[4:6] == ["ERROR:  no at character 15\nSTATEMENT:  select 1", "Reconciling instance"]
+        assert frame["message"].to_list()[4:6] == [
+            "ERROR:  no at character 15\nSTATEMENT:  select 1",
+            "Reconciling instance",
+        ]
 
 
 def test_a_server_is_never_sought_across_raw_json():
@@ -139,23 +200,36 @@ def test_a_server_is_never_sought_across_raw_json():
 
 
 def test_messages_that_are_no_lines_of_a_format_stay_what_they_are():
-    lines = [json.dumps({"time": at(place), "message": f"order {place} placed | paid"}) for place in range(40)]
+    lines = [
+        json.dumps({"time": at(place), "message": f"order {place} placed | paid"})
+        for place in range(40)
+    ]
     assert recognised(lines).format.inside is None
 
 
 INNER = FormatSection(name="inner", pattern="(?<level>[A-Z]+): (?<message>.*)", continuation=r"^\s")
-OUTER = FormatSection(name="outer", pattern="(?<pod>[ab]) (?<message>.*)", streams=("pod",), inside=INNER)
+OUTER = FormatSection(
+    name="outer", pattern="(?<pod>[ab]) (?<message>.*)", streams=("pod",), inside=INNER
+)
 
 
 def test_what_goes_on_goes_on_with_its_own_stream():
-    frame, counts = read(OUTER, ["a E: one", "b E: two", "a  at x", "b  at y", "  at z", "a noise", "a  at w"])
+    frame, counts = read(
+        OUTER, ["a E: one", "b E: two", "a  at x", "b  at y", "  at z", "a noise", "a  at w"]
+    )
     assert frame["message"].to_list() == ["one\nat x\nat w", "two\nat y\nat z"]
     assert (counts["lines"], counts["rejected"], counts["continued"]) == (7, 1, 4)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 100])
 def test_a_record_that_another_kind_of_line_has_ended_goes_on_no_more_though_it_is_held_back(batch):
-    lines = ["a E: first"] * 20 + ["b E: two", "a E: one", "2024-01-01 10:00:00 odd", "a  at x", "b  at y"]
+    lines = ["a E: first"] * 20 + [
+        "b E: two",
+        "a E: one",
+        "2024-01-01 10:00:00 odd",
+        "a  at x",
+        "b  at y",
+    ]
     frame, counts = read(OUTER, lines, batch_lines=batch)
     assert frame["message"].to_list()[-2:] == ["two\nat y", "one"]
     assert (counts["rejected"], counts["continued"]) == (2, 1)
@@ -171,14 +245,29 @@ def test_a_record_that_was_ended_stays_so_while_other_streams_go_on(batch):
 
 def test_a_line_whose_lists_hold_no_record_is_counted():
     described = FormatSection(name="own", kind="json", message="body", records="groups.items")
-    whole, misspelt = '{"groups": [{"items": [{"body": "up"}, {"body": "down"}]}]}', '{"groups": [{"itemz": [{"body": "lost"}]}]}'
+    whole, misspelt = (
+        '{"groups": [{"items": [{"body": "up"}, {"body": "down"}]}]}',
+        '{"groups": [{"itemz": [{"body": "lost"}]}]}',
+    )
     frame, counts = read(described, [whole] * 3 + [misspelt, '{"groups": []}'])
     assert frame["message"].to_list() == ["up", "down"] * 3
     assert (counts["lines"], counts["rejected"]) == (5, 2)
 
 
 ANY = st.lists(
-    st.sampled_from(["2024-01-01 10:00:00 odd", "a E: x", "b E: y", "a  at", "b  at", " at", "a noise", "stray", "a "]),
+    st.sampled_from(
+        [
+            "2024-01-01 10:00:00 odd",
+            "a E: x",
+            "b E: y",
+            "a  at",
+            "b  at",
+            " at",
+            "a noise",
+            "stray",
+            "a ",
+        ]
+    ),
     min_size=1,
     max_size=20,
 )
@@ -197,6 +286,11 @@ def test_a_key_of_either_layer():
     by_pod = OUTER.model_copy(update={"sessions": SessionSection(by="key", key_field="pod")})
     assert read(by_pod, ["a E: one", "b E: two"])[0]["keys"].to_list() == [["a"], ["b"]]
     with pytest.raises(RecipeError, match="there is no group 'pid'"):
-        read(OUTER.model_copy(update={"sessions": SessionSection(by="key", key_field="pid")}), ["a E: one"])
+        read(
+            OUTER.model_copy(update={"sessions": SessionSection(by="key", key_field="pid")}),
+            ["a E: one"],
+        )
     with pytest.raises(RecipeError, match="what is inside is read line by line"):
-        FormatSection.read({"name": "x", "kind": "json", "inside": {"name": "rows", "kind": "csv"}}, source="x")
+        FormatSection.read(
+            {"name": "x", "kind": "json", "inside": {"name": "rows", "kind": "csv"}}, source="x"
+        )

@@ -37,7 +37,12 @@ def test_without_a_folder_there_are_none(monkeypatch):
     [
         (lambda line: line, "shop"),
         (lambda line: f"shop-1  | {line}", "shop inside compose"),
-        (lambda line: json.dumps({"log": line + "\n", "stream": "stdout", "time": "2024-07-03T09:00:00Z"}), "shop inside docker"),
+        (
+            lambda line: json.dumps(
+                {"log": line + "\n", "stream": "stdout", "time": "2024-07-03T09:00:00Z"}
+            ),
+            "shop inside docker",
+        ),
     ],
     ids=["alone", "compose", "docker"],
 )
@@ -48,7 +53,10 @@ def test_one_s_own_format_is_taken_where_it_fits(folder, around, name):
 
 
 def test_other_logs_are_read_as_without_it(folder):
-    lines = [f"2024-07-03 09:00:{at:02},123 INFO [main] com.shop.Orders - order {at} stored" for at in range(40)]
+    lines = [
+        f"2024-07-03 09:00:{at:02},123 INFO [main] com.shop.Orders - order {at} stored"
+        for at in range(40)
+    ]
     assert recognise(pl.Series(lines), today=TODAY).format.name == "log4j"
 
 

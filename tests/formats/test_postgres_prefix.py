@@ -1,4 +1,5 @@
-"""A PostgreSQL server's own lines, whatever its prefix and zone: what they are read as, and what looks like them but is none."""
+"""A PostgreSQL server's own lines, whatever its prefix and zone: what they are read as, and what
+looks like them but is none."""
 
 import io
 from datetime import date
@@ -37,12 +38,22 @@ def recognised(lines):
 
 
 def records(log, lines):
-    section = PrepareSection(format=log.format, sessions=log.format.sessions, mask=MaskSection(rules="off"))
+    section = PrepareSection(
+        format=log.format, sessions=log.format.sessions, mask=MaskSection(rules="off")
+    )
     reading = Reader(section, today=TODAY, stdin=io.BytesIO("\n".join(lines).encode()))
     return pl.concat(list(reading.read(["-"]))), reading.tally.counts
 
 
-ZONES = ["CEST", "SAST", "+0530", *(pytest.param(name, marks=pytest.mark.real) for name in ("EEST", "AEST", "WEST", "ACST", "-03"))]
+ZONES = [
+    "CEST",
+    "SAST",
+    "+0530",
+    *(
+        pytest.param(name, marks=pytest.mark.real)
+        for name in ("EEST", "AEST", "WEST", "ACST", "-03")
+    ),
+]
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -79,18 +90,28 @@ def test_a_prefix_without_the_process_gives_windows_and_a_word(prefix):
     assert any("log_line_prefix = '%m [%p] '" in note for note in log.notes)
     assert (frame.height, counts["rejected"], counts["continued"]) == (48, 0, 12)
     assert frame["message"][2] == "STATEMENT:  UPDATE orders\nSET state = 4"
-    run = PrepareSection(format=load_format("postgresql"), sessions=SessionSection(by="key", key_field="pid", long="cut"))
+    run = PrepareSection(
+        format=load_format("postgresql"),
+        sessions=SessionSection(by="key", key_field="pid", long="cut"),
+    )
     assert for_format(run, log.format).sessions == SessionSection(size=10, long="cut")
 
 
 def test_a_run_s_key_is_sought_in_json_whatever_the_format_names():
-    run = PrepareSection(format=load_format("json"), sessions=SessionSection(by="key", key_field="order"))
+    run = PrepareSection(
+        format=load_format("json"), sessions=SessionSection(by="key", key_field="order")
+    )
     assert for_format(run, load_format("docker")).sessions.key_field == "order"
 
 
 @pytest.mark.parametrize(
     "prefix",
-    ["{s} {c} ", "2024-07-03 09:00:{s} UTC [{c}] ", "2024-07-03 09:00:{s} UTC [{c}] [{l}] ", "{c}/{l} app@shop "],
+    [
+        "{s} {c} ",
+        "2024-07-03 09:00:{s} UTC [{c}] ",
+        "2024-07-03 09:00:{s} UTC [{c}] [{l}] ",
+        "{c}/{l} app@shop ",
+    ],
     ids=["bare", "alone", "line", "slash"],
 )
 def test_a_session_s_id_is_a_key(prefix):
@@ -111,8 +132,16 @@ def test_further_lines_begin_with_any_white_space(further):
 @pytest.mark.parametrize(
     "lines",
     [
-        ["INFO:     Started server process [{0}]", "INFO:     10.0.0.1:{0} - GET / 200 OK", "ERROR:    Exception in ASGI application"],
-        ["INFO:     Waiting for {0}", "WARNING:  StatReload detected changes in {0}. Reloading...", "INFO:     Shutting down {0}"],
+        [
+            "INFO:     Started server process [{0}]",
+            "INFO:     10.0.0.1:{0} - GET / 200 OK",
+            "ERROR:    Exception in ASGI application",
+        ],
+        [
+            "INFO:     Waiting for {0}",
+            "WARNING:  StatReload detected changes in {0}. Reloading...",
+            "INFO:     Shutting down {0}",
+        ],
     ],
     ids=["uvicorn", "uvicorn-warnings"],
 )
@@ -123,7 +152,8 @@ def test_levels_that_are_filled_up_are_no_server_s(lines):
 
 def test_what_pools_connections_is_no_server():
     lines = [
-        f"2024-02-29 23:50:{second:02d}.000 UTC [19] LOG C-0x55f0c{second // 3:04d}: shop/app@10.0.0.1:40000 login attempt"
+        f"2024-02-29 23:50:{second:02d}.000 UTC [19] LOG C-0x55f0c{second // 3:04d}:"
+        " shop/app@10.0.0.1:40000 login attempt"
         for second in range(60)
     ]
     log = recognised(lines)

@@ -34,7 +34,9 @@ def found(log):
 
 
 def records(described, lines):
-    section = PrepareSection(format=described, sessions=described.sessions, mask=MaskSection(rules="off"))
+    section = PrepareSection(
+        format=described, sessions=described.sessions, mask=MaskSection(rules="off")
+    )
     reading = Reader(section, today=TODAY, stdin=io.BytesIO("\n".join(lines).encode()))
     frame = pl.concat(list(reading.read(["-"])))
     return frame.with_columns(text=frame["message"]), reading.tally.counts
@@ -45,7 +47,9 @@ def server_lines(prefix, words=None):
     lines = []
     for pid in range(7001, 7021):
         for second, (word, text) in enumerate(SERVER):
-            filled = prefix.format(p=pid, s=f"{second:02d}", c=f"6b02d1c5.{pid:x}", n=1_700_000_000 + second)
+            filled = prefix.format(
+                p=pid, s=f"{second:02d}", c=f"6b02d1c5.{pid:x}", n=1_700_000_000 + second
+            )
             lines += f"{filled}{(words or {}).get(word, word)}:  {text}".split("\n")
     return lines
 
@@ -56,7 +60,10 @@ def server_lines(prefix, words=None):
         ("2024-01-02 03:04:{s}.678 CET [{p}] ", "7001"),
         ("2024-01-02 03:04:{s}.678 UTC [{p}] app@shop ", "7001"),
         ("2024-01-02 03:04:{s} UTC:10.0.0.1(51234):app@shop:[{p}]:", "7001"),
-        ("2024-01-02 03:04:{s} GMT [{p}]: [4-1] user=app,db=shop,app=psql,client=10.0.0.1 ", "7001"),
+        (
+            "2024-01-02 03:04:{s} GMT [{p}]: [4-1] user=app,db=shop,app=psql,client=10.0.0.1 ",
+            "7001",
+        ),
         ("[{c}] 2024-01-02 03:04:{s} +03 psql ", "6b02d1c5.1b59"),
         ("<2024-01-02 03:04:{s}.678 UTC app shop {p}>", "7001"),
         ("{n}.250 pid={p} ", "7001"),
@@ -68,10 +75,16 @@ def server_lines(prefix, words=None):
 def test_postgresql_with_any_prefix(prefix, pid):
     lines = server_lines(prefix)
     recognition = found(lines)
-    assert not [secret for secret in ("10.0.0.1", "ann@shop.org", "2001:db8::7") if secret in recognition.format.pattern.replace("\\", "")]
+    assert not [
+        secret
+        for secret in ("10.0.0.1", "ann@shop.org", "2001:db8::7")
+        if secret in recognition.format.pattern.replace("\\", "")
+    ]
     assert recognition.format.name == "postgresql"
     assert recognition.share == 1
-    sessions = suited(["-"], today=TODAY, stdin=io.BytesIO("\n".join(lines).encode())).format.sessions
+    sessions = suited(
+        ["-"], today=TODAY, stdin=io.BytesIO("\n".join(lines).encode())
+    ).format.sessions
     assert (sessions.by, sessions.key_field) == ("key", "pid")
     frame, counts = records(recognition.format, lines)
     assert (frame.height, counts["rejected"], counts["continued"]) == (80, 0, 20)
@@ -115,14 +128,23 @@ def test_all_three_of_postgresql_s_logs_give_the_same_records():
             "\t 1",
         ]
         csvlog += (
-            f'{at},"u","d",{pid},"[local]",6b.1,1,"x",{at},3/0,0,ERROR,42P01,"no ""t""",,"look",,,,"\nselect\n 1",15,,"a","b",,0'.split(
-                "\n"
-            )
+            f'{at},"u","d",{pid},"[local]",6b.1,1,"x",{at},3/0,0,ERROR,42P01,"no'
+            ' ""t""",,"look",,,,"\nselect\n 1",15,,"a","b",,0'.split("\n")
         )
-        row = {"error_severity": "ERROR", "message": 'no "t"', "hint": "look", "statement": "\nselect\n 1", "cursor_position": 15}
+        row = {
+            "error_severity": "ERROR",
+            "message": 'no "t"',
+            "hint": "look",
+            "statement": "\nselect\n 1",
+            "cursor_position": 15,
+        }
         jsonlog.append(json.dumps({"timestamp": at, "pid": pid, **row}))
     formats = [found(lines).format for lines in (stderr, csvlog, jsonlog)]
-    assert [described.name for described in formats] == ["postgresql", "postgresql-csv", "postgresql-json"]
+    assert [described.name for described in formats] == [
+        "postgresql",
+        "postgresql-csv",
+        "postgresql-json",
+    ]
     frames = [
         records(described, lines)[0].select("time", "keys", "text")
         for described, lines in zip(formats, (stderr, csvlog, jsonlog), strict=True)
@@ -135,13 +157,39 @@ def test_all_three_of_postgresql_s_logs_give_the_same_records():
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (['{"@timestamp": "2024-01-02T03:04:05Z", "log": {"level": "info"}, "message": "up"}'], ("json", "message", "@timestamp", "iso")),
-        (['{"ts": 1700000000.5, "msg": "up and running", "level": 30, "err": {"message": "x"}}'], ("json", "msg", "ts", "epoch")),
-        (['{"time": 1700000000500, "status": 200, "path": "/a"}'], ("json", "$", "time", "epoch_ms")),
-        (['{"when_it_was": "2024-01-02T03:04:05+01:00", "said": "what a fine day"}'], ("json", "said", "when_it_was", "iso")),
-        (['time=2024-01-02T03:04:05Z level=info msg="up and running" port=80'], ("logfmt", "msg", "time", "iso")),
-        (["Date;Level;Text", "2024-01-02 03:04:05;INFO;up", '2024-01-02 03:04:06;INFO;"a;', 'b"'], ("csv", "Text", "Date", "iso")),
-        (["id,created_at,note", '1,1700000000,"up, and running well"'], ("csv", "note", "created_at", "epoch")),
+        (
+            ['{"@timestamp": "2024-01-02T03:04:05Z", "log": {"level": "info"}, "message": "up"}'],
+            ("json", "message", "@timestamp", "iso"),
+        ),
+        (
+            ['{"ts": 1700000000.5, "msg": "up and running", "level": 30, "err": {"message": "x"}}'],
+            ("json", "msg", "ts", "epoch"),
+        ),
+        (
+            ['{"time": 1700000000500, "status": 200, "path": "/a"}'],
+            ("json", "$", "time", "epoch_ms"),
+        ),
+        (
+            ['{"when_it_was": "2024-01-02T03:04:05+01:00", "said": "what a fine day"}'],
+            ("json", "said", "when_it_was", "iso"),
+        ),
+        (
+            ['time=2024-01-02T03:04:05Z level=info msg="up and running" port=80'],
+            ("logfmt", "msg", "time", "iso"),
+        ),
+        (
+            [
+                "Date;Level;Text",
+                "2024-01-02 03:04:05;INFO;up",
+                '2024-01-02 03:04:06;INFO;"a;',
+                'b"',
+            ],
+            ("csv", "Text", "Date", "iso"),
+        ),
+        (
+            ["id,created_at,note", '1,1700000000,"up, and running well"'],
+            ("csv", "note", "created_at", "epoch"),
+        ),
     ],
 )
 def test_structured_kinds_and_their_fields(lines, expected):
@@ -155,7 +203,14 @@ def test_structured_kinds_and_their_fields(lines, expected):
 
 def test_journald_s_export():
     lines = [
-        line for second in range(9) for line in ("_PID=7", f"__REALTIME_TIMESTAMP=170000000{second}000000", "MESSAGE=up and running", "")
+        line
+        for second in range(9)
+        for line in (
+            "_PID=7",
+            f"__REALTIME_TIMESTAMP=170000000{second}000000",
+            "MESSAGE=up and running",
+            "",
+        )
     ]
     recognition = found(lines)
     assert (recognition.format.name, recognition.share) == ("journal-export", 1.0)
@@ -163,7 +218,14 @@ def test_journald_s_export():
 
 
 @pytest.mark.parametrize(
-    "lines", [["hello there", "", "it is: fine", "a=1 but not more"], ["x"], ["", ""], ["a,b", "c", "d,e,f"], ["{", "}"]]
+    "lines",
+    [
+        ["hello there", "", "it is: fine", "a=1 but not more"],
+        ["x"],
+        ["", ""],
+        ["a,b", "c", "d,e,f"],
+        ["{", "}"],
+    ],
 )
 def test_what_is_in_no_format_is_plain(lines):
     recognition = found(lines)
@@ -172,14 +234,24 @@ def test_what_is_in_no_format_is_plain(lines):
 
 
 def test_what_is_said():
-    log = [f"Jun  9 06:06:{place:02d} combo sshd(pam_unix)[19939]: authentication failure" for place in range(50)]
+    log = [
+        f"Jun  9 06:06:{place:02d} combo sshd(pam_unix)[19939]: authentication failure"
+        for place in range(50)
+    ]
     recognition = found(log)
     assert recognition.notes[0].startswith("format: syslog (")
     assert "100.0 % of the first 50 lines fit" in recognition.notes[0]
     assert "--format NAME" in recognition.notes[0]
-    assert recognition.notes[1].startswith("times have no year, such as Jun  9 06:06:00: it is told from their order")
-    assert recognition.notes[2] == "times have no zone, such as Jun  9 06:06:00: read as UTC; --time-zone says otherwise"
-    whole = suited(["-"], today=TODAY, stdin=io.BytesIO("".join(f"{line}\n" for line in log).encode()))
+    assert recognition.notes[1].startswith(
+        "times have no year, such as Jun  9 06:06:00: it is told from their order"
+    )
+    assert (
+        recognition.notes[2]
+        == "times have no zone, such as Jun  9 06:06:00: read as UTC; --time-zone says otherwise"
+    )
+    whole = suited(
+        ["-"], today=TODAY, stdin=io.BytesIO("".join(f"{line}\n" for line in log).encode())
+    )
     assert whole.notes == recognition.notes
     assert whole.sessions.startswith("windows of ")
     assert whole.sessions.endswith("another grouping: --key, --key-field, --session-by or --window")
@@ -195,8 +267,13 @@ def test_stack_traces_belong_to_records_but_a_stray_line_makes_no_log():
     ]
     recognition = found(trace * 20)
     assert recognition.format.name in ("log4j", "hadoop")
-    assert "100.0 % of the first 60 lines fit (33.3 % begin a record, the others continue one)" in recognition.notes[0]
-    assert records(recognition.format, trace * 20)[0]["text"].unique().to_list() == ["broke\n" + "\n".join(map(str.strip, trace[1:]))]
+    assert (
+        "100.0 % of the first 60 lines fit (33.3 % begin a record, the others continue one)"
+        in recognition.notes[0]
+    )
+    assert records(recognition.format, trace * 20)[0]["text"].unique().to_list() == [
+        "broke\n" + "\n".join(map(str.strip, trace[1:]))
+    ]
     assert found([*trace, *["just some words"] * 40]).format.name == "plain"
 
 
@@ -212,28 +289,45 @@ def test_stack_traces_belong_to_records_but_a_stray_line_makes_no_log():
     ids=["plain", "time", "clock", "compose", "cri"],
 )
 def test_dot_net_s_text_is_in_the_lines_below_its_level(before, name):
-    error = ["fail: Shop.Orders[0]", "      Order 7 lost", "      System.Exception: full", "         at Shop.Store() in /a.cs:line 7"]
+    error = [
+        "fail: Shop.Orders[0]",
+        "      Order 7 lost",
+        "      System.Exception: full",
+        "         at Shop.Store() in /a.cs:line 7",
+    ]
     below = before if "|" in before or "stdout" in before else ""
     lines = []
     for second in range(8):
-        first, *rest = error if second == 3 else ["info: Shop.Orders[1]", f"      Order {second} stored"]
+        first, *rest = (
+            error if second == 3 else ["info: Shop.Orders[1]", f"      Order {second} stored"]
+        )
         lines += [before.format(second) + first, *(below.format(second) + line for line in rest)]
     described = found(lines).format
     frame, counts = records(described, lines)
     assert described.name == name
     assert (frame.height, counts["rejected"]) == (8, 0)
-    assert frame["text"][3] == "fail: Shop.Orders[0]\nOrder 7 lost\nSystem.Exception: full\nat Shop.Store() in /a.cs:line 7"
+    assert (
+        frame["text"][3]
+        == "fail: Shop.Orders[0]\nOrder 7 lost\nSystem.Exception: full\nat Shop.Store() in"
+        " /a.cs:line 7"
+    )
 
 
 def test_times_must_parse():
-    lines = [f"0811{place} 203518 143 INFO dfs.DataNode: Receiving block blk_{place}" for place in range(40, 90)]  # no day is so late
+    lines = [
+        f"0811{place} 203518 143 INFO dfs.DataNode: Receiving block blk_{place}"
+        for place in range(40, 90)
+    ]  # no day is so late
     text = pl.Series(lines)
     assert fit_of(text, load_format("hdfs"), today=TODAY).matched == 0
     assert fitting(text, instead_of="plain", today=TODAY) == []
 
 
 def test_formats_that_look_like_another_are_never_found():
-    line = "- 1131566461 2005.11.09 dn228 Nov 9 12:01:01 dn228/dn228 crond(pam_unix)[2915]: session closed for user root"
+    line = (
+        "- 1131566461 2005.11.09 dn228 Nov 9 12:01:01 dn228/dn228 crond(pam_unix)[2915]: session"
+        " closed for user root"
+    )
     assert found([line] * 30).format.name == "thunderbird"
     for name in known():
         twin = load_format(name).twin
@@ -264,14 +358,23 @@ LOGHUB = {
         "Hadoop": "hadoop",
         "HealthApp": "healthapp",
     },
-    **{"Linux": "syslog", "Mac": "syslog", "OpenSSH": "openssh", "OpenStack": "openstack", "Proxifier": "proxifier", "Spark": "spark"},
+    **{
+        "Linux": "syslog",
+        "Mac": "syslog",
+        "OpenSSH": "openssh",
+        "OpenStack": "openstack",
+        "Proxifier": "proxifier",
+        "Spark": "spark",
+    },
     **{"Thunderbird": "thunderbird", "Windows": "windows", "Zookeeper": "zookeeper"},
 }
 
 
 @pytest.mark.parametrize(("system", "name"), LOGHUB.items())
 def test_real_logs(system: str, name: str, shared: Path):
-    recognition = recognise(first_lines([shared / "loghub_2k" / f"{system}_2k.log.gz"]).text, today=TODAY)
+    recognition = recognise(
+        first_lines([shared / "loghub_2k" / f"{system}_2k.log.gz"]).text, today=TODAY
+    )
     assert recognition.format.name == name
     assert recognition.share >= 0.99
 
@@ -284,7 +387,8 @@ def test_the_page_s_own_format_reads(tmp_path):
     assert toml.count("\n") == 5
     (tmp_path / "shop.toml").write_text(toml)
     frame, counts = records(
-        load_format(tmp_path / "shop.toml"), ["2024-01-02 03:04:05 [17] ERROR broke", "  at a.b", "2024-01-02 03:04:06 [18] INFO up"]
+        load_format(tmp_path / "shop.toml"),
+        ["2024-01-02 03:04:05 [17] ERROR broke", "  at a.b", "2024-01-02 03:04:06 [18] INFO up"],
     )
     assert (frame["text"].to_list(), counts["rejected"]) == (["broke\nat a.b", "up"], 0)
     assert frame["keys"].to_list() == [["17"], ["18"]]
@@ -316,7 +420,9 @@ def test_seconds_since_1970_have_a_zone():
 
 
 def test_an_endless_word_takes_no_time():
-    lines = [f"2024-01-02 03:04:{second:02d} INFO up" for second in range(9)] + ["2024-01-02 03:05:00 " + "x" * 1_000_000]
+    lines = [f"2024-01-02 03:04:{second:02d} INFO up" for second in range(9)] + [
+        "2024-01-02 03:05:00 " + "x" * 1_000_000
+    ]
     started = time.process_time()  # a busy machine is no failure
     assert found(lines).format.name == "timed"
     assert time.process_time() - started < 10  # it was a quarter of an hour
@@ -330,9 +436,13 @@ def test_a_quote_that_never_ends_makes_no_table():
 @pytest.mark.parametrize("indent", [None, 2])
 def test_one_json_text_is_told_from_a_log(indent):
     said = "this looks like one JSON text"
-    text = json.dumps([{"time": "2024-01-02T03:04:05Z", "message": "up", "ids": [1, "a"]}] * 9, indent=indent)
+    text = json.dumps(
+        [{"time": "2024-01-02T03:04:05Z", "message": "up", "ids": [1, "a"]}] * 9, indent=indent
+    )
     assert any(note.startswith(said) for note in found(text.split("\n")).notes)
-    assert not any(note.startswith(said) for note in found(["connection closed", "up", "down"] * 9).notes)
+    assert not any(
+        note.startswith(said) for note in found(["connection closed", "up", "down"] * 9).notes
+    )
 
 
 @pytest.mark.parametrize(
@@ -354,7 +464,9 @@ def test_lines_in_brackets_are_not_one_json_text(line):
 
 
 def test_fields_of_structured_kinds_are_said_and_how_to_name_a_time():
-    recognition = found(["id;day;text", *(f"{place};{place};the thing {place} is up" for place in range(20))])
+    recognition = found(
+        ["id;day;text", *(f"{place};{place};the thing {place} is up" for place in range(20))]
+    )
     assert "csv (CSV with a header: message in text, time in no field)" in recognition.notes[0]
     assert recognition.notes[1].endswith("--time FIELD --time-format says where one is")
 

@@ -13,12 +13,19 @@ from logllm.logs.reader import Reader
 
 TODAY = date(2024, 8, 1)
 IIS = "date time s-ip cs-method cs-uri-stem cs-uri-query c-ip cs(User-Agent) sc-status time-taken"
-CLOUDFRONT = "date time x-edge-location c-ip cs-method cs(Host) cs-uri-stem sc-status cs(User-Agent)"
+CLOUDFRONT = (
+    "date time x-edge-location c-ip cs-method cs(Host) cs-uri-stem sc-status cs(User-Agent)"
+)
 AGENT = "Mozilla/5.0+(compatible;+MSIE+10.0)"
 
 
 def head(fields):
-    return ["#Software: Internet Information Services", "#Version: 1.0", "#Date: 2024-07-03 09:00:00", f"#Fields: {fields}"]
+    return [
+        "#Software: Internet Information Services",
+        "#Version: 1.0",
+        "#Date: 2024-07-03 09:00:00",
+        f"#Fields: {fields}",
+    ]
 
 
 def status(place):
@@ -26,29 +33,60 @@ def status(place):
 
 
 LOGS = {
-    "iis": head(IIS) + [f"2024-07-03 09:00:{at:02} 10.0.0.5 GET /p{at} - 10.1.0.7 {AGENT} {status(at)} {at}" for at in range(20)],
-    "another-order": head("c-ip sc-status cs-uri-stem cs-method time date")
-    + [f"10.1.0.7 {status(at)} /p{at} GET 09:00:{at:02} 2024-07-03" for at in range(20)],
-    "short": head("time cs-method cs-uri-stem sc-status") + [f"09:00:{at:02} GET /p{at} {status(at)}" for at in range(20)],
-    "names-change": head(IIS)
-    + [f"2024-07-03 09:00:{at:02} 10.0.0.5 GET /p{at} - 10.1.0.7 {AGENT} {status(at)} {at}" for at in range(10)]
-    + head("date time cs-method cs-uri-stem sc-status")
-    + [f"2024-07-03 09:00:{at:02} GET /p{at} {status(at)}" for at in range(10, 20)],
-    "cloudfront": ["#Version: 1.0", f"#Fields: {CLOUDFRONT}"]
-    + ["\t".join(f"2024-07-03 09:00:{at:02} FRA2 10.1.0.7 GET shop.example /p{at} {status(at)} {AGENT}".split(" ")) for at in range(20)],
-    "zeek": [
-        "#separator \\x09",
-        "#fields\tts\tuid\tmethod\turi\tstatus_code\tuser_agent",
-        "#types\ttime\tstring\tstring\tstring\tcount\tstring",
-    ]
-    + [f"{1719997200 + at}.000000\tCx{at}\tGET\t/p{at}\t{status(at)}\tMozilla/5.0 (X11)" for at in range(20)]
-    + ["#close\t2024-07-03-10-00-00"],
+    "iis": (
+        head(IIS)
+        + [
+            f"2024-07-03 09:00:{at:02} 10.0.0.5 GET /p{at} - 10.1.0.7 {AGENT} {status(at)} {at}"
+            for at in range(20)
+        ]
+    ),
+    "another-order": (
+        head("c-ip sc-status cs-uri-stem cs-method time date")
+        + [f"10.1.0.7 {status(at)} /p{at} GET 09:00:{at:02} 2024-07-03" for at in range(20)]
+    ),
+    "short": (
+        head("time cs-method cs-uri-stem sc-status")
+        + [f"09:00:{at:02} GET /p{at} {status(at)}" for at in range(20)]
+    ),
+    "names-change": (
+        head(IIS)
+        + [
+            f"2024-07-03 09:00:{at:02} 10.0.0.5 GET /p{at} - 10.1.0.7 {AGENT} {status(at)} {at}"
+            for at in range(10)
+        ]
+        + head("date time cs-method cs-uri-stem sc-status")
+        + [f"2024-07-03 09:00:{at:02} GET /p{at} {status(at)}" for at in range(10, 20)]
+    ),
+    "cloudfront": (
+        ["#Version: 1.0", f"#Fields: {CLOUDFRONT}"]
+        + [
+            "\t".join(
+                f"2024-07-03 09:00:{at:02} FRA2 10.1.0.7 GET shop.example /p{at} {status(at)}"
+                f" {AGENT}".split(" ")
+            )
+            for at in range(20)
+        ]
+    ),
+    "zeek": (
+        [
+            "#separator \\x09",
+            "#fields\tts\tuid\tmethod\turi\tstatus_code\tuser_agent",
+            "#types\ttime\tstring\tstring\tstring\tcount\tstring",
+        ]
+        + [
+            f"{1719997200 + at}.000000\tCx{at}\tGET\t/p{at}\t{status(at)}\tMozilla/5.0 (X11)"
+            for at in range(20)
+        ]
+        + ["#close\t2024-07-03-10-00-00"]
+    ),
 }
 
 
 def read(described, lines, *, batch_lines=100_000):
     settings = PrepareSection(format=described, mask=MaskSection(rules="off"))
-    reader = Reader(settings, today=TODAY, stdin=io.BytesIO("\n".join(lines).encode()), batch_lines=batch_lines)
+    reader = Reader(
+        settings, today=TODAY, stdin=io.BytesIO("\n".join(lines).encode()), batch_lines=batch_lines
+    )
     return pl.concat(list(reader.read(["-"]))), reader.tally.counts
 
 
@@ -59,9 +97,17 @@ def test_the_message_is_the_request_and_its_status(name):
     records, counts = read(described, lines)
     assert described.name == "w3c"
     assert records["message"].to_list() == [f"GET /p{at} -> {status(at)}" for at in range(20)]
-    assert records["time"].to_list() == [datetime(2024, 7, 3, 9, 0, at, tzinfo=UTC) for at in range(20)]
-    assert records["line"].to_list() == [number for number, line in enumerate(lines, 1) if not line.startswith("#")]
-    assert (counts["lines"], counts["headers"], counts["rejected"]) == (len(lines), len(lines) - 20, 0)
+    assert records["time"].to_list() == [
+        datetime(2024, 7, 3, 9, 0, at, tzinfo=UTC) for at in range(20)
+    ]
+    assert records["line"].to_list() == [
+        number for number, line in enumerate(lines, 1) if not line.startswith("#")
+    ]
+    assert (counts["lines"], counts["headers"], counts["rejected"]) == (
+        len(lines),
+        len(lines) - 20,
+        0,
+    )
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -89,9 +135,19 @@ def test_a_row_of_another_number_of_cells_is_a_reject():
 @pytest.mark.parametrize(
     "lines",
     [
-        [f'date=2024-07-03 time=09:00:{at:02} level=notice msg="session {at} is closed"' for at in range(20)],
-        ["Date,Time,Message", *(f"03.07.2024,09:00:{at:02},session {at} is closed" for at in range(20))],
-        [f'{{"date": "2024/07/03", "time": "09:00:{at:02}", "message": "session {at} is closed"}}' for at in range(20)],
+        [
+            f'date=2024-07-03 time=09:00:{at:02} level=notice msg="session {at} is closed"'
+            for at in range(20)
+        ],
+        [
+            "Date,Time,Message",
+            *(f"03.07.2024,09:00:{at:02},session {at} is closed" for at in range(20)),
+        ],
+        [
+            f'{{"date": "2024/07/03", "time": "09:00:{at:02}", "message": "session {at} is'
+            ' closed"}'
+            for at in range(20)
+        ],
     ],
     ids=["logfmt", "csv", "json"],
 )
@@ -99,4 +155,6 @@ def test_a_day_and_a_time_of_day_are_one_time(lines):
     described = recognise(pl.Series(lines), today=TODAY).format
     records, _ = read(described, lines)
     assert (described.day.lower(), described.time.lower()) == ("date", "time")
-    assert records["time"].to_list() == [datetime(2024, 7, 3, 9, 0, at, tzinfo=UTC) for at in range(20)]
+    assert records["time"].to_list() == [
+        datetime(2024, 7, 3, 9, 0, at, tzinfo=UTC) for at in range(20)
+    ]

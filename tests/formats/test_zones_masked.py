@@ -1,4 +1,5 @@
-"""Zone names after times say where a server stands and nothing of how it is: PostgreSQL's formats mask them, and no other does."""
+"""Zone names after times say where a server stands and nothing of how it is: PostgreSQL's formats
+mask them, and no other does."""
 
 import polars as pl
 import pytest
@@ -27,9 +28,15 @@ ZONES = [
 ]
 MESSAGES = {
     "LOG:  database system was shut down at {}": "LOG:  database system was shut down at <*>",
-    "LOG:  database system was interrupted; last known up at {}; see": "LOG:  database system was interrupted; last known up at <*>; see",
-    "LOG:  Datenbanksystem wurde am {} heruntergefahren": "LOG:  Datenbanksystem wurde am <*> heruntergefahren",
-    "STATEMENT:  SELECT 1 WHERE at > '{}' AND id < 3": "STATEMENT:  SELECT <*> WHERE at > '<*>' AND id < <*>",
+    "LOG:  database system was interrupted; last known up at {}; see": (
+        "LOG:  database system was interrupted; last known up at <*>; see"
+    ),
+    "LOG:  Datenbanksystem wurde am {} heruntergefahren": (
+        "LOG:  Datenbanksystem wurde am <*> heruntergefahren"
+    ),
+    "STATEMENT:  SELECT 1 WHERE at > '{}' AND id < 3": (
+        "STATEMENT:  SELECT <*> WHERE at > '<*>' AND id < <*>"
+    ),
 }
 POSTGRES = ("postgresql", "postgresql-csv", "postgresql-json")
 
@@ -46,12 +53,22 @@ def test_a_time_and_its_zone_are_one_variable_part(name: str, zone: str) -> None
 
 
 def test_a_zone_in_numbers_may_follow_at_once() -> None:
-    text = pl.Series(["LOG:  last completed transaction was at log time 2026-11-27 00:16:44.339823+00"])
-    assert mask(text, settings("postgresql").mask).item() == "LOG:  last completed transaction was at log time <*>"
+    text = pl.Series(
+        ["LOG:  last completed transaction was at log time 2026-11-27 00:16:44.339823+00"]
+    )
+    assert (
+        mask(text, settings("postgresql").mask).item()
+        == "LOG:  last completed transaction was at log time <*>"
+    )
 
 
 def test_a_time_without_a_zone_is_masked_as_the_paper_does() -> None:
-    text = pl.Series(["STATEMENT:  SELECT 1 WHERE at > '2026-03-29 02:59:59' AND id < 3", "LOG:  at 2026-03-29 02:59:59 heruntergefahren"])
+    text = pl.Series(
+        [
+            "STATEMENT:  SELECT 1 WHERE at > '2026-03-29 02:59:59' AND id < 3",
+            "LOG:  at 2026-03-29 02:59:59 heruntergefahren",
+        ]
+    )
     assert mask(text, settings("postgresql").mask).to_list() == mask(text, MaskSection()).to_list()
 
 
@@ -62,12 +79,25 @@ def test_only_postgresql_s_formats_have_rules_of_their_own() -> None:
 
 
 def test_the_masks_are_the_same_however_the_server_writes() -> None:
-    told = postgres_format(pl.Series(["<2024-01-02 03:04:05 CET u@d 17>LOG:  ready", "<2024-01-02 03:04:06 CET u@d 17>ERROR:  no"] * 2))
+    told = postgres_format(
+        pl.Series(
+            [
+                "<2024-01-02 03:04:05 CET u@d 17>LOG:  ready",
+                "<2024-01-02 03:04:06 CET u@d 17>ERROR:  no",
+            ]
+            * 2
+        )
+    )
     assert told is not None
-    assert {told.masks, *(load_format(name).masks for name in POSTGRES)} == {load_format("postgresql").masks}
+    assert {told.masks, *(load_format(name).masks for name in POSTGRES)} == {
+        load_format("postgresql").masks
+    }
 
 
 def test_a_user_s_rules_come_first_and_off_is_off() -> None:
     own = [{"name": "year", "pattern": "[0-9]{4}"}]
-    assert [rule.name for rule in settings("postgresql", own=own).mask.own] == ["year", "zoned-time"]
+    assert [rule.name for rule in settings("postgresql", own=own).mask.own] == [
+        "year",
+        "zoned-time",
+    ]
     assert settings("postgresql", rules="off").mask == MaskSection(rules="off")

@@ -19,9 +19,21 @@ from logllm.logs.times import parse_times
 
 TODAY = date(2026, 11, 26)
 YEARLESS = "%b %d %H:%M:%S"
-ROUND = FormatSection(name="own", pattern=r"(?<time>[A-Z][a-z]{2} +\d+ [\d:]+) (?<message>.*)", time="time", time_format=(YEARLESS,))
-OF_DAY = FormatSection(name="own", pattern=r"(?<time>[\d:.]+) (?<message>.*)", time="time", time_format=("%H:%M:%S.%f",))
-DATED = FormatSection(name="own", pattern=r"(?<time>[\d-]+ [\d:.]+) (?<message>.*)", time="time", continuation=".*")
+ROUND = FormatSection(
+    name="own",
+    pattern=r"(?<time>[A-Z][a-z]{2} +\d+ [\d:]+) (?<message>.*)",
+    time="time",
+    time_format=(YEARLESS,),
+)
+OF_DAY = FormatSection(
+    name="own",
+    pattern=r"(?<time>[\d:.]+) (?<message>.*)",
+    time="time",
+    time_format=("%H:%M:%S.%f",),
+)
+DATED = FormatSection(
+    name="own", pattern=r"(?<time>[\d-]+ [\d:.]+) (?<message>.*)", time="time", continuation=".*"
+)
 
 
 def read(described, lines, *, file=None, batch_lines=100_000):
@@ -35,7 +47,10 @@ def read(described, lines, *, file=None, batch_lines=100_000):
 
 
 def times(text, form=YEARLESS, zone=None):
-    return [time and time.isoformat(" ")[:16] for time in parse_times(pl.Series(text), [form], today=TODAY, zone=zone)]
+    return [
+        time and time.isoformat(" ")[:16]
+        for time in parse_times(pl.Series(text), [form], today=TODAY, zone=zone)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -79,14 +94,28 @@ def test_a_year_that_standard_input_shows_late_is_counted():
 
 @pytest.mark.parametrize("batch_lines", [1, 100])
 def test_times_of_day_go_over_midnight(batch_lines, tmp_path):
-    clock = ["23:58:11.000", "23:59:59.5", "00:00:01", "23:59:59.9", "00:00:02", "20:00:00", "01:00:00"]
-    records, _ = read(OF_DAY, [f"{time} up" for time in clock], file=tmp_path / "log", batch_lines=batch_lines)
+    clock = [
+        "23:58:11.000",
+        "23:59:59.5",
+        "00:00:01",
+        "23:59:59.9",
+        "00:00:02",
+        "20:00:00",
+        "01:00:00",
+    ]
+    records, _ = read(
+        OF_DAY, [f"{time} up" for time in clock], file=tmp_path / "log", batch_lines=batch_lines
+    )
     assert [time.day for time in records["time"]] == [24, 24, 25, 24, 25, 25, 26]
     assert records["message"].unique().to_list() == ["up"]
 
 
 def test_a_log_that_is_written_newest_first_is_turned(tmp_path):
-    lines = [line for second in reversed(range(60)) for line in (f"2024-01-02 03:04:{second:02d} failed {second}", "  at x")]
+    lines = [
+        line
+        for second in reversed(range(60))
+        for line in (f"2024-01-02 03:04:{second:02d} failed {second}", "  at x")
+    ]
     records, counts = read(DATED, lines, file=tmp_path / "log", batch_lines=7)
     assert records["time"].is_sorted()
     assert records["record"].to_list() == list(range(1, 61))
@@ -99,7 +128,9 @@ def test_a_log_that_is_written_newest_first_is_turned(tmp_path):
 
 
 def test_newest_first_and_without_years(tmp_path):
-    lines = [f"{day} 09:00:00 up" for day in ("Feb 3", "Feb 2", "Jan 1", "Dec 31", "Nov 3", "Nov 2")]
+    lines = [
+        f"{day} 09:00:00 up" for day in ("Feb 3", "Feb 2", "Jan 1", "Dec 31", "Nov 3", "Nov 2")
+    ]
     records, _ = read(ROUND, lines, file=tmp_path / "log")
     assert [time.year for time in records["time"]] == [2025] * 3 + [2026] * 3
     assert records["time"].is_sorted()
@@ -144,7 +175,10 @@ def test_zones_behind_times_in_codes(text, form, expected):
 
 
 def test_zones_of_times_without_a_year():
-    assert times(["Jan 3 09:00:00", "Jul 3 09:00:00"], zone="Europe/Berlin") == ["2026-01-03 08:00", "2026-07-03 07:00"]
+    assert times(["Jan 3 09:00:00", "Jul 3 09:00:00"], zone="Europe/Berlin") == [
+        "2026-01-03 08:00",
+        "2026-07-03 07:00",
+    ]
 
 
 def test_what_is_said_of_zones():
@@ -159,8 +193,28 @@ def test_what_is_said_of_zones():
 @pytest.mark.parametrize(
     ("name", "hours"),
     [
-        *(("IST", 5.5), ("CST", -6), ("SAST", 2), ("BST", 1), ("PST", -8), ("AEST", 10), ("WIT", 9), ("WIB", 7), ("PKT", 5)),
-        *(("HKT", 8), ("CEST", 2), ("EEST", 3), ("BRT", -3), ("ART", -3), ("NPT", 5.75), ("UTC", 0), ("NST", -3.5), ("MSK", 3)),
+        *(
+            ("IST", 5.5),
+            ("CST", -6),
+            ("SAST", 2),
+            ("BST", 1),
+            ("PST", -8),
+            ("AEST", 10),
+            ("WIT", 9),
+            ("WIB", 7),
+            ("PKT", 5),
+        ),
+        *(
+            ("HKT", 8),
+            ("CEST", 2),
+            ("EEST", 3),
+            ("BRT", -3),
+            ("ART", -3),
+            ("NPT", 5.75),
+            ("UTC", 0),
+            ("NST", -3.5),
+            ("MSK", 3),
+        ),
     ],
 )
 def test_the_table_of_zones(name, hours):
@@ -174,14 +228,22 @@ def test_zones_that_are_none(zone):
 
 
 def test_zone_names_are_counted():
-    described = FormatSection(name="own", pattern=r"(?<time>\S+ \S+ [A-Z]+) (?<message>.*)", time="time")
-    _, counts = read(described, [f"2024-07-03 09:00:00 {zone} up" for zone in ("IST", "CEST", "XYZT", "IST")])
+    described = FormatSection(
+        name="own", pattern=r"(?<time>\S+ \S+ [A-Z]+) (?<message>.*)", time="time"
+    )
+    _, counts = read(
+        described, [f"2024-07-03 09:00:00 {zone} up" for zone in ("IST", "CEST", "XYZT", "IST")]
+    )
     assert (counts["ambiguous_zones"], counts["unknown_zones"]) == (1, 1)
 
 
 def test_any_time_is_read_with_its_year_again():
     days = pl.datetime_range(datetime(2020, 1, 1), datetime(2026, 11, 20), "5d", eager=True)
-    assert parse_times(days.dt.strftime("%b %d %H:%M:%S"), [YEARLESS], today=TODAY).dt.replace_time_zone(None).equals(days)
+    assert (
+        parse_times(days.dt.strftime("%b %d %H:%M:%S"), [YEARLESS], today=TODAY)
+        .dt.replace_time_zone(None)
+        .equals(days)
+    )
 
 
 def test_what_waited_for_the_order_comes_before_a_fault() -> None:
@@ -216,4 +278,6 @@ def test_years_and_days_are_those_of_whole_times_beside(length):
     years = Years(today=date(2026, 11, 1))
     for start in range(0, len(times), length):
         years.look(times[start : start + length])
-    assert years.given(times).dt.strftime("%F %H").to_list() == ["2023-12-31 23"] * 2 + ["2024-01-01 00"] * 2 + ["2024-01-01 03"]
+    assert years.given(times).dt.strftime("%F %H").to_list() == ["2023-12-31 23"] * 2 + [
+        "2024-01-01 00"
+    ] * 2 + ["2024-01-01 03"]

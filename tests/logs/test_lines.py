@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 
 from logllm.errors import DataError
 from logllm.logs.archives import walked
-from logllm.logs.lines import LONGEST_LINE, lines_at, named_files, passed_over, read_lines, session_names
+from logllm.logs.lines import (
+    LONGEST_LINE,
+    lines_at,
+    named_files,
+    passed_over,
+    read_lines,
+    session_names,
+)
 from tests.rights import bound_by_rights, folder_of_the_bound
 
 
@@ -66,7 +73,8 @@ def test_latin_1_has_a_character_for_every_byte():
 
 
 class Trickle(io.BytesIO):
-    """A stream that says that its bytes arrive when they do: what a read gives, a few of them at most, is a block."""
+    """A stream that says that its bytes arrive when they do: what a read gives, a few of them at
+    most, is a block."""
 
     arriving = True
 
@@ -81,7 +89,10 @@ class Trickle(io.BytesIO):
         return True
 
 
-@given(raw=st.lists(st.sampled_from([b"a", b"\n", b"\r\n", b"\r", b"\xc3\xa9", b"\xff"]), min_size=1), block=st.integers(1, 9))
+@given(
+    raw=st.lists(st.sampled_from([b"a", b"\n", b"\r\n", b"\r", b"\xc3\xa9", b"\xff"]), min_size=1),
+    block=st.integers(1, 9),
+)
 def test_no_size_of_block_changes_a_line(raw, block):
     plain = b"".join(raw)
     expected = [line.removesuffix(b"\r") for line in plain.split(b"\n")]
@@ -118,7 +129,9 @@ def test_zero_padding_after_an_archive_is_none_of_it():
 def test_a_cut_off_archive_says_how_much_can_be_read(kind, tmp_path):
     path = tmp_path / "app.log"
     generator = random.Random(0)
-    plain = b"".join(b"%d %s\n" % (number, generator.randbytes(8).hex().encode()) for number in range(40_000))
+    plain = b"".join(
+        b"%d %s\n" % (number, generator.randbytes(8).hex().encode()) for number in range(40_000)
+    )
     packed = ARCHIVES[kind](plain)
     path.write_bytes(packed[:-20])
     seen = []
@@ -127,7 +140,12 @@ def test_a_cut_off_archive_says_how_much_can_be_read(kind, tmp_path):
         for lines in read_lines([path], batch_lines=1000):
             seen.extend(lines.frame["text"])
 
-    with pytest.raises(DataError, match=r"app\.log is damaged or cut off after [\d,]+ whole lines .*cat .*2>/dev/null \| logllm"):
+    with pytest.raises(
+        DataError,
+        match=(
+            r"app\.log is damaged or cut off after [\d,]+ whole lines .*cat .*2>/dev/null \| logllm"
+        ),
+    ):
         collect()
     assert seen == plain.decode().split("\n")[: len(seen)]
     assert len(seen) > 1000 or kind == "bz2"  # bz2 packs everything into one block
@@ -204,7 +222,9 @@ def test_a_failing_disk_is_an_error():
 
 
 def test_long_lines_are_cut_and_counted():
-    rows, _, cut = texts(b"a\n" + b"x" * (LONGEST_LINE + 1) + b"\n" + b"y" * LONGEST_LINE + b"\nb\n")
+    rows, _, cut = texts(
+        b"a\n" + b"x" * (LONGEST_LINE + 1) + b"\n" + b"y" * LONGEST_LINE + b"\nb\n"
+    )
     assert [len(text) for text in rows] == [1, LONGEST_LINE, LONGEST_LINE, 1]
     assert cut == 1
 
@@ -226,8 +246,12 @@ def test_several_inputs_are_numbered_each_from_1(tmp_path):
     for name in ("b.log", "a.log", "[x].log"):
         (tmp_path / name).write_text(f"{name} 1\n{name} 2\n")
     (tmp_path / "folder.log").mkdir()
-    batches = list(read_lines([tmp_path / "[x].log", str(tmp_path / "?.log"), "-"], stdin=io.BytesIO(b"s\n")))
-    assert [(batch.index, batch.frame["line"].to_list(), batch.frame["text"][0]) for batch in batches] == [
+    batches = list(
+        read_lines([tmp_path / "[x].log", str(tmp_path / "?.log"), "-"], stdin=io.BytesIO(b"s\n"))
+    )
+    assert [
+        (batch.index, batch.frame["line"].to_list(), batch.frame["text"][0]) for batch in batches
+    ] == [
         (0, [1, 2], "[x].log 1"),
         (1, [1, 2], "a.log 1"),
         (2, [1, 2], "b.log 1"),
@@ -238,7 +262,11 @@ def test_several_inputs_are_numbered_each_from_1(tmp_path):
 
 def test_batches_are_bounded():
     batches = list(read_lines(["-"], stdin=io.BytesIO(b"a\0\n" * 25), batch_lines=10))
-    assert [(batch.frame.height, batch.frame["line"][0], batch.replaced) for batch in batches] == [(10, 1, 25), (10, 11, 0), (5, 21, 0)]
+    assert [(batch.frame.height, batch.frame["line"][0], batch.replaced) for batch in batches] == [
+        (10, 1, 25),
+        (10, 11, 0),
+        (5, 21, 0),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +297,9 @@ def test_a_folder_one_may_not_enter():
         secret.mkdir()
         (secret / "app.log").touch()
         secret.chmod(0)
-        with pytest.raises(DataError, match=r"^/.*/secret/app.log cannot be read: Permission denied$"):
+        with pytest.raises(
+            DataError, match=r"^/.*/secret/app.log cannot be read: Permission denied$"
+        ):
             named_files([secret / "app.log"])
         secret.chmod(0o700)
 
@@ -313,7 +343,12 @@ def test_a_folder_is_its_logs_oldest_first(tmp_path):
     found = walked(folder).passed_over
     reasons = {name: found[f"{folder}/{name}"] for name in others}
     assert reasons.pop("cut.gz")
-    assert reasons == {".hidden": "hidden", "empty.log": "empty", "core": "binary", "blank.gz": "empty"}
+    assert reasons == {
+        ".hidden": "hidden",
+        "empty.log": "empty",
+        "core": "binary",
+        "blank.gz": "empty",
+    }
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,10 @@ def test_rules_of_one_s_own_come_first_and_masking_can_be_off():
     ("pattern", "message"),
     [
         ("(", r"mask rule x: '\(' is no regular expression: unclosed group$"),
-        ("(?:a{1000}){1000}", "mask rule x: .* is no regular expression: Compiled regex exceeds size limit"),
+        (
+            "(?:a{1000}){1000}",
+            "mask rule x: .* is no regular expression: Compiled regex exceeds size limit",
+        ),
         ("a*", "matches an empty text"),
     ],
 )
@@ -68,27 +71,43 @@ def test_bad_rules(pattern, message):
 
 @pytest.mark.parametrize("paper", ["paper", "off"])
 def test_rules_that_cannot_be_used_together_are_named(paper):
-    patterns = {"user": r"user=(?<value>\S+)", "host": r"host=(?<name>\S+)", "size": r"size=(?P<value>\d+)"}
+    patterns = {
+        "user": r"user=(?<value>\S+)",
+        "host": r"host=(?<name>\S+)",
+        "size": r"size=(?P<value>\d+)",
+    }
     own = [{"name": name, "pattern": pattern} for name, pattern in patterns.items()]
     with pytest.raises(
-        RecipeError, match="mask rules user and size cannot be used together: duplicate capture group name; .* different names"
+        RecipeError,
+        match=(
+            "mask rules user and size cannot be used together: duplicate capture group name; .*"
+            " different names"
+        ),
     ):
         mask(pl.Series(["a"]), MaskSection(rules=paper, own=own))
-    assert mask(pl.Series(["user=a host=b"]), MaskSection(rules=paper, own=own[:2])).item() == "<*> <*>"
+    assert (
+        mask(pl.Series(["user=a host=b"]), MaskSection(rules=paper, own=own[:2])).item()
+        == "<*> <*>"
+    )
 
 
 def test_rules_that_are_too_much_together_are_named():
     own = [{"name": name, "pattern": f"{name}(?:[a-z]{{500}}){{60}}"} for name in "abcdef"]
     for rule in own:
         rules(MaskSection(own=[rule]))
-    with pytest.raises(RecipeError, match="cannot be used together: Compiled regex exceeds size limit.*keep it short"):
+    with pytest.raises(
+        RecipeError,
+        match="cannot be used together: Compiled regex exceeds size limit.*keep it short",
+    ):
         rules(MaskSection(own=own))
 
 
 def test_every_line_of_the_oracle(shared):
     lines = 0
     for masked in sorted((shared / "loghub_2k_masked").glob("*.gz")):
-        raw = gzip.decompress((shared / "loghub_2k" / masked.name.replace(".masked", ".log")).read_bytes()).decode("latin-1")
+        raw = gzip.decompress(
+            (shared / "loghub_2k" / masked.name.replace(".masked", ".log")).read_bytes()
+        ).decode("latin-1")
         raw = [line.removesuffix("\r") for line in raw.removesuffix("\n").split("\n")]
         expected = gzip.decompress(masked.read_bytes()).decode().removesuffix("\n").split("\n")
         assert mask(pl.Series(raw), PAPER).to_list() == expected, masked.name
@@ -105,9 +124,15 @@ CODES = MaskSection(keep="codes")
         ("GET /p/0 -> 522", "GET <*> -> 522"),
         ('"POST /v1/a HTTP/1.1" 499 156 694', '"POST <*> <*> 499 <*> <*>'),
         ("status=500 size=512", "status=500 size=<*>"),
-        ('{"EdgeResponseStatus": 522, "RayID": "87d"}', '{"EdgeResponseStatus": 522, "RayID": "<*>"}'),
+        (
+            '{"EdgeResponseStatus": 522, "RayID": "87d"}',
+            '{"EdgeResponseStatus": 522, "RayID": "<*>"}',
+        ),
         ("http.status_code=404 path=/x", "http.status_code=404 path=<*>"),
-        ("Completed 500 Internal Server Error in 12ms", "Completed 500 Internal Server Error in <*>"),
+        (
+            "Completed 500 Internal Server Error in 12ms",
+            "Completed 500 Internal Server Error in <*>",
+        ),
         ("GET /users/1 404 12.331 ms - 152", "GET <*> 404 <*> ms - <*>"),
         ("[GIN] | 500 |  12.3ms | 10.0.0.1 |", "[GIN] | 500 |  <*> | <*> |"),
         ("upstream returned 503 for /x", "upstream returned 503 for <*>"),
@@ -115,9 +140,15 @@ CODES = MaskSection(keep="codes")
         ("Exited (137) 5 minutes ago", "Exited (137) <*> minutes ago"),
         ("api/srv1 0/0/1/-1/8 503 212 - - sH-- 9/9/0/0/0", "<*> <*> 503 <*> - - sH-- <*>"),
         ("0/0/-1/-1/2 -1 0 - - LR-- 1/1/0/0/0", "<*> -1 <*> - - LR-- <*>"),
-        ("43 10.0.0.7 TCP_MISS/503 4110 GET - HIER_NONE/-", "<*> <*> TCP_MISS/503 <*> GET - HIER_<*>"),
+        (
+            "43 10.0.0.7 TCP_MISS/503 4110 GET - HIER_NONE/-",
+            "<*> <*> TCP_MISS/503 <*> GET - HIER_<*>",
+        ),
         ("GET /api id=7 443 - 500 0 64 187", "GET <*> id=<*> <*> - 500 <*> <*> <*>"),
-        ("Main process exited, code=exited, status=203/EXEC", "Main process exited, code=exited, status=203/EXEC"),
+        (
+            "Main process exited, code=exited, status=203/EXEC",
+            "Main process exited, code=exited, status=203/EXEC",
+        ),
         ("killed by signal 9 after 3s", "killed by signal 9 after <*>"),
         ("OSError: [Errno 28] No space on /dev/sda1", "OSError: [Errno 28] No space on <*>"),
         ("ORA-01555: snapshot too old, query 17", "ORA-01555: snapshot too old, query <*>"),
@@ -148,7 +179,10 @@ def test_codes_are_kept_only_where_that_is_asked_for():
 
 def test_what_is_kept_may_be_said():
     zones = MaskSection(own_keep=({"name": "zone", "pattern": r"zone(-)\d+"},))
-    assert mask(pl.Series(["zone-3 is 12 % full, status=500"]), zones).item() == "zone-3 is <*> % full, status=<*>"
+    assert (
+        mask(pl.Series(["zone-3 is 12 % full, status=500"]), zones).item()
+        == "zone-3 is <*> % full, status=<*>"
+    )
     for pattern in ("(", "x*"):
         with pytest.raises(RecipeError, match="keep rule zone"):
             mask(pl.Series(["x"]), MaskSection(own_keep=({"name": "zone", "pattern": pattern},)))

@@ -21,11 +21,17 @@ from logllm.logs.records import RECORDS
 from logllm.logs.tally import WrongFormat
 
 TODAY = date(2024, 3, 1)
-GRADED = FormatSection(name="graded", pattern="(?<grade>[a-z]+): *(?<message>.*)", label="grade", normal=("ok",))
+GRADED = FormatSection(
+    name="graded", pattern="(?<grade>[a-z]+): *(?<message>.*)", label="grade", normal=("ok",)
+)
 
 
 def reader(form=GRADED, **more):
-    section = PrepareSection(format=form, mask=more.pop("mask", MaskSection()), sessions=more.pop("sessions", SessionSection()))
+    section = PrepareSection(
+        format=form,
+        mask=more.pop("mask", MaskSection()),
+        sessions=more.pop("sessions", SessionSection()),
+    )
     return Reader(section, today=TODAY, **more)
 
 
@@ -45,21 +51,36 @@ def test_records_count_on_over_files_and_skip_rejects(tmp_path):
         (3, 1, 1, "up <*>", False),
     ]
     assert reading.files == [str(tmp_path / "a"), str(tmp_path / "b")]
-    assert [reading.tally.counts[name] for name in ("lines", "rejected", "rejected_alerts")] == [5, 2, 1]
-    assert [(reject["file"], reject["line"]) for reject in reading.tally.first_rejects] == [("a", 2), ("b", 2)]
+    assert [reading.tally.counts[name] for name in ("lines", "rejected", "rejected_alerts")] == [
+        5,
+        2,
+        1,
+    ]
+    assert [(reject["file"], reject["line"]) for reject in reading.tally.first_rejects] == [
+        ("a", 2),
+        ("b", 2),
+    ]
     more = records(reading, tmp_path / "a")
     assert more.select("record", "file").rows() == [(4, 2), (5, 2)]
 
 
 @settings(max_examples=15, deadline=None)
 @given(
-    lines=st.lists(st.sampled_from(["ok: one", "bad: two 2", "odd", "ok: 3 three", ""]), min_size=1, max_size=30), batch=st.integers(1, 9)
+    lines=st.lists(
+        st.sampled_from(["ok: one", "bad: two 2", "odd", "ok: 3 three", ""]),
+        min_size=1,
+        max_size=30,
+    ),
+    batch=st.integers(1, 9),
 )
 def test_no_size_of_batch_changes_the_records(lines, batch):
     raw = ("\n".join(["ok: first"] * 30 + lines) + "\n").encode()
     whole, pieces = reader(stdin=io.BytesIO(raw)), reader(stdin=io.BytesIO(raw), batch_lines=batch)
     assert_frame_equal(records(whole, "-"), records(pieces, "-"))
-    assert (whole.tally.counts, whole.tally.first_rejects) == (pieces.tally.counts, pieces.tally.first_rejects)
+    assert (whole.tally.counts, whole.tally.first_rejects) == (
+        pieces.tally.counts,
+        pieces.tally.first_rejects,
+    )
 
 
 def test_masking_distinct_messages_gives_what_masking_all_does():
@@ -87,7 +108,9 @@ def test_times_that_cannot_be_read_are_counted():
 def test_half_the_lines_may_be_rejects_but_not_more():
     assert records(reader(stdin=io.BytesIO(b"ok: a\nx\n")), "-").height == 1
     wrong = reader(stdin=io.BytesIO(b"ok: a\nx\ny\n"))
-    with pytest.raises(WrongFormat, match="2 of 3 lines are not in the format graded, such as line 2 of -: x$"):
+    with pytest.raises(
+        WrongFormat, match="2 of 3 lines are not in the format graded, such as line 2 of -: x$"
+    ):
         records(wrong, "-")
 
 
@@ -101,9 +124,16 @@ def test_empty_lines_say_nothing_of_the_format():
 
 
 def test_a_row_that_never_ends_is_its_first_line_and_a_reject():
-    reading = reader(FormatSection(name="table", kind="csv"), stdin=io.BytesIO(b"at,message\n" + b"1,up\n" * 5 + b'2,"down\n3,up\n4,up\n'))
+    reading = reader(
+        FormatSection(name="table", kind="csv"),
+        stdin=io.BytesIO(b"at,message\n" + b"1,up\n" * 5 + b'2,"down\n3,up\n4,up\n'),
+    )
     assert records(reading, "-").height == 7
-    assert (reading.tally.counts["lines"], reading.tally.counts["rejected"], reading.tally.counts["continued"]) == (9, 1, 0)
+    assert (
+        reading.tally.counts["lines"],
+        reading.tally.counts["rejected"],
+        reading.tally.counts["continued"],
+    ) == (9, 1, 0)
 
 
 def test_a_file_of_another_format_is_counted(tmp_path):
@@ -112,14 +142,19 @@ def test_a_file_of_another_format_is_counted(tmp_path):
     other.write_text('{"a": 1}\n' * 3)
     reading = reader()
     assert records(reading, one, other).height == 5
-    assert (reading.tally.counts["files_without_records"], reading.tally.counts["rejected"]) == (1, 3)
+    assert (reading.tally.counts["files_without_records"], reading.tally.counts["rejected"]) == (
+        1,
+        3,
+    )
 
 
 def test_a_key_that_begins_like_a_list_is_a_key():
     keys = ["[main", "[main]", ["a", 7, "a", None], "x"]
     lines = "\n".join(json.dumps({"message": "up", "id": key}) for key in keys)
     reading = reader(
-        FormatSection(name="json", kind="json"), stdin=io.BytesIO(lines.encode()), sessions=SessionSection(by="key", key_field="id")
+        FormatSection(name="json", kind="json"),
+        stdin=io.BytesIO(lines.encode()),
+        sessions=SessionSection(by="key", key_field="id"),
     )
     assert records(reading, "-")["keys"].to_list() == [["[main"], ["[main]"], ["a", "7"], ["x"]]
 
@@ -158,6 +193,12 @@ def test_a_key_pattern_of_several_groups_is_refused():
 
 
 def test_what_stands_for_nothing_is_no_key():
-    lines = io.BytesIO(b"".join(b'{"message": "up", "id": "%s"}\n' % word for word in (b"-", b"N/A", b" ", b"7")))
-    reading = reader(FormatSection(name="json", kind="json"), stdin=lines, sessions=SessionSection(by="key", key_field="id"))
+    lines = io.BytesIO(
+        b"".join(b'{"message": "up", "id": "%s"}\n' % word for word in (b"-", b"N/A", b" ", b"7"))
+    )
+    reading = reader(
+        FormatSection(name="json", kind="json"),
+        stdin=lines,
+        sessions=SessionSection(by="key", key_field="id"),
+    )
     assert records(reading, "-")["keys"].to_list() == [[], [], [], ["7"]]

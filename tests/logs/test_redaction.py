@@ -90,7 +90,9 @@ def test_ordinary_text_stays(text) -> None:
 
 
 def test_a_text_can_hold_both() -> None:
-    assert redact(pl.Series(["10.0.19041.1 for 10.0.0.3", "10.0.19041.2", "10.0.0.4"])).to_list() == [
+    assert redact(
+        pl.Series(["10.0.19041.1 for 10.0.0.3", "10.0.19041.2", "10.0.0.4"])
+    ).to_list() == [
         "10.0.19041.1 for <ip>",
         "10.0.19041.2",
         "<ip>",
@@ -98,9 +100,13 @@ def test_a_text_can_hold_both() -> None:
 
 
 def test_every_rule_is_used(request) -> None:
-    table = next(mark for mark in test_what_is_secret_is_replaced.pytestmark if mark.name == "parametrize").args[1]
+    table = next(
+        mark for mark in test_what_is_secret_is_replaced.pytestmark if mark.name == "parametrize"
+    ).args[1]
     texts = pl.Series([text for text, _ in table])
-    assert [rule.name for rule in SECRETS if not texts.str.contains(rule.pattern).any()] == ["slack-hook"]
+    assert [rule.name for rule in SECRETS if not texts.str.contains(rule.pattern).any()] == [
+        "slack-hook"
+    ]
 
 
 def test_what_is_given_stays_as_it_was() -> None:
@@ -122,7 +128,14 @@ def test_names_stay_apart_and_their_digests_are_of_one_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "secret"), [("session_id", True), ("user.token", True), ("Cookie", True), ("job", False), ("keyboard", False)]
+    ("field", "secret"),
+    [
+        ("session_id", True),
+        ("user.token", True),
+        ("Cookie", True),
+        ("job", False),
+        ("keyboard", False),
+    ],
 )
 def test_a_field_by_name_is_all_secret(field, secret) -> None:
     shown = Redactor().names(pl.Series(["abc"]), field=field).item()

@@ -36,12 +36,20 @@ TODAY = date(2024, 3, 1)
         ("20240203-14:05:06:070", ["%Y%m%d-%H:%M:%S:%f"], "2024-02-03T14:05:06.070000+00:00"),
         ("2024-02-03\t04:05:06", ["iso"], "2024-02-03T04:05:06+00:00"),
         ("03.02.2024 04:05:06,007", ["%d.%m.%Y %H:%M:%S,%f"], "2024-02-03T04:05:06.007000+00:00"),
-        ("Sat Feb  3 04:05:06.25 2024", ["%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S.%f %Y"], "2024-02-03T04:05:06.250000+00:00"),
+        (
+            "Sat Feb  3 04:05:06.25 2024",
+            ["%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S.%f %Y"],
+            "2024-02-03T04:05:06.250000+00:00",
+        ),
         ("-5", ["epoch"], "1969-12-31T23:59:55+00:00"),
         ("nan", ["epoch"], None),
         ("1e400", ["epoch"], None),
         ("081109 203530", ["%y%m%d %H%M%S"], "2008-11-09T20:35:30+00:00"),
-        ("2024/01/02 03:04:05.5", ["iso", "%Y/%m/%d %H:%M:%S.%f"], "2024-01-02T03:04:05.500000+00:00"),
+        (
+            "2024/01/02 03:04:05.5",
+            ["iso", "%Y/%m/%d %H:%M:%S.%f"],
+            "2024-01-02T03:04:05.500000+00:00",
+        ),
         ("10/Oct/2000:13:55:36 -0700", ["%d/%b/%Y:%H:%M:%S %z"], "2000-10-10T20:55:36+00:00"),
         ("Mar  2 23:59:59", ["%b %d %H:%M:%S"], "2024-03-02T23:59:59+00:00"),
         ("Mar  3 00:00:00", ["%b %d %H:%M:%S"], "2023-03-03T00:00:00+00:00"),
@@ -56,16 +64,26 @@ def test_times(text, formats, expected):
 
 
 def test_the_leap_day_of_the_year_before():
-    assert parse_times(pl.Series(["Feb 29 1:02:03"]), ["%b %d %H:%M:%S"], today=date(2025, 1, 5)).item().year == 2024
+    assert (
+        parse_times(pl.Series(["Feb 29 1:02:03"]), ["%b %d %H:%M:%S"], today=date(2025, 1, 5))
+        .item()
+        .year
+        == 2024
+    )
 
 
 def test_the_first_format_that_fits_counts_line_by_line():
-    times = parse_times(pl.Series(["1117838570", "2005-06-03T22:42:50Z", None, "x"]), ["iso", "epoch"], today=TODAY)
+    times = parse_times(
+        pl.Series(["1117838570", "2005-06-03T22:42:50Z", None, "x"]), ["iso", "epoch"], today=TODAY
+    )
     assert times[0] == times[1]
     assert times.null_count() == 2
 
 
-@pytest.mark.parametrize(("form", "message"), [("epoc", "none of iso, epoch"), ("%Y %H:%M:%S", "says no day"), ("%Y", "says no day")])
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [("epoc", "none of iso, epoch"), ("%Y %H:%M:%S", "says no day"), ("%Y", "says no day")],
+)
 def test_formats_that_are_none(form, message):
     with pytest.raises(RecipeError, match=message):
         check_time_format(form, what="format x")

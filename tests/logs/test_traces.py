@@ -30,8 +30,14 @@ File "/app/.venv/lib/python3.12/site-packages/lib/core.py", line 9, in run
 raise self.mapping[code]
 """
 ENDS = {
-    "missing": "werkzeug.exceptions.NotFound: 404 Not Found: The requested URL was not found on the server.",
-    "exhausted": "sqlalchemy.exc.TimeoutError: QueuePool limit of size 5 overflow 10 reached, connection timed out",
+    "missing": (
+        "werkzeug.exceptions.NotFound: 404 Not Found: The requested URL was not found on the"
+        " server."
+    ),
+    "exhausted": (
+        "sqlalchemy.exc.TimeoutError: QueuePool limit of size 5 overflow 10 reached, connection"
+        " timed out"
+    ),
 }
 TRACES = {
     "python": (
@@ -40,43 +46,80 @@ TRACES = {
         'File "/app/shop/views.py", line 12, in order\nreturn load(order)\n' + ENDS["exhausted"],
     ),
     "python without sources": (
-        "failed\nFile \"<frozen importlib._bootstrap>\", line 1, in _load\nModuleNotFoundError: No module named 'shop'",
-        "failed\nFile \"<frozen importlib._bootstrap>\", line 1, in _load\nModuleNotFoundError: No module named 'shop'",
+        (
+            'failed\nFile "<frozen importlib._bootstrap>", line 1, in _load\nModuleNotFoundError:'
+            " No module named 'shop'"
+        ),
+        (
+            'failed\nFile "<frozen importlib._bootstrap>", line 1, in _load\nModuleNotFoundError:'
+            " No module named 'shop'"
+        ),
     ),
     "java": (
-        "order 0 failed\norg.x.DataException: no connection\nat org.springframework.jdbc.Y.z(Y.java:3)\nat c.shop.Orders.store(Orders.java:41)\n"
-        "at c.shop.Api.put(Api.java:7)\n... 24 common frames omitted\nCaused by: java.sql.SQLException: pool is empty\n"
-        "at com.zaxxer.hikari.Pool.get(Pool.java:6)\nat com.zaxxer.hikari.Pool.take(Pool.java:9)",
-        "order 0 failed\norg.x.DataException: no connection\nat c.shop.Orders.store(Orders.java:41)\n"
-        "Caused by: java.sql.SQLException: pool is empty\nat com.zaxxer.hikari.Pool.get(Pool.java:6)",
+        (
+            "order 0 failed\norg.x.DataException: no connection\nat"
+            " org.springframework.jdbc.Y.z(Y.java:3)\nat c.shop.Orders.store(Orders.java:41)\nat"
+            " c.shop.Api.put(Api.java:7)\n... 24 common frames omitted\nCaused by:"
+            " java.sql.SQLException: pool is empty\nat com.zaxxer.hikari.Pool.get(Pool.java:6)\nat"
+            " com.zaxxer.hikari.Pool.take(Pool.java:9)"
+        ),
+        (
+            "order 0 failed\norg.x.DataException: no connection\nat"
+            " c.shop.Orders.store(Orders.java:41)\nCaused by: java.sql.SQLException: pool is"
+            " empty\nat com.zaxxer.hikari.Pool.get(Pool.java:6)"
+        ),
     ),
     "node": (
-        "Error: connect ECONNREFUSED 10.0.0.1:5432\nat TCPConnectWrap.afterConnect [as oncomplete] (node:net:1555:16)\n"
-        "at async Orders.load (/app/src/orders.js:12:5)\nat async /app/src/server.js:40:3",
+        (
+            "Error: connect ECONNREFUSED 10.0.0.1:5432\nat TCPConnectWrap.afterConnect [as"
+            " oncomplete] (node:net:1555:16)\nat async Orders.load (/app/src/orders.js:12:5)\nat"
+            " async /app/src/server.js:40:3"
+        ),
         "Error: connect ECONNREFUSED 10.0.0.1:5432\nat async Orders.load (/app/src/orders.js:12:5)",
     ),
     "go": (
-        "panic: runtime error: index out of range\ngoroutine 1 [running]:\nruntime.gopanic({0x4a, 0x5b})\n"
-        "/usr/local/go/src/runtime/panic.go:770 +0x132\n"
-        "main.handler(0xc000012345)\n/app/main.go:12 +0x1d\nmain.main()\n/app/main.go:5 +0x1",
+        (
+            "panic: runtime error: index out of range\ngoroutine 1"
+            " [running]:\nruntime.gopanic({0x4a, 0x5b})\n/usr/local/go/src/runtime/panic.go:770"
+            " +0x132\nmain.handler(0xc000012345)\n/app/main.go:12"
+            " +0x1d\nmain.main()\n/app/main.go:5 +0x1"
+        ),
         "panic: runtime error: index out of range\nmain.handler(0xc000012345)",
     ),
     "ruby": (
-        "NoMethodError (undefined method `total' for nil):\n/usr/lib/ruby/gems/3.2.0/gems/rack-2/rack.rb:1:in `call'\n"
-        "app/models/order.rb:12:in `total'\nfrom app/controllers/orders_controller.rb:5:in `show'",
+        (
+            "NoMethodError (undefined method `total' for"
+            " nil):\n/usr/lib/ruby/gems/3.2.0/gems/rack-2/rack.rb:1:in"
+            " `call'\napp/models/order.rb:12:in `total'\nfrom"
+            " app/controllers/orders_controller.rb:5:in `show'"
+        ),
         "NoMethodError (undefined method `total' for nil):\napp/models/order.rb:12:in `total'",
     ),
     "php": (
-        "Uncaught PDOException: refused in /app/Db.php:7\nStack trace:\n#0 /app/Db.php(7): PDO->__construct()\n"
-        "#1 {main}\nthrown in /app/Db.php on line 7",
-        "Uncaught PDOException: refused in /app/Db.php:7\nStack trace:\n#0 /app/Db.php(7): PDO->__construct()",
+        (
+            "Uncaught PDOException: refused in /app/Db.php:7\nStack trace:\n#0 /app/Db.php(7):"
+            " PDO->__construct()\n#1 {main}\nthrown in /app/Db.php on line 7"
+        ),
+        (
+            "Uncaught PDOException: refused in /app/Db.php:7\nStack trace:\n#0 /app/Db.php(7):"
+            " PDO->__construct()"
+        ),
     ),
     ".net": (
-        "System.Exception: no rows\n---> Npgsql.NpgsqlException: timeout\nat Npgsql.Connector.Connect(Timeout timeout) in /src/x.cs:line 5\n"
-        "--- End of inner exception stack trace ---\nat Shop.Orders.Load(Int32 id) in /src/Orders.cs:line 42",
-        "System.Exception: no rows\n---> Npgsql.NpgsqlException: timeout\nat Npgsql.Connector.Connect(Timeout timeout) in /src/x.cs:line 5",
+        (
+            "System.Exception: no rows\n---> Npgsql.NpgsqlException: timeout\nat"
+            " Npgsql.Connector.Connect(Timeout timeout) in /src/x.cs:line 5\n--- End of inner"
+            " exception stack trace ---\nat Shop.Orders.Load(Int32 id) in /src/Orders.cs:line 42"
+        ),
+        (
+            "System.Exception: no rows\n---> Npgsql.NpgsqlException: timeout\nat"
+            " Npgsql.Connector.Connect(Timeout timeout) in /src/x.cs:line 5"
+        ),
     ),
-    "a statement": ("STATEMENT: select *\nfrom orders\nwhere at = 1", "STATEMENT: select *\nfrom orders\nwhere at = 1"),
+    "a statement": (
+        "STATEMENT: select *\nfrom orders\nwhere at = 1",
+        "STATEMENT: select *\nfrom orders\nwhere at = 1",
+    ),
     "one line": ('at a.b(C.java:1) File "x", line 1', 'at a.b(C.java:1) File "x", line 1'),
 }
 
@@ -94,12 +137,19 @@ def read(lines, described, **mask):
 
 @pytest.mark.parametrize("kind", ["lines", "json"])
 def test_two_faults_under_the_same_calls_are_told_apart_by_what_is_read(kind):
-    """The encoder reads 100 tokens; what tells the faults apart is within 150 characters of the beginning."""
+    """The encoder reads 100 tokens; what tells the faults apart is within 150 characters of the
+    beginning."""
     if kind == "lines":
-        texts = [f"2024-02-29 23:50:00,000 - shop - ERROR - {PYTHON}{end}".split("\n") for end in ENDS.values()]
+        texts = [
+            f"2024-02-29 23:50:00,000 - shop - ERROR - {PYTHON}{end}".split("\n")
+            for end in ENDS.values()
+        ]
         lines, described = [line for text in texts for line in text], load_format("python")
     else:
-        lines, described = [json.dumps({"message": PYTHON + end}) for end in ENDS.values()], FormatSection(name="own", kind="json")
+        lines, described = (
+            [json.dumps({"message": PYTHON + end}) for end in ENDS.values()],
+            FormatSection(name="own", kind="json"),
+        )
     (whole, other), counts = read(lines, described)
     same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(whole, other, strict=False))))
     assert "shortened_traces" not in counts
@@ -107,7 +157,10 @@ def test_two_faults_under_the_same_calls_are_told_apart_by_what_is_read(kind):
     assert counts["shortened_traces"] == 2
     begun = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(short, another, strict=False))))
     assert begun < 150 < 300 < same
-    assert (short.rpartition("\n")[2][:30], another.rpartition("\n")[2][:30]) == (ENDS["missing"][:30], ENDS["exhausted"][:30])
+    assert (short.rpartition("\n")[2][:30], another.rpartition("\n")[2][:30]) == (
+        ENDS["missing"][:30],
+        ENDS["exhausted"][:30],
+    )
 
 
 def test_settings_of_before_leave_traces_whole():

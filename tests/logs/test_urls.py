@@ -14,7 +14,11 @@ from logllm.logs.lines import input_bytes, named_files, read_lines, session_name
 def memory():
     """A file system in memory with three logs."""
     system = fsspec.filesystem("memory")
-    logs = {"/logs/b.log": b"b1\nb2\n", "/logs/a.log.gz": gzip.compress(b"a1\n"), "/logs/old/c.log": b"c1\n"}
+    logs = {
+        "/logs/b.log": b"b1\nb2\n",
+        "/logs/a.log.gz": gzip.compress(b"a1\n"),
+        "/logs/old/c.log": b"c1\n",
+    }
     for path, content in logs.items():
         system.pipe_file(path, content)
     yield system
@@ -40,18 +44,29 @@ def test_files_globs_and_folders(memory, source, names) -> None:
 
 
 def test_archives_are_read_as_they_are(memory) -> None:
-    assert [lines for _, lines in texts("memory://logs/a.log.gz", "memory://logs/b.log")] == [["a1"], ["b1", "b2"]]
+    assert [lines for _, lines in texts("memory://logs/a.log.gz", "memory://logs/b.log")] == [
+        ["a1"],
+        ["b1", "b2"],
+    ]
     assert input_bytes(["memory://logs/b.log", "memory://logs/old/c.log"]) == 9
 
 
 def test_a_url_is_read_again_and_names_sessions(memory) -> None:
     assert read_again("memory://logs/b.log")
     assert first_lines(["memory://logs/b.log"]).text.to_list() == ["b1", "b2"]
-    assert session_names(["memory://logs/b.log", "memory://logs/old/c.log"], by="file") == ["b.log", "c.log"]
-    assert session_names(["memory://logs/b.log", "memory://logs/old/c.log"], by="folder") == ["logs", "old"]
+    assert session_names(["memory://logs/b.log", "memory://logs/old/c.log"], by="file") == [
+        "b.log",
+        "c.log",
+    ]
+    assert session_names(["memory://logs/b.log", "memory://logs/old/c.log"], by="folder") == [
+        "logs",
+        "old",
+    ]
 
 
-@pytest.mark.parametrize("source", ["memory://logs/none.log", "memory://logs/*.txt", "nonsense://logs/a.log"])
+@pytest.mark.parametrize(
+    "source", ["memory://logs/none.log", "memory://logs/*.txt", "nonsense://logs/a.log"]
+)
 def test_what_is_not_there_is_an_error(memory, source) -> None:
     with pytest.raises(DataError, match="there is no file|cannot be read"):
         named_files([source])

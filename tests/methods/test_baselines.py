@@ -56,7 +56,9 @@ def new(tiny_models):
 
 def learnt(method: Method, train: Toy, *, seed: int = 0) -> Method:
     """The same method, fitted."""
-    method.fit(train.sessions, MESSAGES, labels=train.labels, line_labels=train.line_labels, seed=seed)
+    method.fit(
+        train.sessions, MESSAGES, labels=train.labels, line_labels=train.line_labels, seed=seed
+    )
     return method
 
 
@@ -64,18 +66,23 @@ def learnt(method: Method, train: Toy, *, seed: int = 0) -> Method:
 def test_what_is_to_be_learnt_is_learnt(name, new, train) -> None:
     test = toy(sessions=40, seed=1)
     scores = learnt(new(name), train, seed=3).score(test.sessions, ALTERED)
-    # Of 40 sessions 4 are anomalous; a forest sees no labels, and so few failures that are alike hide one another from it.
+    # Of 40 sessions 4 are anomalous; a forest sees no labels, and so few failures that are alike
+    # hide one another from it.
     least = 0.25 if name.startswith("forest-") else 0.9
     assert measure(scores, test.labels, threshold=0.5).average_precision > least
 
 
-@pytest.mark.parametrize("name", [name for name in BASELINES if not name.startswith(("forest-", "grep"))])
+@pytest.mark.parametrize(
+    "name", [name for name in BASELINES if not name.startswith(("forest-", "grep"))]
+)
 def test_what_cannot_be_learnt_from_is_refused(name, new, train) -> None:
     with pytest.raises(DataError, match="normal"):
         learnt(new(name), train.only(True))
 
 
-@pytest.mark.parametrize("name", [name for name in BASELINES if entry(name).needs is Needs.SESSIONS])
+@pytest.mark.parametrize(
+    "name", [name for name in BASELINES if entry(name).needs is Needs.SESSIONS]
+)
 def test_labels_that_are_missing_are_named(name, new, train) -> None:
     with pytest.raises(DataError, match="have no labels"):
         new(name).fit(train.sessions, MESSAGES, labels=None, line_labels=None, seed=0)
@@ -83,7 +90,8 @@ def test_labels_that_are_missing_are_named(name, new, train) -> None:
 
 @pytest.mark.parametrize("name", ["unseen", "rapid", "deeplog"])
 def test_what_is_normal_is_learnt_without_the_anomalous_sessions(name, new, train) -> None:
-    """With labels as from the normal sessions alone; without labels from all, so that nothing is new."""
+    """With labels as from the normal sessions alone; without labels from all, so that nothing is
+    new."""
     sessions = toy(sessions=40, seed=1).sessions
     labelled = learnt(new(name), train).score(sessions, MESSAGES)
     normal = new(name)
@@ -149,7 +157,12 @@ def test_grep_counts_words_of_trouble(new, train) -> None:
     rule = learnt(new("grep"), train)
     sessions = [np.array(rows) for rows in ([0], [0, 1], [2], [1, 1, 2])]
     assert rule.score(sessions, table).tolist() == [0, 2 / 3, 0.75, 0.5 + 4 / 6 / 2]
-    assert [lines.tolist() for lines in rule.score_lines(sessions, table)] == [[0], [0, 0.5], [1], [0.5, 0.5, 1]]
+    assert [lines.tolist() for lines in rule.score_lines(sessions, table)] == [
+        [0],
+        [0, 0.5],
+        [1],
+        [0.5, 0.5, 1],
+    ]
 
 
 def test_rapid_takes_the_strangest_message(new, train) -> None:
@@ -174,7 +187,12 @@ def test_a_session_of_single_lines_is_its_most_alert_message(new, train) -> None
 def test_deeplog_is_surprised_by_what_does_not_follow(train) -> None:
     """An event out of place, an end too early, and most of all what no normal session holds."""
     model = learnt(DeepLog(Recipe.of_method("deeplog"), Workplace(), steps=100, batch=64), train)
-    sessions = [[OPEN, WRITE, SYNC, CLOSE], [OPEN, WRITE, OPEN, CLOSE], [OPEN, WRITE, SYNC], [OPEN, WRITE, LOST, CLOSE]]
+    sessions = [
+        [OPEN, WRITE, SYNC, CLOSE],
+        [OPEN, WRITE, OPEN, CLOSE],
+        [OPEN, WRITE, SYNC],
+        [OPEN, WRITE, LOST, CLOSE],
+    ]
     rows = [np.array(session) for session in sessions]
     usual, odd, early, never = model.score(rows, MESSAGES)
     assert 2 * usual < min(odd, early), (usual, odd, early)
@@ -186,8 +204,16 @@ def test_deeplog_is_surprised_by_what_does_not_follow(train) -> None:
 
 
 def test_deeplogs_windows() -> None:
-    windows, which, session = windows_of([np.array([3, 4]), np.array([3])], np.array([0, 0, 0, 1, 2, 3]))
-    assert windows[which][:, -4:].tolist() == [[0, 0, 0, 1], [0, 0, 1, 2], [0, 1, 2, 3], [0, 0, 0, 1], [0, 0, 1, 3]]
+    windows, which, session = windows_of(
+        [np.array([3, 4]), np.array([3])], np.array([0, 0, 0, 1, 2, 3])
+    )
+    assert windows[which][:, -4:].tolist() == [
+        [0, 0, 0, 1],
+        [0, 0, 1, 2],
+        [0, 1, 2, 3],
+        [0, 0, 0, 1],
+        [0, 0, 1, 3],
+    ]
     assert (len(windows), session.tolist()) == (4, [0, 0, 0, 1, 1])
 
 
@@ -207,19 +233,30 @@ def test_the_report_is_that_of_a_run(tiny_data) -> None:
     prepared = Prepared.load(tiny_data)
     found = judged(recipe_for("tree-counts"), prepared)
     report = found.report
-    assert (report["model"], report["f1"], report["fingerprint"]) == ("tree-counts", 1.0, prepared.manifest["fingerprint"])
+    assert (report["model"], report["f1"], report["fingerprint"]) == (
+        "tree-counts",
+        1.0,
+        prepared.manifest["fingerprint"],
+    )
     assert len(found.scores) == len(prepared.part("test"))
     called = found.scores >= report["threshold"]
-    assert ((called & found.labels).sum(), called.sum()) == (report["tp"], report["tp"] + report["fp"])
+    assert ((called & found.labels).sum(), called.sum()) == (
+        report["tp"],
+        report["tp"] + report["fp"],
+    )
 
 
-def test_the_threshold_comes_from_validation_where_that_has_enough_anomalies(tiny_data, tmp_path) -> None:
+def test_the_threshold_comes_from_validation_where_that_has_enough_anomalies(
+    tiny_data, tmp_path
+) -> None:
     prepared = Prepared.load(tiny_data)
     assert judged(recipe_for("unseen"), prepared).report["threshold"] == 0.5
     more = with_parts(tiny_data, tmp_path / "more", validation=prepared.part("train"))
     report = judged(recipe_for("unseen"), Prepared.load(more)).report
     assert report["threshold_chosen"] == "best F1 on validation"
-    assert 0.25 < report["threshold"] < 0.5  # in the middle between 0 and the lowest of the raised shares
+    assert (
+        0.25 < report["threshold"] < 0.5
+    )  # in the middle between 0 and the lowest of the raised shares
     assert report["f1"] == 1
 
 
@@ -239,5 +276,7 @@ def test_the_share_of_words_never_seen() -> None:
     messages = pl.Series(["open file", "close file", "lost the file", "", "boom"])
     words = WordCounts()
     words.fit([np.array([0, 1])], messages)
-    sessions = [np.array(session, dtype=np.int64) for session in ([0, 1], [0, 2], [2, 2], [4], [3], [])]
+    sessions = [
+        np.array(session, dtype=np.int64) for session in ([0, 1], [0, 2], [2, 2], [4], [3], [])
+    ]
     assert words.new_words(sessions, messages).tolist() == [0, 2 / 5, 2 / 3, 1, 0, 0]

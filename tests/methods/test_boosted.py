@@ -22,19 +22,29 @@ def counts(*, rows: int, columns: int, seed: int) -> Sparse:
 def test_trees_say_what_xgboost_says(seed) -> None:
     matrix, rng = counts(rows=400, columns=12, seed=seed), np.random.default_rng(seed)
     table = matrix.table()
-    labels = (table[:, 0] == 1) ^ (table[:, 1] > 2) ^ (rng.random(400) < 0.1)  # 1, and neither 0 nor 2, is what tells
+    labels = (
+        (table[:, 0] == 1) ^ (table[:, 1] > 2) ^ (rng.random(400) < 0.1)
+    )  # 1, and neither 0 nor 2, is what tells
     data = xgboost.DMatrix(matrix.learnable(), label=labels)
-    grown = xgboost.train({"objective": "binary:logistic", "base_score": 0.5, "max_depth": 5, "nthread": 1}, data, 30)
-    trees = taken(json.loads(grown.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"])
+    grown = xgboost.train(
+        {"objective": "binary:logistic", "base_score": 0.5, "max_depth": 5, "nthread": 1}, data, 30
+    )
+    trees = taken(
+        json.loads(grown.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]
+    )
     new = counts(rows=300, columns=12, seed=seed + 100)
     theirs = grown.predict(xgboost.DMatrix(new.learnable()), output_margin=True)
     assert np.allclose(trees.sums(new.table()), theirs, atol=1e-5)
-    assert len(trees.left) > sum(len(tree["left_children"]) for tree in grown_trees(grown)), "no node sends 0 elsewhere: nothing is tried"
+    assert len(trees.left) > sum(len(tree["left_children"]) for tree in grown_trees(grown)), (
+        "no node sends 0 elsewhere: nothing is tried"
+    )
 
 
 def grown_trees(model: xgboost.Booster) -> list[dict[str, list[float]]]:
     """The trees of a model, as JSON has them."""
-    trees: list[dict[str, list[float]]] = json.loads(model.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]
+    trees: list[dict[str, list[float]]] = json.loads(model.save_raw("json"))["learner"][
+        "gradient_booster"
+    ]["model"]["trees"]
     return trees
 
 

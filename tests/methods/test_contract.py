@@ -1,4 +1,5 @@
-"""Every method that comes with logllm passes the checks that are there for those of others, and the checks can fail."""
+"""Every method that comes with logllm passes the checks that are there for those of others, and the
+checks can fail."""
 
 import json
 import pickle
@@ -18,7 +19,14 @@ from logllm.methods.deeplog import DeepLog
 from logllm.methods.registry import entry, make, names
 
 BASELINES = [name for name in names() if name not in {"logllm", "both"}]
-ENCODED = {"rapid", "logistic-vectors", "logistic-extremes", "logistic-lines", "logrobust", "neurallog"}
+ENCODED = {
+    "rapid",
+    "logistic-vectors",
+    "logistic-extremes",
+    "logistic-lines",
+    "logrobust",
+    "neurallog",
+}
 """Methods whose scores depend in their last digits on which messages are encoded at once."""
 SLOW = {"neurallog", "logrobust"}
 """Methods that share their code with faster ones: all checks run in the slower tier."""
@@ -33,7 +41,10 @@ def maker(name):
     return lambda recipe, workplace: make(name, recipe, workplace=workplace)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.real) if name in SLOW else name for name in BASELINES])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.real) if name in SLOW else name for name in BASELINES],
+)
 def test_a_method_keeps_the_contract(name, tiny_models, tmp_path) -> None:
     recipe = Recipe.of_method(name).model_copy(update={"model": tiny_models})
     close = 1e-5 if name in ROUNDED else 0.0
@@ -43,14 +54,21 @@ def test_a_method_keeps_the_contract(name, tiny_models, tmp_path) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["logllm", "both"])
 def test_what_trains_a_network_keeps_the_contract(name, tiny_recipe, tmp_path) -> None:
-    stages = tuple(stage.model_copy(update={"epochs": None, "max_sessions": 16}) for stage in tiny_recipe.train.stages)
+    stages = tuple(
+        stage.model_copy(update={"epochs": None, "max_sessions": 16})
+        for stage in tiny_recipe.train.stages
+    )
     train = tiny_recipe.train.model_copy(update={"stages": stages})
-    check_method(maker(name), tmp_path, recipe=tiny_recipe.model_copy(update={"train": train}), close=1e-5)
+    check_method(
+        maker(name), tmp_path, recipe=tiny_recipe.model_copy(update={"train": train}), close=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_what_it_needs_is_in_its_entry(name) -> None:
-    assert type(make(name, Recipe.of_method(name), workplace=Workplace())).needs is entry(name).needs
+    assert (
+        type(make(name, Recipe.of_method(name), workplace=Workplace())).needs is entry(name).needs
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in BASELINES if name not in ENCODED])

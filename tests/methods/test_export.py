@@ -1,4 +1,5 @@
-"""Exported bundles: they score as the run does, tell what it is, and tell nothing of this machine."""
+"""Exported bundles: they score as the run does, tell what it is, and tell nothing of this
+machine."""
 
 import json
 import re
@@ -54,7 +55,10 @@ def scores(run: Path, data: Path) -> np.ndarray:
 
 def test_a_bundle_of_adapters_scores_as_the_run(run, tiny_data, tmp_path, elsewhere) -> None:
     manifest = export_run(run, tmp_path / "bundle", bundle=Bundle())
-    assert manifest["base_models"]["encoder"] == {**read_manifest(run)["base_models"]["encoder"], "weights": "tiny-bert"}
+    assert manifest["base_models"]["encoder"] == {
+        **read_manifest(run)["base_models"]["encoder"],
+        "weights": "tiny-bert",
+    }
     wanted = scores(run, tiny_data)
     np.testing.assert_array_equal(scores(tmp_path / "bundle", tiny_data), wanted)
     assert np.ptp(wanted) > 1e-3
@@ -62,16 +66,35 @@ def test_a_bundle_of_adapters_scores_as_the_run(run, tiny_data, tmp_path, elsewh
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["adapters", "merged"])
-def test_a_bundle_of_several_minds_holds_them_all(tiny_recipe, tiny_data, tmp_path, elsewhere, merged) -> None:
-    stages = tuple(stage.model_copy(update={"epochs": None, "max_sessions": 16}) for stage in tiny_recipe.train.stages)
-    recipe = tiny_recipe.model_copy(update={"method": "both", "train": tiny_recipe.train.model_copy(update={"stages": stages})})
+def test_a_bundle_of_several_minds_holds_them_all(
+    tiny_recipe, tiny_data, tmp_path, elsewhere, merged
+) -> None:
+    stages = tuple(
+        stage.model_copy(update={"epochs": None, "max_sessions": 16})
+        for stage in tiny_recipe.train.stages
+    )
+    recipe = tiny_recipe.model_copy(
+        update={"method": "both", "train": tiny_recipe.train.model_copy(update={"stages": stages})}
+    )
     train(recipe, tiny_data, out=tmp_path / "run")
     wanted = scores(tmp_path / "run", tiny_data)
-    assert json.loads((tmp_path / "run" / "weights.json").read_text()) == {"logllm": 4.0, "words": 1.0}  # lines have no labels
+    assert json.loads((tmp_path / "run" / "weights.json").read_text()) == {
+        "logllm": 4.0,
+        "words": 1.0,
+    }  # lines have no labels
     manifest = export_run(tmp_path / "run", tmp_path / "bundle", bundle=Bundle(merged=merged))
-    assert {Path(name).parts[0] for name in manifest["files"]} >= {"words", "ends.safetensors", "projector.safetensors"}
-    np.testing.assert_allclose(scores(tmp_path / "bundle", tiny_data), wanted, atol=1e-4 if merged else 0, rtol=0)
-    assert "Learners of words and of lines judge beside them" in (tmp_path / "bundle" / "README.md").read_text()
+    assert {Path(name).parts[0] for name in manifest["files"]} >= {
+        "words",
+        "ends.safetensors",
+        "projector.safetensors",
+    }
+    np.testing.assert_allclose(
+        scores(tmp_path / "bundle", tiny_data), wanted, atol=1e-4 if merged else 0, rtol=0
+    )
+    assert (
+        "Learners of words and of lines judge beside them"
+        in (tmp_path / "bundle" / "README.md").read_text()
+    )
 
 
 def test_a_merged_bundle_needs_no_base_models(run, tiny_data, tmp_path, monkeypatch) -> None:
@@ -95,10 +118,22 @@ def test_a_changed_file_of_a_merged_bundle_is_refused(run, tmp_path) -> None:
 @pytest.mark.parametrize("merged", [False, True])
 def test_nothing_of_this_machine_is_in_a_bundle(run, tiny_models, tmp_path, merged) -> None:
     export_run(run, tmp_path / "bundle", bundle=Bundle(merged=merged))
-    places = [str(tmp_path.parent), str(Path(tiny_models.encoder.weights).parent), str(run.parent), str(Path.home()) + "/"]
-    contents = {file: file.read_bytes() for file in (tmp_path / "bundle").rglob("*") if file.is_file()}
+    places = [
+        str(tmp_path.parent),
+        str(Path(tiny_models.encoder.weights).parent),
+        str(run.parent),
+        str(Path.home()) + "/",
+    ]
+    contents = {
+        file: file.read_bytes() for file in (tmp_path / "bundle").rglob("*") if file.is_file()
+    }
     assert len(contents) > 7
-    assert [(file.name, place) for file, content in contents.items() for place in places if place.encode() in content] == []
+    assert [
+        (file.name, place)
+        for file, content in contents.items()
+        for place in places
+        if place.encode() in content
+    ] == []
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +145,11 @@ def report(run, tiny_data) -> dict:
 def card(run, report, tmp_path) -> str:
     """The card of a bundle with a report."""
     (tmp_path / "test.json").write_text(json.dumps(report))
-    export_run(run, tmp_path / "bundle", bundle=Bundle(license="apache-2.0", reports=(tmp_path / "test.json",)))
+    export_run(
+        run,
+        tmp_path / "bundle",
+        bundle=Bundle(license="apache-2.0", reports=(tmp_path / "test.json",)),
+    )
     return (tmp_path / "bundle" / "README.md").read_text()
 
 
@@ -124,19 +163,28 @@ def test_the_card_says_what_it_is_and_how_good(card, run, report, tiny_data) -> 
     assert f"train: {train['sessions']:,} sessions, {train['anomalous']:,} anomalous" in card
     row = next(line for line in card.splitlines() if line.startswith("| test: all"))
     assert f"{report['f1']:.3f} (" in row
-    assert [cell.strip() for cell in row.split("|")[-5:-1]] == [str(report[name]) for name in ("tp", "fp", "tn", "fn")]
-    assert f"{manifest['threshold']['value']:.4g} are called anomalous ({manifest['threshold']['how']})" in card
+    assert [cell.strip() for cell in row.split("|")[-5:-1]] == [
+        str(report[name]) for name in ("tp", "fp", "tn", "fn")
+    ]
+    assert (
+        f"{manifest['threshold']['value']:.4g} are called anomalous"
+        f" ({manifest['threshold']['how']})" in card
+    )
     assert "set `LOGLLM_WEIGHTS`" in card
     assert "2411.08561" in card
     assert re.search(r"`tiny-bert` and `tiny-llama`: their licences hold too", card)
 
 
 def test_the_card_of_small_models_names_their_home(run, tmp_path) -> None:
-    """Hub names in the front matter come from the recipe's names; no weights are needed to copy adapters."""
+    """Hub names in the front matter come from the recipe's names; no weights are needed to copy
+    adapters."""
     copy = shutil.copytree(run, tmp_path / "run")
     recipe = read_recipe(copy)
     named = {"encoder": "all-MiniLM-L6-v2", "decoder": "somebody/decoder"}
-    parts = {part: getattr(recipe.model, part).model_copy(update={"weights": name}) for part, name in named.items()}
+    parts = {
+        part: getattr(recipe.model, part).model_copy(update={"weights": name})
+        for part, name in named.items()
+    }
     write_recipe(copy, recipe.model_copy(update={"model": recipe.model.model_copy(update=parts)}))
     export_run(copy, tmp_path / "bundle", bundle=Bundle())
     front = yaml.safe_load((tmp_path / "bundle" / "README.md").read_text().split("---\n")[1])
@@ -148,21 +196,37 @@ def test_the_card_of_merged_halves_says_that_merging_rounds(run, tmp_path) -> No
     copy = shutil.copytree(run, tmp_path / "run")
     recipe = read_recipe(copy)
     decoder = recipe.model.decoder.model_copy(update={"dtype": "bfloat16"})
-    write_recipe(copy, recipe.model_copy(update={"model": recipe.model.model_copy(update={"decoder": decoder})}))
+    write_recipe(
+        copy,
+        recipe.model_copy(update={"model": recipe.model.model_copy(update={"decoder": decoder})}),
+    )
     for merged, said in ((True, True), (False, False)):
         export_run(copy, tmp_path / "bundle", bundle=Bundle(merged=merged), force=True)
-        assert ("Merging rounded to bfloat16" in (tmp_path / "bundle" / "README.md").read_text()) is said
+        assert (
+            "Merging rounded to bfloat16" in (tmp_path / "bundle" / "README.md").read_text()
+        ) is said
 
 
 def test_a_report_of_another_run_is_refused(run, tmp_path) -> None:
-    report = {"model": "other@12345678", "split": "test", "average_precision": 1.0, "intervals": {}, "threshold": 0.5}
+    report = {
+        "model": "other@12345678",
+        "split": "test",
+        "average_precision": 1.0,
+        "intervals": {},
+        "threshold": 0.5,
+    }
     (tmp_path / "test.json").write_text(json.dumps(report))
     with pytest.raises(DataError, match="a report of other@12345678, not of tiny@"):
         export_run(run, tmp_path / "bundle", bundle=Bundle(reports=(tmp_path / "test.json",)))
     manifest = read_manifest(run)
-    own = {"model": f"tiny@{manifest['files']['projector.safetensors'][:8]}", "threshold": manifest["threshold"]["value"] / 2}
+    own = {
+        "model": f"tiny@{manifest['files']['projector.safetensors'][:8]}",
+        "threshold": manifest["threshold"]["value"] / 2,
+    }
     (tmp_path / "test.json").write_text(json.dumps(report | own))
-    with pytest.raises(DataError, match="was made at the threshold .*, and the run's is .*: evaluate it again"):
+    with pytest.raises(
+        DataError, match="was made at the threshold .*, and the run's is .*: evaluate it again"
+    ):
         export_run(run, tmp_path / "bundle", bundle=Bundle(reports=(tmp_path / "test.json",)))
     (tmp_path / "test.json").write_text("[]")
     with pytest.raises(DataError, match="is no report: write it with logllm evaluate --json"):
@@ -174,7 +238,10 @@ def test_4_bit_weights_are_not_merged_into(run, tmp_path) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
     recipe = read_recipe(copy)
     decoder = recipe.model.decoder.model_copy(update={"quantize": "nf4"})
-    write_recipe(copy, recipe.model_copy(update={"model": recipe.model.model_copy(update={"decoder": decoder})}))
+    write_recipe(
+        copy,
+        recipe.model_copy(update={"model": recipe.model.model_copy(update={"decoder": decoder})}),
+    )
     with pytest.raises(ModelError, match="4-bit weights.*export without --merged"):
         export_run(copy, tmp_path / "bundle", bundle=Bundle(merged=True))
     assert not (tmp_path / "bundle").exists()
@@ -189,7 +256,10 @@ def test_a_bundle_is_not_exported_again_and_not_overwritten(run, tmp_path) -> No
         export_run(run, tmp_path / "bundle", bundle=Bundle())
     with pytest.raises(ModelError, match="is the run itself: name another folder"):
         export_run(run, run, bundle=Bundle(), force=True)
-    assert export_run(run, tmp_path / "bundle", bundle=Bundle(merged=True), force=True)["bundle"] == "merged"
+    assert (
+        export_run(run, tmp_path / "bundle", bundle=Bundle(merged=True), force=True)["bundle"]
+        == "merged"
+    )
 
 
 def test_the_card_of_the_run_that_comes_with_logllm(run, report, tmp_path) -> None:
@@ -202,7 +272,11 @@ def test_the_card_of_the_run_that_comes_with_logllm(run, report, tmp_path) -> No
         reports.append(tmp_path / f"{name}.json")
         model = f"postgres@{manifest['files']['projector.safetensors'][:8]}"
         reports[-1].write_text(json.dumps({**report, "model": model, "log": name}))
-    export_run(tmp_path / "postgres", tmp_path / "bundle", bundle=Bundle(license="apache-2.0", reports=tuple(reports)))
+    export_run(
+        tmp_path / "postgres",
+        tmp_path / "bundle",
+        bundle=Bundle(license="apache-2.0", reports=tuple(reports)),
+    )
     card = (tmp_path / "bundle" / "README.md").read_text()
     assert "    logllm detect postgresql.log\n" in card
     assert "hf download" not in card

@@ -32,7 +32,8 @@ def frozen(method: Callable[[], Method], data: Part, *, seed: int = 0) -> Frozen
 
 
 class Pair(Method):
-    """A mixture of a mind that knows faults by their words, more or less, and one that does not; both draw noise."""
+    """A mixture of a mind that knows faults by their words, more or less, and one that does not;
+    both draw noise."""
 
     needs = Needs.SESSIONS
     scale = "logits"
@@ -48,7 +49,10 @@ class Pair(Method):
     def minds(self, sessions: Sequence[Rows], messages: pl.Series) -> dict[str, Scores]:
         dice = np.random.default_rng(len(sessions))
         faulty = np.array([(session >= len(ROUTINE)).any() for session in sessions])
-        return {name: sure * np.where(faulty, 2.0, -2.0) + dice.normal(size=len(sessions)) for name, sure in self._sure.items()}
+        return {
+            name: sure * np.where(faulty, 2.0, -2.0) + dice.normal(size=len(sessions))
+            for name, sure in self._sure.items()
+        }
 
     def score(self, sessions: Sequence[Rows], messages: pl.Series, **_: object) -> Scores:
         return sigmoid(mixed(self.minds(sessions, messages), self.weights))
@@ -84,7 +88,13 @@ def test_sessions_without_labels_are_refused_with_the_remedy() -> None:
 
 def test_the_threshold_is_taken_from_what_was_held_out() -> None:
     told: list[tuple[str, float | None]] = []
-    chosen = frozen_thresholds(fresh("logistic-words"), part(), count=2, seed=0, report=lambda text, share: told.append((text, share)))
+    chosen = frozen_thresholds(
+        fresh("logistic-words"),
+        part(),
+        count=2,
+        seed=0,
+        report=lambda text, share: told.append((text, share)),
+    )
     assert chosen is not None
     threshold = chosen.sessions
     assert "kinds of fault held out, 2 folds" in threshold.how
@@ -108,7 +118,9 @@ def test_lines_have_a_threshold_of_their_own_where_they_have_labels(lines: bool)
     [(2.0, 0.1, 4.0), (-4.0, 1.0, 0.0), (2.0, 2.0, 0.25)],
     ids=["the-reader-knows", "the-reader-misleads", "both-know"],
 )
-def test_the_mind_that_knows_faults_that_are_held_out_counts_most(reader: float, quick: float, weight: float) -> None:
+def test_the_mind_that_knows_faults_that_are_held_out_counts_most(
+    reader: float, quick: float, weight: float
+) -> None:
     chosen = frozen(lambda: Pair(reader=reader, quick=quick), part())
     assert chosen.weights is not None
     assert chosen.weights["reader"] == weight

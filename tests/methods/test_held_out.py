@@ -7,7 +7,10 @@ import pytest
 from logllm.methods.held_out import folds, known_by, labels_of, renamed
 from logllm.methods.prepared_part import Part
 
-FAULTS = [f"ERROR: {word} failed" for word in ("disk", "fan", "link", "clock", "memory", "socket", "battery", "cable")]
+FAULTS = [
+    f"ERROR: {word} failed"
+    for word in ("disk", "fan", "link", "clock", "memory", "socket", "battery", "cable")
+]
 ROUTINE = [f"INFO: step {word} of a job" for word in "abcdefghij"]
 
 
@@ -30,7 +33,11 @@ def part(*, faults: int = len(FAULTS), lines: bool = True) -> Part:
 def test_an_anomalous_session_is_known_by_its_fault(lines: bool) -> None:
     data = part(lines=lines)
     known = known_by(data)
-    kinds = {int(kind): data.sessions[row][-1] for row, kind in enumerate(known) if data.labels is not None and data.labels[row]}
+    kinds = {
+        int(kind): data.sessions[row][-1]
+        for row, kind in enumerate(known)
+        if data.labels is not None and data.labels[row]
+    }
     assert len(set(kinds.values())) == len(FAULTS)
 
 
@@ -52,13 +59,18 @@ def test_whole_kinds_of_fault_are_held_out_and_others_in_each_fold() -> None:
 def test_the_folds_are_the_same_for_the_same_seed() -> None:
     data = part()
     labels, known = labels_of(data), known_by(data)
-    first, again, other = ([fold.held.tolist() for fold in folds(labels, known, count=2, seed=seed)] for seed in (1, 1, 2))
+    first, again, other = (
+        [fold.held.tolist() for fold in folds(labels, known, count=2, seed=seed)]
+        for seed in (1, 1, 2)
+    )
     assert first == again
     assert first != other
 
 
 def test_names_become_other_words_everywhere_and_keys_stay() -> None:
-    before = pl.Series(['user=carla host=<*> table "carts"', "UPDATE carts SET id = <*>", "host=alpha FATAL"])
+    before = pl.Series(
+        ['user=carla host=<*> table "carts"', "UPDATE carts SET id = <*>", "host=alpha FATAL"]
+    )
     after = renamed(before).to_list()
     name = after[1].split()[1]
     assert name not in ("carts", "")

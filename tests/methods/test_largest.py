@@ -19,12 +19,15 @@ SAYS = np.array([-0.5, 4.0, -3.0])
 
 
 class Adding:
-    """A scorer in whose verdict every message of a session adds up; it notes how many sessions it was asked of."""
+    """A scorer in whose verdict every message of a session adds up; it notes how many sessions it
+    was asked of."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+    def score(
+        self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None
+    ) -> Scores:
         assert messages is MESSAGES
         self.asked.append(len(sessions))
         return np.array([SAYS[session].sum() - 1.0 for session in sessions])
@@ -53,7 +56,9 @@ def rows(*places: int) -> Rows:
     ],
     ids=["alert-forgotten", "alert-last", "no-alert", "no-message"],
 )
-def test_an_alert_is_not_forgotten_over_what_follows(session: Rows, last: float, largest: float) -> None:
+def test_an_alert_is_not_forgotten_over_what_follows(
+    session: Rows, last: float, largest: float
+) -> None:
     assert method("last").margins([session], MESSAGES).tolist() == [last]
     assert method("largest").margins([session], MESSAGES).tolist() == [largest]
 
@@ -62,14 +67,18 @@ def test_sessions_have_their_own_verdicts_whatever_is_beside_them() -> None:
     dice = np.random.default_rng(0)
     sessions = [dice.integers(0, 3, size) for size in dice.integers(0, 9, 60)]
     together = method("largest").margins(sessions, MESSAGES)
-    assert together.tolist() == [method("largest").margins([session], MESSAGES)[0] for session in sessions]
+    assert together.tolist() == [
+        method("largest").margins([session], MESSAGES)[0] for session in sessions
+    ]
 
 
 def test_beginnings_of_long_logs_are_scored_some_at_a_time_and_equal_sessions_once() -> None:
     dice = np.random.default_rng(0)
     sessions = [dice.integers(0, 3, 128) for _ in range(1200)]
     made, told = method("largest"), list[tuple[int, int]]()
-    margins = made.margins([*sessions, *sessions], MESSAGES, progress=lambda done, total: told.append((done, total)))
+    margins = made.margins(
+        [*sessions, *sessions], MESSAGES, progress=lambda done, total: told.append((done, total))
+    )
     assert margins[:1200].tolist() == margins[1200:].tolist()
     assert isinstance(made.scorer, Adding)
     assert sum(made.scorer.asked) == 1200 * 128
@@ -80,4 +89,6 @@ def test_beginnings_of_long_logs_are_scored_some_at_a_time_and_equal_sessions_on
 
 def test_few_takes_it_and_the_paper_does_not() -> None:
     assert Recipe.load("few").model.verdict == "largest"
-    assert {Recipe.load(name).model.verdict for name in ("bgl", "hdfs", "small", "postgres")} == {"last"}
+    assert {Recipe.load(name).model.verdict for name in ("bgl", "hdfs", "small", "postgres")} == {
+        "last"
+    }

@@ -1,4 +1,5 @@
-"""Novelty goes on to learn: what it learnt is usual, bounded and forgotten again, and a restart changes nothing."""
+"""Novelty goes on to learn: what it learnt is usual, bounded and forgotten again, and a restart
+changes nothing."""
 
 import json
 
@@ -10,9 +11,26 @@ from hypothesis import strategies as st
 
 from logllm.methods.contract import Bag
 from logllm.methods.learning_on import LearningNovelty
-from tests.methods.test_novelty import CLOSE, FAILED, LIKE, MESSAGES, NEW, OPEN, USUAL, WRITE, learnt, scored
+from tests.methods.test_novelty import (
+    CLOSE,
+    FAILED,
+    LIKE,
+    MESSAGES,
+    NEW,
+    OPEN,
+    USUAL,
+    WRITE,
+    learnt,
+    scored,
+)
 
-PROBES = [[OPEN, WRITE, CLOSE], [OPEN, WRITE, CLOSE, NEW], [OPEN, FAILED, WRITE, CLOSE], [OPEN, WRITE, CLOSE, LIKE], [OPEN]]
+PROBES = [
+    [OPEN, WRITE, CLOSE],
+    [OPEN, WRITE, CLOSE, NEW],
+    [OPEN, FAILED, WRITE, CLOSE],
+    [OPEN, WRITE, CLOSE, LIKE],
+    [OPEN],
+]
 HEARD = [OPEN, WRITE, CLOSE, NEW]
 
 
@@ -24,7 +42,10 @@ def run():
 def bag(session, sessions=1):
     """A session given by its messages."""
     kinds, times = np.unique(session, return_counts=True)
-    return Bag({MESSAGES[int(kind)]: int(often) for kind, often in zip(kinds, times, strict=True)}, sessions)
+    return Bag(
+        {MESSAGES[int(kind)]: int(often) for kind, often in zip(kinds, times, strict=True)},
+        sessions,
+    )
 
 
 def test_it_scores_as_the_run_does_until_it_learns(run) -> None:
@@ -70,7 +91,9 @@ def test_a_session_called_normal_is_learnt_until_the_like_of_it_is_none(run) -> 
     assert scored(more, [OPEN, WRITE, CLOSE])[0] < 0.2  # what the run has learnt is not forgotten
 
 
-def test_what_came_since_weighs_no_more_than_training_and_is_forgotten_when_it_comes_no_more(run) -> None:
+def test_what_came_since_weighs_no_more_than_training_and_is_forgotten_when_it_comes_no_more(
+    run,
+) -> None:
     more = LearningNovelty(run)
     more.learn([bag(HEARD, 3)])
     for _ in range(10):
@@ -83,14 +106,19 @@ def test_what_came_since_weighs_no_more_than_training_and_is_forgotten_when_it_c
 
 def test_ever_new_messages_take_no_more_memory(run) -> None:
     more = LearningNovelty(run, most_kinds=10)
-    told = [more.learn([Bag({MESSAGES[OPEN]: 1, f"says {number * 'x'}": 1})]).sessions for number in range(40)]
+    told = [
+        more.learn([Bag({MESSAGES[OPEN]: 1, f"says {number * 'x'}": 1})]).sessions
+        for number in range(40)
+    ]
     assert told == [1] * 10 + [0] * 30
     assert len(more.state()["kinds"]) == 10
     assert more.learn([bag(USUAL[0])]).sessions == 1
 
 
 SESSIONS = st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=5), min_size=1, max_size=6)
-STEPS = st.lists(st.tuples(st.sampled_from(["learn", "normal", "forget"]), SESSIONS, st.booleans()), max_size=8)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["learn", "normal", "forget"]), SESSIONS, st.booleans()), max_size=8
+)
 
 
 @settings(max_examples=25, deadline=None)

@@ -24,7 +24,11 @@ def test_a_run_from_before_has_the_weights_that_all_had(tmp_path) -> None:
     assert read_weights(tmp_path, otherwise={"reader": 0.25}) == {"reader": 0.25}
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"reader": "much"}', '{"reader": null}'], ids=["empty", "list", "word", "null"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"reader": "much"}', '{"reader": null}'],
+    ids=["empty", "list", "word", "null"],
+)
 def test_weights_that_cannot_be_read_are_an_error_with_the_remedy(tmp_path, content) -> None:
     (tmp_path / WEIGHTS).write_text(content)
     with pytest.raises(ModelError, match=r"weights\.json cannot be read: .*train it again"):

@@ -78,7 +78,9 @@ def test_messages_that_differ_in_quotes_are_one_kind() -> None:
 
 
 def test_where_learning_brings_new_trouble_new_trouble_alone_is_no_alarm() -> None:
-    table = pl.Series(["file opened", *[f"{word} failed" for word in ("disk", "fan", "link", "port", "lamp")]])
+    table = pl.Series(
+        ["file opened", *[f"{word} failed" for word in ("disk", "fan", "link", "port", "lamp")]]
+    )
     sessions = [np.array([0, 1 + at // 20] if at % 20 == 10 else [0]) for at in range(100)]
     method = Novelty(Recipe.of_method("novelty"), Workplace())
     method.fit(sessions, table, labels=None, line_labels=None, seed=0)
@@ -167,7 +169,10 @@ def test_more_of_a_known_thing_is_never_less_strange(method, session) -> None:
         ("wearable connected", 0),
         ("", 0),
     ],
-    ids="fatal panic refused java german french russian chinese deadline statement query chain file wearable nothing".split(),
+    ids=(
+        "fatal panic refused java german french russian chinese deadline statement query chain file"
+        " wearable nothing".split()
+    ),
 )
 def test_words_of_trouble(text, grade) -> None:
     assert grades(pl.Series([text])).tolist() == [grade]

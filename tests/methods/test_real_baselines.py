@@ -14,8 +14,15 @@ pytestmark = pytest.mark.real
 @pytest.fixture(scope="module")
 def hdfs(tmp_path_factory, shared):
     out = tmp_path_factory.mktemp("hdfs") / "data"
-    settings = choose("hdfs", recipe=None, overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}})
-    prepare([shared / "hdfs" / "HDFS_2pct.log.gz"], out, settings=settings, labels=shared / "hdfs" / "anomaly_label.csv")
+    settings = choose(
+        "hdfs", recipe=None, overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}}
+    )
+    prepare(
+        [shared / "hdfs" / "HDFS_2pct.log.gz"],
+        out,
+        settings=settings,
+        labels=shared / "hdfs" / "anomaly_label.csv",
+    )
     return out
 
 

@@ -76,10 +76,18 @@ def test_a_name_is_a_recipe_a_file_or_a_method(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("smal", "small"), ("tree-count", "tree-counts"), ("decision tree", "tree-counts"), ("LSTM", "deeplog")]
+    ("name", "near"),
+    [
+        ("smal", "small"),
+        ("tree-count", "tree-counts"),
+        ("decision tree", "tree-counts"),
+        ("LSTM", "deeplog"),
+    ],
 )
 def test_a_name_of_neither_kind_gets_the_nearest_of_both(name, near) -> None:
-    with pytest.raises(RecipeError, match=f"no recipe or method '{name}': the nearest is '{near}'") as error:
+    with pytest.raises(
+        RecipeError, match=f"no recipe or method '{name}': the nearest is '{near}'"
+    ) as error:
         recipe_for(name)
     assert "a recipe (" in str(error.value)
     assert "a method (" in str(error.value)
@@ -108,13 +116,28 @@ def test_methods_of_other_packages_are_found(package, tmp_path) -> None:
 
 def test_a_broken_package_is_named_and_breaks_nobody_else(package) -> None:
     package("shards", "import nowhere", broken="shards:Method", other="shards:Other")
-    package("lamps", GOOD, named="lamps:Named", raising="lamps:raising", number="lamps:number", missing="lamps:nothing")
+    package(
+        "lamps",
+        GOOD,
+        named="lamps:Named",
+        raising="lamps:raising",
+        number="lamps:number",
+        missing="lamps:nothing",
+    )
     assert {"broken", "named", "unseen"} <= set(names())
     said = {
-        "broken": "method 'broken' of shards 1.2 cannot be loaded: shards:Method: No module named 'nowhere'",
+        "broken": (
+            "method 'broken' of shards 1.2 cannot be loaded: shards:Method: No module named"
+            " 'nowhere'"
+        ),
         "missing": "method 'missing' of lamps 1.2 cannot be loaded: lamps:nothing",
-        "number": "method 'number' of lamps 1.2 cannot be made: lamps:number is no class and no function",
-        "raising": "method 'raising' of lamps 1.2 cannot be made: lamps:raising: no such lamp; install another version",
+        "number": (
+            "method 'number' of lamps 1.2 cannot be made: lamps:number is no class and no function"
+        ),
+        "raising": (
+            "method 'raising' of lamps 1.2 cannot be made: lamps:raising: no such lamp; install"
+            " another version"
+        ),
     }
     for name, text in said.items():
         with pytest.raises(ModelError, match=text):
@@ -126,7 +149,9 @@ def test_a_broken_package_is_named_and_breaks_nobody_else(package) -> None:
 def test_a_name_means_one_method(package) -> None:
     package("lamps", GOOD, named="lamps:Named", unseen="lamps:Named")
     assert names().count("unseen") == 1
-    with pytest.raises(RecipeError, match="'unseen' is brought by logllm and by lamps 1.2: uninstall one"):
+    with pytest.raises(
+        RecipeError, match="'unseen' is brought by logllm and by lamps 1.2: uninstall one"
+    ):
         entry("unseen")
     assert entry("named").what == "a class will do."
     package("torches", GOOD, named="torches:Named")
@@ -139,7 +164,13 @@ def test_a_name_means_one_method(package) -> None:
 def installed(tmp_path_factory) -> Path:
     """The example of the documentation, installed where nothing else is."""
     target = tmp_path_factory.mktemp("installed")
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    options = [
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--disable-pip-version-check",
+    ]
     command = [sys.executable, "-m", "pip", "install", *options, "--target", target, EXAMPLE]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -149,7 +180,12 @@ def installed(tmp_path_factory) -> Path:
 def with_example(installed: Path, program: str) -> str:
     """What a program writes in a process that has the example."""
     place = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": place})
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": place},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -157,20 +193,17 @@ def with_example(installed: Path, program: str) -> str:
 def test_the_example_is_found_fitted_and_loaded_by_its_name(installed, tmp_path) -> None:
     out = with_example(
         installed,
-        "import json, sys\n"
-        "from pathlib import Path\n"
-        "import polars as pl, numpy as np\n"
-        "from logllm.methods.contract import Workplace\n"
-        "from logllm.methods.registry import entry, make, names, recipe_for\n"
-        "recipe = recipe_for('new-words', overrides=['options.ignore=[\"<*>\"]'])\n"
-        "method, loaded = (make('new-words', recipe, workplace=Workplace()) for _ in range(2))\n"
-        "messages = pl.Series(['file opened', 'replica lost at <*>', 'file lost'])\n"
-        "method.fit([np.array([0])], messages, labels=None, line_labels=None, seed=0)\n"
-        f"folder = Path({str(tmp_path)!r})\n"
-        "method.save(folder)\n"
-        "loaded.load(folder)\n"
-        "scores = loaded.score([np.array([0]), np.array([1]), np.array([2, 0])], messages)\n"
-        "print(json.dumps(['new-words' in names(), *entry('new-words')[:3], scores.tolist(), 'torch' in sys.modules]))\n",
+        "import json, sys\nfrom pathlib import Path\nimport polars as pl, numpy as np\nfrom"
+        " logllm.methods.contract import Workplace\nfrom logllm.methods.registry import entry,"
+        " make, names, recipe_for\nrecipe = recipe_for('new-words',"
+        " overrides=['options.ignore=[\"<*>\"]'])\nmethod, loaded = (make('new-words', recipe,"
+        " workplace=Workplace()) for _ in range(2))\nmessages = pl.Series(['file opened', 'replica"
+        " lost at <*>', 'file lost'])\nmethod.fit([np.array([0])], messages, labels=None,"
+        " line_labels=None, seed=0)\nfolder ="
+        f" Path({str(tmp_path)!r})\nmethod.save(folder)\nloaded.load(folder)\nscores ="
+        " loaded.score([np.array([0]), np.array([1]), np.array([2, 0])],"
+        " messages)\nprint(json.dumps(['new-words' in names(), *entry('new-words')[:3],"
+        " scores.tolist(), 'torch' in sys.modules]))\n",
     )
     found, what, source, needs, scores, torch = json.loads(out)
     assert (found, source, needs, torch) == (True, "logllm-new-words 1.0", "nothing", False)
@@ -188,19 +221,22 @@ def test_the_example_keeps_the_contract(installed, tmp_path) -> None:
     )
 
 
-def test_the_example_is_trained_and_judges_as_every_other_method(installed, tiny_data, tmp_path) -> None:
+def test_the_example_is_trained_and_judges_as_every_other_method(
+    installed, tiny_data, tmp_path
+) -> None:
     log, run = tiny_data.parent / "app.jsonl", tmp_path / "run"
     out = with_example(
         installed,
-        "import sys\n"
-        "from logllm.cli.app import app\n"
-        f"data, run, log = {str(tiny_data)!r}, {str(run)!r}, {str(log)!r}\n"
-        "for line in (['train', 'new-words', '--data', data, '--out', run], ['evaluate', run, '--data', data], ['detect', run, log]):\n"
-        "    app(line, standalone_mode=False)\n",
+        f"import sys\nfrom logllm.cli.app import app\ndata, run, log = {str(tiny_data)!r},"
+        f" {str(run)!r}, {str(log)!r}\nfor line in (['train', 'new-words', '--data', data, '--out',"
+        " run], ['evaluate', run, '--data', data], ['detect', run, log]):\n    app(line,"
+        " standalone_mode=False)\n",
     )
     verdicts = [json.loads(line) for line in out.splitlines()]
     assert len(verdicts) == 120
-    assert sum(verdict["score"] > 0 for verdict in verdicts) == 30  # of 120, those that are anomalous
+    assert (
+        sum(verdict["score"] > 0 for verdict in verdicts) == 30
+    )  # of 120, those that are anomalous
     assert json.loads((run / "manifest.json").read_text())["method"] == "new-words"
 
 

@@ -31,9 +31,17 @@ def reached(*, a_day: float | None = None, labels=LABELS, scores=SCORES, **targe
         ({"recall": 0.7}, 0.5, "recall of at least 0.7 (0.750, at a precision of 0.750)"),
         ({"recall": 1.0}, 0.25, "recall of at least 1 (1.000, at a precision of 0.667)"),
         ({"top_share": 0.35}, 0.65, "at most 0.35 of the sessions"),
-        ({"alerts_per_day": 40, "a_day": 200}, 0.75, "at most 40 alerts a day, of 200 sessions a day,"),
+        (
+            {"alerts_per_day": 40, "a_day": 200},
+            0.75,
+            "at most 40 alerts a day, of 200 sessions a day,",
+        ),
     ],
-    ids=lambda value: " ".join(f"{name} {number}" for name, number in value.items()) if isinstance(value, dict) else "",
+    ids=lambda value: (
+        " ".join(f"{name} {number}" for name, number in value.items())
+        if isinstance(value, dict)
+        else ""
+    ),
 )
 def test_the_threshold_reaches_it_and_no_more(target, value, how) -> None:
     found = reached(**target)
@@ -53,7 +61,9 @@ def test_what_is_said_of_it_is_so(seed) -> None:
     assert at.precision >= 0.8
     others = [measure(scores, labels, threshold=value) for value in np.unique(scores)]
     assert at.recall == max(other.recall for other in others if other.precision >= 0.8)
-    complete = measure(scores, labels, threshold=reached(scores=scores, labels=labels, recall=0.9).value)
+    complete = measure(
+        scores, labels, threshold=reached(scores=scores, labels=labels, recall=0.9).value
+    )
     assert complete.recall >= 0.9
     assert complete.fp == min(other.fp for other in others if other.recall >= 0.9)
     few = called(reached(scores=scores, labels=None, top_share=0.1))
@@ -63,14 +73,35 @@ def test_what_is_said_of_it_is_so(seed) -> None:
 @pytest.mark.parametrize(
     ("target", "more", "words"),
     [
-        ({"precision": 0.9}, {"scores": 1 - SCORES}, r"precision of 0.9 on these sessions: the highest is \.400, at a recall of 1"),
-        ({"recall": 1.0}, {"scores": np.where(LABELS, 0.01, SCORES)}, "reached only by calling every session anomalous: the highest that"),
-        ({"recall": 0.5}, {"scores": np.full(10, 0.5)}, "every session anomalous, since all have one score"),
-        ({"top_share": 0.05}, {}, r"a share of 0.05 cannot be told on 10 sessions: the least is 0.1 of them, 1 session has the highest"),
+        (
+            {"precision": 0.9},
+            {"scores": 1 - SCORES},
+            r"precision of 0.9 on these sessions: the highest is \.400, at a recall of 1",
+        ),
+        (
+            {"recall": 1.0},
+            {"scores": np.where(LABELS, 0.01, SCORES)},
+            "reached only by calling every session anomalous: the highest that",
+        ),
+        (
+            {"recall": 0.5},
+            {"scores": np.full(10, 0.5)},
+            "every session anomalous, since all have one score",
+        ),
+        (
+            {"top_share": 0.05},
+            {},
+            (
+                r"a share of 0.05 cannot be told on 10 sessions: the least is 0.1 of them, 1 session has the highest"
+            ),
+        ),
         (
             {"alerts_per_day": 2},
             {"a_day": 1000},
-            "2 alerts a day, of 1,000 sessions a day, cannot be told on 10 sessions: the least is 100 alerts a day",
+            (
+                "2 alerts a day, of 1,000 sessions a day, cannot be told on 10 sessions: the "
+                "least is 100 alerts a day"
+            ),
         ),
         ({"alerts_per_day": 2000}, {"a_day": 1000}, "would be all of the sessions: give less"),
     ],
@@ -85,7 +116,9 @@ def test_what_can_be_reached_can_be_asked_for() -> None:
     with pytest.raises(OutOfReach) as caught:
         reached(precision=0.9, scores=1 - SCORES)
     highest = float(str(caught.value).partition("the highest is ")[2].partition(",")[0])
-    assert reached(precision=highest, scores=1 - SCORES).how.startswith("precision of at least 0.4 (0.400")
+    assert reached(precision=highest, scores=1 - SCORES).how.startswith(
+        "precision of at least 0.4 (0.400"
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,18 +146,29 @@ def test_sessions_a_day_are_those_of_the_whole_log(tiny_data) -> None:
 @pytest.fixture
 def labelled_enough(tiny_data, tmp_path):
     """Prepared data whose validation part is its train part."""
-    return with_parts(tiny_data, tmp_path / "enough", validation=Prepared.load(tiny_data).part("train"))
+    return with_parts(
+        tiny_data, tmp_path / "enough", validation=Prepared.load(tiny_data).part("train")
+    )
 
 
 def test_a_target_that_the_data_cannot_tell_is_refused_before_training(tiny_data, tmp_path) -> None:
     train_part = Prepared.load(tiny_data).part("train")
-    timeless = train_part.with_columns(pl.lit(None, dtype=train_part["start"].dtype).alias(name) for name in ("start", "end"))
+    timeless = train_part.with_columns(
+        pl.lit(None, dtype=train_part["start"].dtype).alias(name) for name in ("start", "end")
+    )
     parts = {name: timeless for name in ("train", "validation", "test")}
     data = with_parts(tiny_data, tmp_path / "timeless", **parts)
     with pytest.raises(DataError, match=r"has no times to count alerts a day by: .*--top-share"):
         goal(Prepared.load(data), TargetSection(alerts_per_day=3), split="validation")
-    with pytest.raises(DataError, match=r"validation part .* is too small to choose a threshold on: \d anomalies, 10 needed"):
-        train(Recipe.of_method("tree-counts", overrides=["target.recall=0.9"]), tiny_data, out=tmp_path / "run")
+    with pytest.raises(
+        DataError,
+        match=r"validation part .* is too small to choose a threshold on: \d anomalies, 10 needed",
+    ):
+        train(
+            Recipe.of_method("tree-counts", overrides=["target.recall=0.9"]),
+            tiny_data,
+            out=tmp_path / "run",
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -139,17 +183,32 @@ def test_a_run_keeps_its_threshold_and_the_reason(labelled_enough, tmp_path) -> 
 
 
 def test_without_labels_a_share_is_kept(labelled_enough, tmp_path) -> None:
-    unknown = Prepared.load(labelled_enough).part("train").with_columns(anomalous=pl.lit(None, dtype=pl.Boolean))
+    unknown = (
+        Prepared.load(labelled_enough)
+        .part("train")
+        .with_columns(anomalous=pl.lit(None, dtype=pl.Boolean))
+    )
     data = with_parts(labelled_enough, tmp_path / "unlabelled", train=unknown, validation=unknown)
-    manifest = train(Recipe.of_method("novelty", overrides=["target.top_share=0.3"]), data, out=tmp_path / "run")
+    manifest = train(
+        Recipe.of_method("novelty", overrides=["target.top_share=0.3"]), data, out=tmp_path / "run"
+    )
     assert manifest["threshold"]["how"] == "at most 0.3 of the sessions on validation"
     assert manifest["threshold"]["value"] != 0.5
 
 
-def test_a_run_whose_target_is_out_of_reach_is_there_all_the_same(labelled_enough, tmp_path) -> None:
+def test_a_run_whose_target_is_out_of_reach_is_there_all_the_same(
+    labelled_enough, tmp_path
+) -> None:
     recipe = Recipe.of_method("logistic-words", overrides=["target.top_share=0.001"])
-    with pytest.raises(OutOfReach, match=r"cannot be told on \d+ sessions: .*; .*run is trained all the same, with a threshold of"):
+    with pytest.raises(
+        OutOfReach,
+        match=(
+            r"cannot be told on \d+ sessions: .*; .*run is trained all the same, with a threshold of"
+        ),
+    ):
         train(recipe, labelled_enough, out=tmp_path / "run")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["state"] == "done"
-    assert manifest["threshold"]["how"].startswith("best F1 on validation, since a share of 0.001 cannot be told")
+    assert manifest["threshold"]["how"].startswith(
+        "best F1 on validation, since a share of 0.001 cannot be told"
+    )

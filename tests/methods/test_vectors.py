@@ -36,7 +36,15 @@ def test_the_messages_asked_for_last_are_remembered(tiny_models, encoded) -> Non
     frozen = FrozenVectors(tiny_models.encoder, most=3)
     whole = frozen.table([np.arange(6)], MESSAGES)  # more at once than are remembered
     assert np.abs(whole).max(axis=1).all()
-    for rows, new in (([5, 3], 0), ([4], 0), ([0], 1), ([4, 5], 0), ([3], 1), ([3, 4, 5], 0), ([0], 1)):
+    for rows, new in (
+        ([5, 3], 0),
+        ([4], 0),
+        ([0], 1),
+        ([4, 5], 0),
+        ([3], 1),
+        ([3, 4, 5], 0),
+        ([0], 1),
+    ):
         before = sum(encoded)
         table = frozen.table([np.array(rows)], MESSAGES)
         assert sum(encoded) - before == new, rows
@@ -54,7 +62,10 @@ def test_several_threads_may_ask_at_once(tiny_models, encoded) -> None:
         assert np.allclose(table[rows], whole[rows], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["rapid", "logistic-vectors", "logistic-extremes", "logistic-lines", "logrobust", "neurallog"])
+@pytest.mark.parametrize(
+    "name",
+    ["rapid", "logistic-vectors", "logistic-extremes", "logistic-lines", "logrobust", "neurallog"],
+)
 def test_a_run_is_told_of_the_encoder(name, tiny_models) -> None:
     recipe = Recipe.of_method(name).model_copy(update={"model": tiny_models})
     weights = tiny_models.encoder.weights

@@ -19,7 +19,16 @@ def run(tiny_run, tmp_path):
 def test_a_run_holds_what_it_promises(tiny_run) -> None:
     manifest = read_manifest(tiny_run)
     assert manifest["state"] == "done"
-    assert {"versions", "seed", "threads", "data", "base_models", "threshold", "metrics", "files"} <= manifest.keys()
+    assert {
+        "versions",
+        "seed",
+        "threads",
+        "data",
+        "base_models",
+        "threshold",
+        "metrics",
+        "files",
+    } <= manifest.keys()
     files = {str(file.relative_to(tiny_run)) for file in tiny_run.rglob("*") if file.is_file()}
     assert files == {"manifest.json", "recipe.toml", "steps.jsonl", *manifest["files"]}
     adapter = json.loads((tiny_run / "decoder" / "adapter_config.json").read_text())
@@ -39,9 +48,11 @@ def test_saved_and_loaded_scores_alike(tiny_run, tiny_data) -> None:
     sessions = rows_of(prepared.part("test")["messages"])
 
     def logits(model, tokenizer, recipe):
-        return Scorer(Engine(model, section=recipe.detect), tokenizer, max_tokens=recipe.model.encoder.max_tokens).score(
-            sessions, prepared.messages
-        )
+        return Scorer(
+            Engine(model, section=recipe.detect),
+            tokenizer,
+            max_tokens=recipe.model.encoder.max_tokens,
+        ).score(sessions, prepared.messages)
 
     model, tokenizer, recipe, _ = load_run(tiny_run)
     again = load_run(tiny_run)
@@ -69,7 +80,9 @@ def test_changed_base_weights_are_refused(run) -> None:
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["base_models"]["encoder"]["sha256"] = "0" * 64
     (run / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ModelError, match=r"base_models.encoder disagrees.*restore those weights or train again"):
+    with pytest.raises(
+        ModelError, match=r"base_models.encoder disagrees.*restore those weights or train again"
+    ):
         load_run(run)
 
 
@@ -80,7 +93,10 @@ def test_an_unfinished_run_is_refused(run) -> None:
         load_run(run)
 
 
-@pytest.mark.parametrize(("content", "said"), [("{", "cannot be read"), ("{}", "of another kind"), ('{"kind": "run"}', "field version")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("{", "cannot be read"), ("{}", "of another kind"), ('{"kind": "run"}', "field version")],
+)
 def test_a_spoilt_manifest_is_refused(run, content, said) -> None:
     (run / "manifest.json").write_text(content)
     with pytest.raises(ModelError, match=said):

@@ -10,8 +10,18 @@ import torch
 from logllm.model.encoder import MessageTokens
 from logllm.model.logllm import LogLLM, collate
 
-MESSAGES = ["disk full", "disk <*> is full again", "ok", "x" * 300, "Receiving block <*> src: <*> dest: <*>", ""]
-SESSIONS = [np.array(session) for session in ([0, 1, 1, 2], [3], [4, 4, 4, 4, 4, 4, 0], [5, 2], [2, 1, 0], [0, 1, 1, 2])]
+MESSAGES = [
+    "disk full",
+    "disk <*> is full again",
+    "ok",
+    "x" * 300,
+    "Receiving block <*> src: <*> dest: <*>",
+    "",
+]
+SESSIONS = [
+    np.array(session)
+    for session in ([0, 1, 1, 2], [3], [4, 4, 4, 4, 4, 4, 0], [5, 2], [2, 1, 0], [0, 1, 1, 2])
+]
 LABELS = torch.tensor([0, 1, 0, 1, 1, 0])
 CLOSE = {"rtol": 0, "atol": 1e-5}
 
@@ -48,7 +58,9 @@ def test_deduplicated_equals_every_message_encoded(parts, tiny) -> None:
 def test_known_vectors_equal_encoding(parts) -> None:
     model, tokens = parts
     vectors = model.encoder.table(tokens, positions=150)
-    torch.testing.assert_close(scored(model, SESSIONS, vectors=vectors), scored(model, SESSIONS, tokens=tokens), **CLOSE)
+    torch.testing.assert_close(
+        scored(model, SESSIONS, vectors=vectors), scored(model, SESSIONS, tokens=tokens), **CLOSE
+    )
 
 
 @pytest.mark.parametrize("longer", [1, 7, 60])
@@ -69,7 +81,8 @@ def test_a_beginning_is_judged_as_a_session_of_its_own(parts) -> None:
     model.trains((), message_dropout=0.5)
     alone = collate([SESSIONS[2]], tokens=tokens)
     with torch.no_grad():
-        # What a message has lost it has lost in the beginning, too: judged at its whole length, a session is judged alike.
+        # What a message has lost it has lost in the beginning, too: judged at its whole length, a
+        # session is judged alike.
         whole, same = model(replace(alone, beginnings=((0, len(SESSIONS[2])),)))
     model.trains(())
     model.eval()
@@ -82,7 +95,10 @@ def test_order_of_messages_matters(parts) -> None:
     assert (a - b).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("parts_that_learn", [("decoder",), ("projector",), ("encoder", "projector"), ("encoder", "projector", "decoder")])
+@pytest.mark.parametrize(
+    "parts_that_learn",
+    [("decoder",), ("projector",), ("encoder", "projector"), ("encoder", "projector", "decoder")],
+)
 @pytest.mark.parametrize("objective", ["answer", "verdict"])
 def test_only_a_stages_parts_receive_gradients(parts, parts_that_learn, objective) -> None:
     model, tokens = parts
@@ -90,7 +106,9 @@ def test_only_a_stages_parts_receive_gradients(parts, parts_that_learn, objectiv
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     model.loss(collate(SESSIONS, tokens=tokens, labels=LABELS), objective=objective).backward()
     for name, part in model.named_children():
-        touched = {path for path, parameter in part.named_parameters() if parameter.grad is not None}
+        touched = {
+            path for path, parameter in part.named_parameters() if parameter.grad is not None
+        }
         if name not in parts_that_learn:
             assert not touched
         elif name == "projector":
@@ -99,15 +117,26 @@ def test_only_a_stages_parts_receive_gradients(parts, parts_that_learn, objectiv
             assert touched
             assert all("lora_" in path for path in touched)
     torch.optim.AdamW(learning, lr=0.1).step()
-    changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    changed = {
+        name.split(".")[0]
+        for name, value in model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
     assert changed == set(parts_that_learn)
 
 
 def test_dropout_acts_in_the_parts_that_learn_only(parts) -> None:
     model, _ = parts
     model.trains(("decoder",), message_dropout=0.3)
-    training = {name for name, module in model.named_modules() if module.training and isinstance(module, torch.nn.Dropout) and module.p}
-    assert all(name.startswith("decoder.") and "lora_dropout" in name for name in training - {"message_dropout"})
+    training = {
+        name
+        for name, module in model.named_modules()
+        if module.training and isinstance(module, torch.nn.Dropout) and module.p
+    }
+    assert all(
+        name.startswith("decoder.") and "lora_dropout" in name
+        for name in training - {"message_dropout"}
+    )
     assert "message_dropout" in training
     model.eval()
     assert not any(module.training for module in model.modules())

@@ -18,8 +18,14 @@ from logllm.sessions.message_table import rows_of
 def test_the_papers_prompt() -> None:
     tokenizer = word_tokenizer(bos=True)
     prompt = render(PromptSection(), tokenizer)
-    assert tokenizer.convert_ids_to_tokens(prompt.head) == "<s> Below is a sequence of system log messages :".split()
-    assert tokenizer.convert_ids_to_tokens(prompt.tail) == ". Is this sequence normal or anomalous ?".split()
+    assert (
+        tokenizer.convert_ids_to_tokens(prompt.head)
+        == "<s> Below is a sequence of system log messages :".split()
+    )
+    assert (
+        tokenizer.convert_ids_to_tokens(prompt.tail)
+        == ". Is this sequence normal or anomalous ?".split()
+    )
     assert tokenizer.convert_ids_to_tokens(prompt.question[-3:]) == ["The", "sequence", "is"]
     assert tokenizer.convert_ids_to_tokens(prompt.verdict_ids) == ["normal", "anomalous"]
     assert tokenizer.convert_ids_to_tokens(prompt.anomalous)[-1] == "</s>"
@@ -31,7 +37,11 @@ def test_no_bos_where_the_tokenizer_sets_none() -> None:
 
 @pytest.mark.parametrize(
     ("normal", "anomalous", "shared"),
-    [("normal", "anomalous", 0), ("The sequence is normal", "The sequence is anomalous", 3), ("normal", "normal .", 1)],
+    [
+        ("normal", "anomalous", 0),
+        ("The sequence is normal", "The sequence is anomalous", 3),
+        ("normal", "normal .", 1),
+    ],
 )
 def test_the_verdict_is_read_where_the_answers_part(normal, anomalous, shared) -> None:
     prompt = render(PromptSection(normal=normal, anomalous=anomalous), word_tokenizer(bos=True))
@@ -41,7 +51,9 @@ def test_the_verdict_is_read_where_the_answers_part(normal, anomalous, shared) -
 
 def test_equal_answers_are_refused() -> None:
     with pytest.raises(ModelError, match="cannot be told apart"):
-        render(PromptSection(normal="unseen", anomalous="unknown"), word_tokenizer(bos=True))  # both are <unk>
+        render(
+            PromptSection(normal="unseen", anomalous="unknown"), word_tokenizer(bos=True)
+        )  # both are <unk>
 
 
 def test_messages_are_cut_at_the_longest_length() -> None:
@@ -82,7 +94,9 @@ def test_rows_of_a_frames_sessions() -> None:
 
 def test_mean_pooling_leaves_padding_out(tiny) -> None:
     model, tokenizer = tiny
-    tokens = MessageTokens(["short", "a much longer message than the other one"], tokenizer, max_tokens=100)
+    tokens = MessageTokens(
+        ["short", "a much longer message than the other one"], tokenizer, max_tokens=100
+    )
     with torch.no_grad():
         padded = model.encoder(*tokens.tensors(np.array([0, 1])))[:1]
         alone = model.encoder(*tokens.tensors(np.array([0])))
@@ -125,7 +139,10 @@ def test_lora_targets_of_an_architecture(names, targets) -> None:
 
 
 def test_an_unknown_architecture_is_refused_with_the_remedy() -> None:
-    with pytest.raises(ModelError, match=r"no query and value projections found in Linear: name its layers in lora.targets"):
+    with pytest.raises(
+        ModelError,
+        match=r"no query and value projections found in Linear: name its layers in lora.targets",
+    ):
         lora_targets(nn.Linear(2, 2))
 
 
@@ -133,7 +150,9 @@ def test_a_wrong_target_is_refused(tiny_models) -> None:
     from logllm.model.logllm import assemble
 
     lora = tiny_models.decoder.lora.model_copy(update={"targets": ("nothing",)})
-    section = tiny_models.model_copy(update={"decoder": tiny_models.decoder.model_copy(update={"lora": lora})})
+    section = tiny_models.model_copy(
+        update={"decoder": tiny_models.decoder.model_copy(update={"lora": lora})}
+    )
     with pytest.raises(ModelError, match=r"decoder:.*nothing.*check model.decoder.lora.targets"):
         assemble(section)
 
@@ -143,7 +162,9 @@ def test_embeddings_and_output_head_take_no_adapters(tiny_models, table) -> None
     from logllm.model.logllm import assemble
 
     lora = tiny_models.decoder.lora.model_copy(update={"targets": ("q_proj", table)})
-    section = tiny_models.model_copy(update={"decoder": tiny_models.decoder.model_copy(update={"lora": lora})})
+    section = tiny_models.model_copy(
+        update={"decoder": tiny_models.decoder.model_copy(update={"lora": lora})}
+    )
     with pytest.raises(ModelError, match="embeddings and output head take no adapters"):
         assemble(section)
 
@@ -163,6 +184,10 @@ def test_a_session_longer_than_the_decoder_reads_is_refused(tiny) -> None:
     model.decoder.positions = around + 5
     model(collate([np.zeros(5, dtype=np.int64)], tokens=tokens))
     with pytest.raises(
-        ModelError, match="a session of 6 messages is longer than the 5 that the decoder can read: prepare with --max-messages 5"
+        ModelError,
+        match=(
+            "a session of 6 messages is longer than the 5 that the decoder can read: prepare with"
+            " --max-messages 5"
+        ),
     ):
         model(collate([np.zeros(6, dtype=np.int64), np.zeros(2, dtype=np.int64)], tokens=tokens))

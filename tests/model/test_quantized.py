@@ -1,4 +1,5 @@
-"""4-bit weights on the CPU: what bitsandbytes is told, that gradients pass, that training, files and detection work."""
+"""4-bit weights on the CPU: what bitsandbytes is told, that gradients pass, that training, files
+and detection work."""
 
 from importlib.util import find_spec
 
@@ -22,7 +23,10 @@ pytestmark = [
 
 def quantized(section: ModelSection, **settings) -> ModelSection:
     """The same models in 4 bits."""
-    parts = {part: getattr(section, part).model_copy(update={"quantize": "nf4", **settings}) for part in ("encoder", "decoder")}
+    parts = {
+        part: getattr(section, part).model_copy(update={"quantize": "nf4", **settings})
+        for part in ("encoder", "decoder")
+    }
     return section.model_copy(update=parts)
 
 
@@ -34,7 +38,11 @@ def layers(model: torch.nn.Module) -> list[torch.nn.Module]:
 
 def batch_of(model: LogLLM, tokenizer):
     tokens = MessageTokens(["disk full", "ok", "Receiving block <*>"], tokenizer, max_tokens=100)
-    return collate([np.array([0, 1, 2, 1]), np.array([1]), np.array([2, 2])], tokens=tokens, labels=torch.tensor([1, 0, 1]))
+    return collate(
+        [np.array([0, 1, 2, 1]), np.array([1]), np.array([2, 2])],
+        tokens=tokens,
+        labels=torch.tensor([1, 0, 1]),
+    )
 
 
 def test_every_layer_but_the_head_is_in_nf4_without_double_quantisation(tiny_models) -> None:
@@ -60,7 +68,8 @@ def test_the_compute_format_stays_what_it_was_set_to(tiny_models, compute, dtype
 
 
 def test_gradients_pass_after_a_pass_without(tiny_models) -> None:
-    """On processors with AVX512-BF16 bitsandbytes repacks the weights then, for a kernel without a backward pass."""
+    """On processors with AVX512-BF16 bitsandbytes repacks the weights then, for a kernel without a
+    backward pass."""
     model, tokenizer = assemble(quantized(tiny_models, compute="float32"))
     batch = batch_of(model, tokenizer)
     model.trains(("encoder", "projector", "decoder"))
@@ -73,7 +82,8 @@ def test_gradients_pass_after_a_pass_without(tiny_models) -> None:
     model.loss(batch, objective="answer").backward()
     learning = {name: value for name, value in model.named_parameters() if value.requires_grad}
     assert all(value.grad is not None and value.grad.abs().max() > 0 for value in learning.values())
-    # The projector's gradient against a difference of losses: it is the whole way through the decoder's 4-bit layers.
+    # The projector's gradient against a difference of losses: it is the whole way through the
+    # decoder's 4-bit layers.
     direction = torch.sign(model.projector.bias.grad)
     losses = []
     for sign in (1, -1):
@@ -98,15 +108,22 @@ def test_near_the_weights_they_stand_for(tiny_models) -> None:
 
 @pytest.mark.parametrize("precision", ["no", pytest.param("bf16", marks=pytest.mark.real)])
 def test_all_stages_train_in_4_bits(tiny_recipe, tiny_data, tmp_path, precision) -> None:
-    shared = tiny_recipe.train.model_copy(update={"precision": precision, "gradient_checkpointing": True})
-    recipe: Recipe = tiny_recipe.model_copy(update={"model": quantized(tiny_recipe.model), "train": shared})
+    shared = tiny_recipe.train.model_copy(
+        update={"precision": precision, "gradient_checkpointing": True}
+    )
+    recipe: Recipe = tiny_recipe.model_copy(
+        update={"model": quantized(tiny_recipe.model), "train": shared}
+    )
     manifest = train(recipe, tiny_data, out=tmp_path / "run")
     assert manifest["state"] == "done"
     lines = [
         '{"time": 1700000000, "job": "a", "message": "open file /data/a1"}',
         '{"time": 1700000001, "job": "b", "message": "close file"}',
     ]
-    first, second = Detector.load(tmp_path / "run").detect(lines), Detector.load(tmp_path / "run").detect(lines)
+    first, second = (
+        Detector.load(tmp_path / "run").detect(lines),
+        Detector.load(tmp_path / "run").detect(lines),
+    )
     assert [verdict.score for verdict in first] == [verdict.score for verdict in second]
 
 
@@ -114,6 +131,13 @@ def test_without_bitsandbytes_the_error_says_what_to_install(tiny_models, monkey
     import importlib.util
 
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else found(name, *rest))
-    with pytest.raises(ModelError, match=r"need bitsandbytes: pip install 'logllm\[qlora\]', or set quantize = 'none'"):
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "bitsandbytes" else found(name, *rest),
+    )
+    with pytest.raises(
+        ModelError,
+        match=r"need bitsandbytes: pip install 'logllm\[qlora\]', or set quantize = 'none'",
+    ):
         assemble(quantized(tiny_models))

@@ -1,4 +1,5 @@
-"""The prompt of the recipes `brief` and `nano`: nothing stands between the last message and the verdict."""
+"""The prompt of the recipes `brief` and `nano`: nothing stands between the last message and the
+verdict."""
 
 import shutil
 
@@ -48,12 +49,23 @@ def parts(request, section) -> tuple[LogLLM, MessageTokens]:
     return model, MessageTokens(MESSAGES, tokenizer, max_tokens=100)
 
 
-def written_out(model: LogLLM, tokens: MessageTokens, session: np.ndarray, answer: tuple[int, ...] = ()) -> torch.Tensor:
-    """Logits at the last message and at what follows it, (1 + answer, v): head, projected messages, answer, one session alone."""
+def written_out(
+    model: LogLLM, tokens: MessageTokens, session: np.ndarray, answer: tuple[int, ...] = ()
+) -> torch.Tensor:
+    """Logits at the last message and at what follows it, (1 + answer, v): head, projected messages,
+    answer, one session alone."""
     embed = model.decoder.model.get_input_embeddings()
     vectors = torch.cat([model.encoder(*tokens.tensors(np.array([row]))) for row in session])
-    whole = torch.cat([embed(torch.tensor(model.prompt.head)), model.projector(vectors), embed(torch.tensor(answer, dtype=torch.int64))])
-    return model.decoder.model(inputs_embeds=whole[None], use_cache=False).logits[0, len(model.prompt.head) + len(session) - 1 :]
+    whole = torch.cat(
+        [
+            embed(torch.tensor(model.prompt.head)),
+            model.projector(vectors),
+            embed(torch.tensor(answer, dtype=torch.int64)),
+        ]
+    )
+    return model.decoder.model(inputs_embeds=whole[None], use_cache=False).logits[
+        0, len(model.prompt.head) + len(session) - 1 :
+    ]
 
 
 def test_the_prompt() -> None:
@@ -70,7 +82,10 @@ def test_the_verdict_is_read_at_the_last_message(parts) -> None:
     model, tokens = parts
     with torch.no_grad():
         together = model(collate(SESSIONS, tokens=tokens))
-        alone = [written_out(model, tokens, session)[0, list(model.prompt.verdict_ids)] for session in SESSIONS]
+        alone = [
+            written_out(model, tokens, session)[0, list(model.prompt.verdict_ids)]
+            for session in SESSIONS
+        ]
     torch.testing.assert_close(together, torch.stack(alone), **CLOSE)
     assert (together[:, 1] - together[:, 0]).std() > 1e-3
 
@@ -84,13 +99,24 @@ def test_losses_and_gradients_are_those_of_prompts_written_out(parts, objective)
     losses = []
     for session, label in zip(SESSIONS, LABELS, strict=True):
         if objective == "verdict":
-            losses.append(cross_entropy(written_out(model, tokens, session)[:1, list(model.prompt.verdict_ids)], torch.tensor([label])))
+            losses.append(
+                cross_entropy(
+                    written_out(model, tokens, session)[:1, list(model.prompt.verdict_ids)],
+                    torch.tensor([label]),
+                )
+            )
         else:
             answer = model.prompt.anomalous if label else model.prompt.normal
-            losses.append(cross_entropy(written_out(model, tokens, session, answer[:-1]), torch.tensor(answer)))
+            losses.append(
+                cross_entropy(
+                    written_out(model, tokens, session, answer[:-1]), torch.tensor(answer)
+                )
+            )
     plain = torch.stack(losses).mean()  # the answers are of one length
     expected = torch.autograd.grad(plain, learning)
-    found = model.loss(collate(SESSIONS, tokens=tokens, labels=torch.tensor(LABELS)), objective=objective)
+    found = model.loss(
+        collate(SESSIONS, tokens=tokens, labels=torch.tensor(LABELS)), objective=objective
+    )
     torch.testing.assert_close(found, plain, **CLOSE)
     for own, other in zip(torch.autograd.grad(found, learning), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
@@ -112,7 +138,11 @@ def test_a_drawn_model_has_the_same_prompt(section) -> None:
 @pytest.mark.parametrize("objective", [pytest.param("answer", marks=pytest.mark.real), "verdict"])
 def test_from_training_to_a_bundle(section, tiny_recipe, tiny_data, tmp_path, objective) -> None:
     shared = tiny_recipe.train.model_copy(update={"objective": objective})
-    train(tiny_recipe.model_copy(update={"model": section, "train": shared}), tiny_data, out=tmp_path / "run")
+    train(
+        tiny_recipe.model_copy(update={"model": section, "train": shared}),
+        tiny_data,
+        out=tmp_path / "run",
+    )
     report = evaluate(Detector.load(tmp_path / "run"), tiny_data)
     assert report["tp"] + report["fp"] + report["tn"] + report["fn"] == report["sessions"] > 10
     log = (tiny_data.parent / "app.jsonl").read_text().splitlines()
@@ -121,5 +151,9 @@ def test_from_training_to_a_bundle(section, tiny_recipe, tiny_data, tmp_path, ob
     export_run(tmp_path / "run", tmp_path / "bundle", bundle=Bundle(merged=True))
     shutil.rmtree(tmp_path / "run")
     again = Detector.load(tmp_path / "bundle").detect(log)
-    assert [verdict.score for verdict in again] == pytest.approx([verdict.score for verdict in verdicts], abs=1e-4)
-    assert f"| prompt | `{PROMPT.head}` messages |" in (tmp_path / "bundle" / "README.md").read_text()
+    assert [verdict.score for verdict in again] == pytest.approx(
+        [verdict.score for verdict in verdicts], abs=1e-4
+    )
+    assert (
+        f"| prompt | `{PROMPT.head}` messages |" in (tmp_path / "bundle" / "README.md").read_text()
+    )

@@ -49,7 +49,11 @@ def test_a_run_of_its_own_is_its_own_folder(runs) -> None:
 
 def test_the_promoted_run_judges_where_the_run_is_named(runs, monkeypatch) -> None:
     promotion = promoted(runs / "app")
-    assert (promotion.current, promotion.former, promotion.lineage) == ("app.2", "app", ("app.2", "app"))
+    assert (promotion.current, promotion.former, promotion.lineage) == (
+        "app.2",
+        "app",
+        ("app.2", "app"),
+    )
     assert read_promotion(runs / "app") == promotion
     assert Detector.load(runs / "app").model.startswith("app.2@")
     assert current(runs / "app").value == 0.25
@@ -115,9 +119,13 @@ def test_a_promoted_run_that_is_gone_is_an_error(runs) -> None:
         current_run(runs / "app")
 
 
-def test_nobody_trains_over_a_run_in_whose_place_another_one_stands(runs, tiny_recipe, tiny_data) -> None:
+def test_nobody_trains_over_a_run_in_whose_place_another_one_stands(
+    runs, tiny_recipe, tiny_data
+) -> None:
     promoted(runs / "app")
     before = (runs / "app" / "manifest.json").read_bytes()
-    with pytest.raises(ModelError, match=r"app.2 stands in the place of .*delete .*app.current.json"):
+    with pytest.raises(
+        ModelError, match=r"app.2 stands in the place of .*delete .*app.current.json"
+    ):
         train(tiny_recipe, tiny_data, out=runs / "app", force=True)
     assert (runs / "app" / "manifest.json").read_bytes() == before

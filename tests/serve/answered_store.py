@@ -1,4 +1,5 @@
-"""A labelled log, a run that learnt it, and a store with answers to what a newer version of the program writes."""
+"""A labelled log, a run that learnt it, and a store with answers to what a newer version of the
+program writes."""
 
 import json
 import re
@@ -12,9 +13,20 @@ from logllm.serve.feedback.answers_given import Said, find_session, give
 from logllm.serve.store.verdict_store import Store
 from tests.serve.store_contract import Clock, frame, kept, verdict
 
-ROUTINE = ("open file", "read 3 blocks", "write 17 bytes", "sync replica 4", "checked 12 sums", "renewed lease", "close file")
+ROUTINE = (
+    "open file",
+    "read 3 blocks",
+    "write 17 bytes",
+    "sync replica 4",
+    "checked 12 sums",
+    "renewed lease",
+    "close file",
+)
 FAULTS = ("disk failed at block 7", "write failed, no space left", "lost replica 3, giving up")
-NEWER_ROUTINE = ("lost lease given up as planned, no replica left behind", "write failed once, repeated, left no trace")
+NEWER_ROUTINE = (
+    "lost lease given up as planned, no replica left behind",
+    "write failed once, repeated, left no trace",
+)
 DIGITS = re.compile(r"[0-9]+")
 NEWER_FAULT = ("quorum unreachable, waiting", "leader unreachable, waiting")
 
@@ -30,7 +42,15 @@ def make_data(folder: Path, *, sessions: int = 600) -> Path:
             words[int(rng.integers(len(words)))] = FAULTS[int(rng.integers(len(FAULTS)))]
         labels.append(f"job-{number},{'anomalous' if bad else 'normal'}")
         for at, word in enumerate(words):
-            lines.append(json.dumps({"time": 1_700_000_000 + 10 * number + at, "job": f"job-{number}", "message": word}))
+            lines.append(
+                json.dumps(
+                    {
+                        "time": 1_700_000_000 + 10 * number + at,
+                        "job": f"job-{number}",
+                        "message": word,
+                    }
+                )
+            )
     (folder / "app.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "labels.csv").write_text("\n".join(["session,label", *labels]) + "\n")
     overrides = {
@@ -40,12 +60,15 @@ def make_data(folder: Path, *, sessions: int = 600) -> Path:
         "mask": {},
     }
     settings = choose("json", recipe=None, overrides=overrides)
-    prepare([folder / "app.jsonl"], folder / "data", settings=settings, labels=folder / "labels.csv")
+    prepare(
+        [folder / "app.jsonl"], folder / "data", settings=settings, labels=folder / "labels.csv"
+    )
     return folder / "data"
 
 
 def answered(path: Path, *, model: str, wrong: bool = False, count: int = 30) -> Store:
-    """A store in which a person has answered: a third each of false alarms, of right ones, and of what was missed.
+    """A store in which a person has answered: a third each of false alarms, of right ones, and of
+    what was missed.
 
     Sixty more sessions were judged normal, and nobody objected to them.
     """
@@ -58,7 +81,11 @@ def answered(path: Path, *, model: str, wrong: bool = False, count: int = 30) ->
         messages = [DIGITS.sub("<*>", str(word)) for word in rng.permutation(words)]
         alarm = at < count and at % 3 < 2
         shown = {"kind": DIGITS.sub("<*>", str(words[-1])), "messages": json.dumps(messages)}
-        rows.append(verdict(f"s{at}", at + 1, anomalous=alarm, score=0.9 if alarm else 0.1, model=model, **shown))
+        rows.append(
+            verdict(
+                f"s{at}", at + 1, anomalous=alarm, score=0.9 if alarm else 0.1, model=model, **shown
+            )
+        )
     mine = store.claim("app", "p", owner="me")
     store.write("app", verdicts=frame(*rows), kept=kept(mine))
     for at in range(count):
@@ -68,4 +95,8 @@ def answered(path: Path, *, model: str, wrong: bool = False, count: int = 30) ->
 
 def say(store: Store, session: str, *, anomalous: bool) -> None:
     """Answer for a session."""
-    give(store, find_session(store, session), said=Said("anomalous" if anomalous else "normal", "ann"))
+    give(
+        store,
+        find_session(store, session),
+        said=Said("anomalous" if anomalous else "normal", "ann"),
+    )

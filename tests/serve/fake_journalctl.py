@@ -1,4 +1,5 @@
-"""A journal in a file, and a program that gives it as journalctl does, with the faults that a test asks for."""
+"""A journal in a file, and a program that gives it as journalctl does, with the faults that a test
+asks for."""
 
 import json
 import stat
@@ -77,7 +78,11 @@ class FakeJournal:
         with (self.folder / "journal").open("a") as file:
             for message in messages:
                 self.entries += 1
-                entry = {"__CURSOR": str(self.entries), "__REALTIME_TIMESTAMP": "1700000000000000", "MESSAGE": message}
+                entry = {
+                    "__CURSOR": str(self.entries),
+                    "__REALTIME_TIMESTAMP": "1700000000000000",
+                    "MESSAGE": message,
+                }
                 file.write(json.dumps(entry, separators=(",", ":")) + "\n")
 
     def delete(self, entries: int) -> None:

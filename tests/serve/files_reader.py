@@ -1,4 +1,5 @@
-"""A program that watches a log and stores what it took with its place, as the watch does: run by the test that kills it."""
+"""A program that watches a log and stores what it took with its place, as the watch does: run by
+the test that kills it."""
 
 import json
 import os
@@ -11,7 +12,8 @@ from logllm.serve.sources.files import FilesSource
 
 
 def main(pattern: str, folder: Path) -> None:
-    """Take lines for ever; one file holds how many were stored, and the place of a line up to 300 before them."""
+    """Take lines for ever; one file holds how many were stored, and the place of a line up to 300
+    before them."""
     state, lines = folder / "state.json", folder / "lines"
     stored = json.loads(state.read_text()) if state.exists() else {"bytes": 0, "places": {}}
     given: dict[str, str] = {}
@@ -22,7 +24,9 @@ def main(pattern: str, folder: Path) -> None:
             number, _, text = line.partition(" ")
             given[number] = text
         source = FilesSource([pattern], begin="start", quiet=0.05, poll=0.005)
-        source.begin(lambda name: Resumed(*stored["places"][name]) if name in stored["places"] else None)
+        source.begin(
+            lambda name: Resumed(*stored["places"][name]) if name in stored["places"] else None
+        )
         chance = random.Random(0)
         while True:
             for arrival in source.take(0.01).arrivals:

@@ -24,7 +24,9 @@ SECTION = IncidentSection(quiet=900, together=60, repeat=14_400)
 def bad(session: str, line: int, kind: str = "ERROR: disk full", **more) -> dict:
     """An anomalous verdict whose telling lines are of some kinds, the first the most telling."""
     kinds = [kind, *more.pop("others", [])]
-    telling = [{"line": line + at, "score": 0.9, "text": f"10:00 {name}"} for at, name in enumerate(kinds)]
+    telling = [
+        {"line": line + at, "score": 0.9, "text": f"10:00 {name}"} for at, name in enumerate(kinds)
+    ]
     row = verdict(session, *(line + at for at in range(len(kinds))), anomalous=True, score=0.9)
     shown = {"evidence": json.dumps(telling), "kind": kind, "messages": json.dumps(kinds)}
     return row | shown | more
@@ -33,14 +35,18 @@ def bad(session: str, line: int, kind: str = "ERROR: disk full", **more) -> dict
 class Writing:
     """Writes verdicts of one stream as a watch does."""
 
-    def __init__(self, store, clock, section: IncidentSection = SECTION, stream: str = "app") -> None:
+    def __init__(
+        self, store, clock, section: IncidentSection = SECTION, stream: str = "app"
+    ) -> None:
         self.store, self.clock, self.stream = store, clock, stream
         self.incidents = Incidents(section, clock=clock)
         self.mine = store.claim(stream, "p", owner="me")
         self.line = 0
 
     def write(self, *rows: dict) -> None:
-        self.store.write(self.stream, verdicts=frame(*rows), kept=kept(self.mine), also=[self.incidents])
+        self.store.write(
+            self.stream, verdicts=frame(*rows), kept=kept(self.mine), also=[self.incidents]
+        )
 
     def bad(self, *kinds: str, at: datetime | None = None, **more) -> None:
         """A session for each kind, which ends at a time of the log."""
@@ -57,7 +63,9 @@ class Writing:
     def told(self) -> list[tuple[int, str]]:
         """Messages so far: of which incident, and what."""
         with self.store.transaction(reading=True) as connection:
-            rows = connection.execute(select(outbox.c.incident, outbox.c.event).order_by(outbox.c.id))
+            rows = connection.execute(
+                select(outbox.c.incident, outbox.c.event).order_by(outbox.c.id)
+            )
             return [tuple(row) for row in rows]
 
     def of_sessions(self) -> dict[str, int | None]:
@@ -181,12 +189,23 @@ class IncidentContract:
         found = app.all()
         assert [it["sessions"] for it in reversed(found)] == [3, 2, 1]
         assert [it["state"] for it in reversed(found)] == ["closed", "closed", "open"]
-        assert [event for _, event in app.told()] == ["opened", "closed", "opened", "closed", "opened"]
+        assert [event for _, event in app.told()] == [
+            "opened",
+            "closed",
+            "opened",
+            "closed",
+            "opened",
+        ]
 
     def test_incidents_of_one_transaction_are_those_of_several(self, app):
         week_ago = NOON - timedelta(days=7)
         rows = [
-            bad(f"s{minutes}", 10 * minutes + 1, start=week_ago, end=week_ago + timedelta(minutes=minutes))
+            bad(
+                f"s{minutes}",
+                10 * minutes + 1,
+                start=week_ago,
+                end=week_ago + timedelta(minutes=minutes),
+            )
             for minutes in (0, 5, 10, 60, 65, 200)
         ]
         app.write(*rows)
@@ -234,7 +253,9 @@ class IncidentContract:
     def test_a_session_that_shows_an_open_incidents_line_joins_it(self, app, clock):
         app.bad("ERROR: disk full", at=NOON)
         clock.later(seconds=300)
-        app.bad("PANIC: could not write", at=clock.now, others=["LOG: retrying", "ERROR: disk full"])
+        app.bad(
+            "PANIC: could not write", at=clock.now, others=["LOG: retrying", "ERROR: disk full"]
+        )
         (one,) = app.all()
         assert one["sessions"] == 2
 
@@ -300,7 +321,10 @@ class IncidentContract:
         app.bad("ERROR: disk full", "PANIC: could not write", at=NOON)
         quiet, loud = sorted(app.all(), key=lambda it: not it["muted"])
         assert (quiet["kind"], quiet["sessions"]) == ("ERROR: disk full", 1)
-        assert (loud["kind"], loud["title"]) == ("PANIC: could not write", "10:00 PANIC: could not write")
+        assert (loud["kind"], loud["title"]) == (
+            "PANIC: could not write",
+            "10:00 PANIC: could not write",
+        )
         assert loud["sessions"] == 3
         assert {number for number, _ in app.told()} == {loud["id"]}
 
@@ -355,7 +379,9 @@ class IncidentContract:
             mute(app.store, self.muting(clock, hours=-1), now=clock.now)
 
     def muting(self, clock, hours: int = 2) -> Muting:
-        return Muting("app", "ERROR: disk full", clock.now + timedelta(hours=hours), by="ann", why="known")
+        return Muting(
+            "app", "ERROR: disk full", clock.now + timedelta(hours=hours), by="ann", why="known"
+        )
 
     def test_incidents_are_read_by_what_is_asked_for(self, app, clock):
         app.bad("ERROR: disk full", at=NOON)
@@ -395,7 +421,9 @@ class IncidentContract:
         key = find_incident(store, one["id"])
         given = give(store, key, said=Said("normal", "ann", incident=one["id"]), now=clock.now)
         assert sorted(given["muted"]) == ["ERROR: cannot write", "ERROR: disk full"]
-        assert sorted(mute["kind"] for mute in mutes(store, now=clock.now)) == sorted(given["muted"])
+        assert sorted(mute["kind"] for mute in mutes(store, now=clock.now)) == sorted(
+            given["muted"]
+        )
         assert [(it["muted"], len(it["kinds"])) for it in app.all()] == [(True, 2)]
         app.bad("ERROR: disk full", "ERROR: cannot write", at=NOON)
         assert [(it["muted"], it["sessions"]) for it in app.all()] == [(True, 5)]
@@ -408,11 +436,18 @@ class IncidentContract:
     def test_a_false_alarm_on_a_session_mutes_its_own_kind(self, app, store, clock):
         app.bad("ERROR: disk full", "ERROR: cannot write", at=NOON)
         (one,) = app.all()
-        given = give(store, find_incident(store, one["id"]), said=Said("normal", "ann"), now=clock.now)
+        given = give(
+            store, find_incident(store, one["id"]), said=Said("normal", "ann"), now=clock.now
+        )
         assert given["muted"] == [given["kind"]]
         assert app.all()[0]["muted"] is False
         with pytest.raises(DataError, match=r"no session of incident 99"):
-            give(store, find_incident(store, one["id"]), said=Said("normal", "ann", incident=99), now=clock.now)
+            give(
+                store,
+                find_incident(store, one["id"]),
+                said=Said("normal", "ann", incident=99),
+                now=clock.now,
+            )
         with pytest.raises(DataError, match=r"no incident 99"):
             find_incident(store, 99)
 

@@ -1,4 +1,5 @@
-"""What a watch does with a source of Kafka, without judging: it claims, takes, and drops what is lost."""
+"""What a watch does with a source of Kafka, without judging: it claims, takes, and drops what is
+lost."""
 
 import time
 from collections import defaultdict
@@ -7,7 +8,12 @@ from confluent_kafka import Consumer, TopicPartition
 
 from logllm.serve.sources.kafka.kafka_source import KafkaSource
 
-QUICK = {"heartbeat.interval.ms": 30, "session.timeout.ms": 1_400, "fetch.wait.max.ms": 50, "statistics.interval.ms": 200}
+QUICK = {
+    "heartbeat.interval.ms": 30,
+    "session.timeout.ms": 1_400,
+    "fetch.wait.max.ms": 50,
+    "statistics.interval.ms": 200,
+}
 
 
 class Reading:

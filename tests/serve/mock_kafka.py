@@ -1,4 +1,5 @@
-"""The cluster that librdkafka brings for tests: brokers in this process, on loopback, with faults by wish."""
+"""The cluster that librdkafka brings for tests: brokers in this process, on loopback, with faults
+by wish."""
 
 import ctypes
 import re
@@ -39,7 +40,11 @@ class MockKafka:
             ("mock_group_initial_rebalance_delay_ms", None, [pointer, ctypes.c_int32]),
             ("mock_broker_set_down", number, [pointer, ctypes.c_int32]),
             ("mock_broker_set_up", number, [pointer, ctypes.c_int32]),
-            ("mock_push_request_errors_array", None, [pointer, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(number)]),
+            (
+                "mock_push_request_errors_array",
+                None,
+                [pointer, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(number)],
+            ),
         ):
             function = getattr(self._library, f"rd_kafka_{name}")
             function.restype, function.argtypes = result, arguments
@@ -55,13 +60,18 @@ class MockKafka:
         """The name of a new topic."""
         self._topics += 1
         name = f"orders-{self._topics}"
-        assert self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1) == 0
+        assert (
+            self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
+            == 0
+        )
         return name
 
     def refuse(self, request, *codes):
         """Answer the next requests of a kind with these errors."""
         array = (ctypes.c_int * len(codes))(*codes)
-        self._library.rd_kafka_mock_push_request_errors_array(self._cluster, request, len(codes), array)
+        self._library.rd_kafka_mock_push_request_errors_array(
+            self._cluster, request, len(codes), array
+        )
 
     def away(self):
         self._library.rd_kafka_mock_broker_set_down(self._cluster, 1)
@@ -75,7 +85,9 @@ class MockKafka:
 
     def send(self, topic, *values, partition=0, **settings):
         """Produce messages; nothing stands for one without a value."""
-        producer = confluent_kafka.Producer({"bootstrap.servers": self.servers, "log_level": 0, "linger.ms": 0, **settings})
+        producer = confluent_kafka.Producer(
+            {"bootstrap.servers": self.servers, "log_level": 0, "linger.ms": 0, **settings}
+        )
         for value in values:
             while True:
                 try:

@@ -30,7 +30,9 @@ class Written:
         """A verdict on a session of three lines in which nothing is wrong."""
         return self._row(session, 3, more)
 
-    def anomalous(self, session: str, text: str = "ERROR disk 7 failed", **more: Any) -> dict[str, Any]:
+    def anomalous(
+        self, session: str, text: str = "ERROR disk 7 failed", **more: Any
+    ) -> dict[str, Any]:
         """A verdict on a session of thirty lines, of which the tenth is guilty."""
         lines = [f"INFO step {number} of {session} is done" for number in range(30)]
         lines[9] = text
@@ -43,7 +45,11 @@ class Written:
             "messages": json.dumps(lines),
             "kind": "ERROR disk <*> failed",
         }
-        told |= {"more": json.dumps({"minds": {"logllm": 0.9, "words": 0.99}, "expected": ["closed <file>"]})}
+        told |= {
+            "more": json.dumps(
+                {"minds": {"logllm": 0.9, "words": 0.99}, "expected": ["closed <file>"]}
+            )
+        }
         return self._row(session, 30, told | more)
 
     def _row(self, session: str, number: int, more: dict[str, Any]) -> dict[str, Any]:

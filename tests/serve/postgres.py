@@ -40,7 +40,9 @@ class Databases:
         schema = f"store_{next(NUMBERS)}"
         self.server.rule(f"CREATE SCHEMA {schema}")
         settings = quote(f"-c search_path={schema} {options}")
-        return f"postgresql://postgres:hush@127.0.0.1:{self.server.port}/postgres?options={settings}"
+        return (
+            f"postgresql://postgres:hush@127.0.0.1:{self.server.port}/postgres?options={settings}"
+        )
 
     def rule(self, where: str, *statements: str) -> list[Any]:
         """Statements in such a place; what the last one gave."""
@@ -58,7 +60,9 @@ def serving(**settings: str) -> Iterator[Databases]:
         pytest.skip("needs PostgreSQL 15, as apt-get install postgresql brings it")
     root, watcher = script.workshop()
     try:
-        server = script.Server(root, "store", port=script.free_port(), log=root / "server.log", settings=settings)
+        server = script.Server(
+            root, "store", port=script.free_port(), log=root / "server.log", settings=settings
+        )
         server.initialise([], environment={})
         server.admit("local all all trust", "host all all 127.0.0.1/32 trust")
         server.start()

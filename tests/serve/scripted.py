@@ -1,4 +1,5 @@
-"""A source whose lines a test gives, a judge that needs no model, and a store on disk: what a watch is tried with."""
+"""A source whose lines a test gives, a judge that needs no model, and a store on disk: what a watch
+is tried with."""
 
 import time
 from collections.abc import Mapping
@@ -81,7 +82,9 @@ class Script:
 
     @property
     def over(self) -> bool:
-        return not self._waiting and all(self.given.get(name, 0) >= len(lines) for name, lines in self.lines.items())
+        return not self._waiting and all(
+            self.given.get(name, 0) >= len(lines) for name, lines in self.lines.items()
+        )
 
     def begin(self, claim) -> None:
         for name in self.lines:
@@ -96,7 +99,9 @@ class Script:
         numbers = pl.int_range(start + 1, start + 1 + len(texts), dtype=pl.UInt64, eager=True)
         frame = pl.DataFrame({"line": numbers, "text": pl.Series(texts, dtype=pl.String)})
         if len(texts):
-            self._waiting.append(Arrival(partition, frame, time.time() if arrived is None else arrived))
+            self._waiting.append(
+                Arrival(partition, frame, time.time() if arrived is None else arrived)
+            )
 
     def take(self, wait: float) -> Taken:
         waiting, self._waiting = self._waiting, []
@@ -122,10 +127,19 @@ class Clock:
         return self.now
 
 
-def begun(source: Script, store: Store, prepare: PrepareSection, *, clock=time.time, **how) -> Stream:
+def begun(
+    source: Script, store: Store, prepare: PrepareSection, *, clock=time.time, **how
+) -> Stream:
     """A stream of a source that has begun."""
     watched = Watched("app", source, prepare, apart=False)
-    around = Surroundings(Errors(), WatchSection(**({"begin": "start"} | how)), store, "test", lambda words: None, clock=clock)
+    around = Surroundings(
+        Errors(),
+        WatchSection(**({"begin": "start"} | how)),
+        store,
+        "test",
+        lambda words: None,
+        clock=clock,
+    )
     stream = Stream(watched, around)
     stream.begin()
     return stream

@@ -26,15 +26,21 @@ class Stored:
         source.stored(lows)
 
 
-def taken(source: Source, *, lines: int = 0, until: Callable[[], bool] = lambda: False) -> pl.DataFrame:
+def taken(
+    source: Source, *, lines: int = 0, until: Callable[[], bool] = lambda: False
+) -> pl.DataFrame:
     """What a source gives until there are so many lines, or something is true."""
     frames: list[pl.DataFrame] = []
     end = time.monotonic() + SOON
     while not (until() or (lines and sum(frame.height for frame in frames) >= lines)):
-        assert time.monotonic() < end, f"{sum(frame.height for frame in frames)} lines of {lines}; {dict(source.counts)}"
+        assert time.monotonic() < end, (
+            f"{sum(frame.height for frame in frames)} lines of {lines}; {dict(source.counts)}"
+        )
         frames += [arrival.lines for arrival in source.take(0.05).arrivals]
     frames += [arrival.lines for arrival in source.take(0).arrivals]
-    return pl.concat(frames) if frames else pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String})
+    return (
+        pl.concat(frames) if frames else pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String})
+    )
 
 
 def texts(source: Source, lines: int) -> list[str]:

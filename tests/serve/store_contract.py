@@ -34,7 +34,11 @@ class Clock:
 def verdict(session: str, *lines: int, state: str = "closed", partition: str = "p", **more) -> dict:
     """A row of verdicts."""
     files = more.get("files")
-    here = [line for line, file in zip(lines, files, strict=True) if file == partition] if files else lines
+    here = (
+        [line for line, file in zip(lines, files, strict=True) if file == partition]
+        if files
+        else lines
+    )
     row = {
         "partition": partition,
         "session": session,
@@ -81,7 +85,9 @@ class StoreContract:
             kept=kept(mine, 7, place={"offset": 90, "ä": [1]}, counters={"records": 8}),
         )
         other = Store.open(where)
-        assert other.claim("app", "p", owner="you") == Claimed(2, 7, {"offset": 90, "ä": [1]}, {"records": 8})
+        assert other.claim("app", "p", owner="you") == Claimed(
+            2, 7, {"offset": 90, "ä": [1]}, {"records": 8}
+        )
         assert other.claim("app", "q", owner="you") == Claimed(1, 0, {}, {})
         assert other.claim("shop", "p", owner="you") == Claimed(1, 0, {}, {})
         other.close()
@@ -153,21 +159,27 @@ class StoreContract:
 
     def test_times_may_lack_and_lie_before_1970(self, store):
         early = datetime(999, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
-        self.write(store, verdict("a", 1, start=None, end=None), verdict("b", 2, start=early, end=early))
+        self.write(
+            store, verdict("a", 1, start=None, end=None), verdict("b", 2, start=early, end=early)
+        )
         assert store.verdicts("app")["start"].to_list() == [early, None]
 
     def test_an_open_row_is_revised_until_it_closes(self, store):
         assert self.write(store, verdict("a", 1, state="open")) == Written(1, 0, 0)
         assert self.write(store, verdict("a", 1, 2, state="open", score=0.5)) == Written(0, 1, 0)
         assert self.write(store, verdict("a", 1, 2, 3, score=0.75)) == Written(0, 1, 0)
-        assert store.verdicts("app").select("state", "score", "lines").rows() == [("closed", 0.75, [1, 2, 3])]
+        assert store.verdicts("app").select("state", "score", "lines").rows() == [
+            ("closed", 0.75, [1, 2, 3])
+        ]
 
     @pytest.mark.parametrize("state", ["closed", "early"])
     @pytest.mark.parametrize("again", ["open", "closed", "early"])
     def test_a_row_that_is_over_stays(self, store, state, again):
         self.write(store, verdict("a", 1, 2, state=state))
         assert self.write(store, verdict("a", 1, state=again, score=1.0)) == Written(0, 0, 1)
-        assert store.verdicts("app").select("state", "score", "lines").rows() == [(state, 0.25, [1, 2])]
+        assert store.verdicts("app").select("state", "score", "lines").rows() == [
+            (state, 0.25, [1, 2])
+        ]
 
     def test_one_write_may_hold_a_session_several_times(self, store):
         rows = [
@@ -178,7 +190,9 @@ class StoreContract:
         ]
         rows += [verdict("b", 4, state="open"), verdict("b", 4, 5, state="open")]
         assert self.write(store, *rows) == Written(2, 0, 4)
-        assert set(store.verdicts("app").select("session", "state", pl.col("lines").list.len()).rows()) == {
+        assert set(
+            store.verdicts("app").select("session", "state", pl.col("lines").list.len()).rows()
+        ) == {
             ("a", "closed", 2),
             ("b", "open", 2),
         }
@@ -188,7 +202,9 @@ class StoreContract:
         assert self.write(store, *rows).new == 3
         there = store.claim("app", "q", owner="me")
         both = {"q": Kept(there.epoch, 0, {}, {})}
-        assert store.write("app", verdicts=frame(verdict("a", 1, partition="q")), kept=both).new == 1
+        assert (
+            store.write("app", verdicts=frame(verdict("a", 1, partition="q")), kept=both).new == 1
+        )
         assert store.verdicts("app").height == 4
 
     def test_many_rows_in_one_write(self, store):
@@ -221,7 +237,9 @@ class StoreContract:
         with pytest.raises(ValueError, match="'q'"):
             store.write("app", verdicts=frame(verdict("a", 1, partition="q")), kept=kept(mine))
         with pytest.raises(ValueError, match="'q'"):
-            store.write("app", verdicts=frame(verdict("a", 1, 1, files=["p", "q"])), kept=kept(mine))
+            store.write(
+                "app", verdicts=frame(verdict("a", 1, 1, files=["p", "q"])), kept=kept(mine)
+            )
 
     def test_what_a_replay_passes_over(self, store):
         self.write(
@@ -239,7 +257,9 @@ class StoreContract:
         assert store.accounted("shop", "p", low=0).is_empty()
 
     def test_pieces_of_a_session_are_passed_over_together(self, store):
-        self.write(store, verdict("a#2", 1, 2), verdict("a#2#2", 3, 4, piece=2), verdict("a#2", 8, 9))
+        self.write(
+            store, verdict("a#2", 1, 2), verdict("a#2#2", 3, 4, piece=2), verdict("a#2", 8, 9)
+        )
         assert store.accounted("app", "p", low=0).rows() == [("a#2", 9)]
 
     def test_sessions_over_several_partitions_are_passed_over_in_each(self, store):
@@ -259,7 +279,9 @@ class StoreContract:
         assert store.write("app", verdicts=frame(longer), kept=places) == Written(0, 1, 0)
         assert sorted(store.accounted("app", "p", low=11).rows()) == [("b", 30), ("c", 11)]
         assert sorted(store.accounted("app", "r", low=0).rows()) == [("b", 3)]
-        assert store.verdicts("app", state="closed").filter(session="b")["files"].to_list() == [["q", "r", "q", "p"]]
+        assert store.verdicts("app", state="closed").filter(session="b")["files"].to_list() == [
+            ["q", "r", "q", "p"]
+        ]
         assert store.check() == []
 
     def test_what_is_ignored_says_nothing_of_further_lines(self, store, clock):
@@ -282,7 +304,9 @@ class StoreContract:
         assert self.write(store, *rows).new == 3
         assert self.write(store, *rows).ignored == 3
         names = stored_names(pl.Series([row["session"] for row in rows]))
-        assert sorted(store.accounted("app", "p", low=0).rows()) == sorted(zip(names, [1, 2, 3], strict=True))
+        assert sorted(store.accounted("app", "p", low=0).rows()) == sorted(
+            zip(names, [1, 2, 3], strict=True)
+        )
 
     def test_a_partition_whose_name_no_index_takes(self, store):
         with pytest.raises(DataError, match="too long"):
@@ -291,7 +315,9 @@ class StoreContract:
     def test_the_last_written_come_first(self, store, clock):
         self.write(store, verdict("a", 1), verdict("b", 2, anomalous=True))
         after = clock.later(minutes=1)
-        self.write(store, verdict("c", 3, state="open"), verdict("d", 4, anomalous=True, state="early"))
+        self.write(
+            store, verdict("c", 3, state="open"), verdict("d", 4, anomalous=True, state="early")
+        )
         other = store.claim("shop", "p", owner="me")
         clock.later(minutes=1)
         store.write("shop", verdicts=frame(verdict("e", 1)), kept=kept(other))

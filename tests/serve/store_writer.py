@@ -1,4 +1,5 @@
-"""A process that writes verdicts as a watch does until it is killed, and says what was acknowledged."""
+"""A process that writes verdicts as a watch does until it is killed, and says what was
+acknowledged."""
 
 import sys
 
@@ -14,7 +15,10 @@ def main(where: str, together: int) -> None:
     while True:
         # The last two sessions stay open, and are revised by the next write.
         lines = range(low, low + together)
-        rows = [verdict(f"s{line}", line, state="open" if line >= low + together - 2 else "closed") for line in lines]
+        rows = [
+            verdict(f"s{line}", line, state="open" if line >= low + together - 2 else "closed")
+            for line in lines
+        ]
         low, written = low + together - 2, written + together - 2
         place = Kept(mine.epoch, low, {"line": low}, {"written": written})
         store.write("app", verdicts=frame(*rows), kept={"p": place})

@@ -1,4 +1,5 @@
-"""A real Alertmanager takes our alerts, tells them on once, and takes them for over when we say so or say nothing more."""
+"""A real Alertmanager takes our alerts, tells them on once, and takes them for over when we say so
+or say nothing more."""
 
 import json
 import shutil
@@ -25,7 +26,9 @@ from tests.serve.receiver import Receiver, receiving
 PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(PROGRAM is None, reason="needs Alertmanager: apt-get install prometheus-alertmanager"),
+    pytest.mark.skipif(
+        PROGRAM is None, reason="needs Alertmanager: apt-get install prometheus-alertmanager"
+    ),
 ]
 SETTINGS = """
 route:
@@ -67,7 +70,10 @@ def alertmanager(folder: Path, told: Receiver) -> Iterator[str]:
     options = ("--cluster.listen-address=", f"--web.listen-address={url.removeprefix('http://')}")
     storage = f"--storage.path={folder / 'data'}"
     command = [PROGRAM, f"--config.file={settings}", storage, *options]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+    ):
         try:
             _wait_for(lambda: _alerts(url) is not None)
             yield url
@@ -94,7 +100,11 @@ def _wait_for(condition, seconds: float = 20) -> None:
 
 def _moved(told: Receiver) -> list[tuple[str, str]]:
     """What was told on: the state and the incident."""
-    return [(alert["status"], alert["labels"].get("incident", "")) for body in told.got for alert in body["alerts"]]
+    return [
+        (alert["status"], alert["labels"].get("incident", ""))
+        for body in told.got
+        for alert in body["alerts"]
+    ]
 
 
 def test_an_alert_that_is_told_again_holds_and_is_heard_of_once(tmp_path) -> None:
@@ -103,15 +113,24 @@ def test_an_alert_that_is_told_again_holds_and_is_heard_of_once(tmp_path) -> Non
     app = Writing(store, clock, IncidentSection(quiet=900))
     words: list[str] = []
     with receiving() as told, alertmanager(tmp_path, told) as url:
-        section = SinkSection(url=f"{url}/api/v2/alerts", resend=5, wait=0, labels={"severity": "page"})
+        section = SinkSection(
+            url=f"{url}/api/v2/alerts", resend=5, wait=0, labels={"severity": "page"}
+        )
         (sink,) = sinks_of([section], environment={}, page="https://logs.example")
-        worker = SinkWorker(sink, Around(store, "me", "https://logs.example", clock, Random(0), words.append))
+        worker = SinkWorker(
+            sink, Around(store, "me", "https://logs.example", clock, Random(0), words.append)
+        )
         worker.introduce()
         app.bad('ERROR: <b>"disk full"</b> \N{PILE OF POO}', at=clock.now)
         worker.step()
         assert words == []
         (alert,) = _alerts(url) or []
-        assert alert["labels"] == {"alertname": "LogAnomaly", "stream": "app", "incident": "1", "severity": "page"}
+        assert alert["labels"] == {
+            "alertname": "LogAnomaly",
+            "stream": "app",
+            "incident": "1",
+            "severity": "page",
+        }
         assert alert["annotations"]["summary"] == '10:00 ERROR: <b>"disk full"</b> \N{PILE OF POO}'
         assert alert["generatorURL"] == "https://logs.example/?incident=1"
         _wait_for(lambda: _moved(told) == [("firing", "1")])
@@ -133,7 +152,9 @@ def test_an_incident_that_is_over_is_resolved(tmp_path) -> None:
     store = Store.open(tmp_path / "verdicts.db", clock=clock)
     app = Writing(store, clock, IncidentSection(quiet=1))
     with receiving() as told, alertmanager(tmp_path, told) as url:
-        (sink,) = sinks_of([SinkSection(url=f"{url}/api/v2/alerts", wait=0)], environment={}, page=None)
+        (sink,) = sinks_of(
+            [SinkSection(url=f"{url}/api/v2/alerts", wait=0)], environment={}, page=None
+        )
         worker = SinkWorker(sink, Around(store, "me", None, clock, Random(0), print))
         worker.introduce()
         app.bad("ERROR: disk full", at=clock.now)
@@ -152,7 +173,9 @@ def test_an_alert_that_nobody_tells_again_ends_after_three_intervals(tmp_path) -
     store = Store.open(tmp_path / "verdicts.db", clock=clock)
     app = Writing(store, clock)
     with receiving() as told, alertmanager(tmp_path, told) as url:
-        (sink,) = sinks_of([SinkSection(url=f"{url}/api/v2/alerts", resend=5, wait=0)], environment={}, page=None)
+        (sink,) = sinks_of(
+            [SinkSection(url=f"{url}/api/v2/alerts", resend=5, wait=0)], environment={}, page=None
+        )
         worker = SinkWorker(sink, Around(store, "me", None, clock, Random(0), print))
         worker.introduce()
         begun = clock.now
@@ -165,7 +188,9 @@ def test_an_alert_that_nobody_tells_again_ends_after_three_intervals(tmp_path) -
 
 def test_the_test_message_is_taken(tmp_path) -> None:
     with receiving() as told, alertmanager(tmp_path, told) as url:
-        (sink,) = sinks_of([SinkSection(url=url, kind="alertmanager", resend=5)], environment={}, page=None)
+        (sink,) = sinks_of(
+            [SinkSection(url=url, kind="alertmanager", resend=5)], environment={}, page=None
+        )
         answer = tried(sink, page=None)
         assert answer.taken, answer.told
         _wait_for(lambda: _moved(told)[:1] == [("firing", "0")])

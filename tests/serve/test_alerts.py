@@ -1,4 +1,5 @@
-"""Messages on their way: once each, in order, again where a place fails, never more than it may get."""
+"""Messages on their way: once each, in order, again where a place fails, never more than it may
+get."""
 
 import threading
 import time
@@ -36,7 +37,9 @@ def app(store, clock):
 class Sending:
     """A process that sends to one place, step by step."""
 
-    def __init__(self, store, clock, place, *, owner: str = "me", chance: Random | None = None, **settings) -> None:
+    def __init__(
+        self, store, clock, place, *, owner: str = "me", chance: Random | None = None, **settings
+    ) -> None:
         self.clock = clock
         self.words: list[str] = []
         section = SinkSection(**({"url": place.url, "name": "ops", "wait": 0} | settings))
@@ -86,7 +89,9 @@ def test_an_incident_is_told_when_it_opens_and_when_it_is_over(app, sending, pla
     assert states(store, clock) == {"sent": 2}
 
 
-def test_many_sessions_of_one_fault_that_shows_in_three_ways_are_two_messages(sending, place, clock, store):
+def test_many_sessions_of_one_fault_that_shows_in_three_ways_are_two_messages(
+    sending, place, clock, store
+):
     app = Writing(store, clock)
     kinds = ("ERROR: disk full", "PANIC: could not write", "LOG: retrying")
     for _ in range(10):
@@ -198,7 +203,9 @@ class InTurn(Random):
         return next(self.turns)
 
 
-def test_a_message_that_fails_as_often_as_the_place_is_asked_lets_others_pass(app, store, clock, place):
+def test_a_message_that_fails_as_often_as_the_place_is_asked_lets_others_pass(
+    app, store, clock, place
+):
     sending = Sending(store, clock, place, chance=InTurn())
     place.refuses = {"FATAL: a": 500}
     for kind in APART:
@@ -219,14 +226,20 @@ def test_a_message_that_always_fails_lets_others_pass(app, sending, place, clock
     assert len(place.requests) < 20
 
 
-def test_a_message_that_is_refused_is_a_dead_letter_that_can_be_retried(app, sending, place, clock, store):
+def test_a_message_that_is_refused_is_a_dead_letter_that_can_be_retried(
+    app, sending, place, clock, store
+):
     place.status = 400
     place.answer = b"invalid \x1b[31m payload"
     app.bad("ERROR: disk full", at=NOON)
     sending.go(seconds=60)
     assert len(place.requests) == 1
     (letter,) = alerts(store, now=clock.now)["dead_letters"]
-    assert (letter["sink"], letter["event"], letter["title"]) == ("ops", "opened", "10:00 ERROR: disk full")
+    assert (letter["sink"], letter["event"], letter["title"]) == (
+        "ops",
+        "opened",
+        "10:00 ERROR: disk full",
+    )
     assert letter["error"].isprintable()
     assert letter["error"].startswith("HTTP 400 invalid")
     place.status = 200
@@ -325,7 +338,9 @@ def test_muted_nothing_is_sent_also_of_what_waits(app, sending, place, clock, st
     assert states(store, clock) == {"withdrawn": 1}
 
 
-def test_what_turned_out_to_be_nothing_before_it_was_told_is_not_told(app, sending, place, store, clock):
+def test_what_turned_out_to_be_nothing_before_it_was_told_is_not_told(
+    app, sending, place, store, clock
+):
     from tests.serve.incident_contract import bad
     from tests.serve.store_contract import verdict
 
@@ -347,7 +362,9 @@ def test_more_than_an_hour_allows_comes_in_one_summary(app, store, clock, place)
     sending.go(minutes=61)
     summary = place.got[3]
     assert summary["event"] == "summary"
-    assert [it["incident"]["kind"] for it in summary["held_back"]] == [f"kind{n}" for n in range(3, 11)]
+    assert [it["incident"]["kind"] for it in summary["held_back"]] == [
+        f"kind{n}" for n in range(3, 11)
+    ]
     assert len(place.got) == 4
     assert states(store, clock) == {"sent": 4, "folded": 7}
 
@@ -395,7 +412,9 @@ def test_only_what_is_wanted_is_told(app, store, clock, place):
     assert [(it["event"], it["incident"]["stream"]) for it in place.got] == [("closed", "shop")]
 
 
-def test_an_incident_that_was_deleted_for_its_age_is_told_as_it_was(app, sending, place, clock, store):
+def test_an_incident_that_was_deleted_for_its_age_is_told_as_it_was(
+    app, sending, place, clock, store
+):
     place.status = 503
     app.bad("ERROR: disk full", at=NOON)
     sending.go(seconds=2)
@@ -428,7 +447,9 @@ def test_alerts_are_told_again_while_they_hold(app, store, clock, place):
 def test_threads_tell_each_place_and_stop(app, store, clock, place):
     with receiving() as other:
         sections = [SinkSection(url=place.url, wait=0), SinkSection(url=other.url, wait=0)]
-        delivery = Delivery(store, sinks_of(sections, environment={}, page=None), page=None, told=print)
+        delivery = Delivery(
+            store, sinks_of(sections, environment={}, page=None), page=None, told=print
+        )
         delivery.start()
         app.bad("ERROR: disk full", at=NOON)
         while not (place.got and other.got):

@@ -96,7 +96,10 @@ def test_a_variable_that_is_not_set_is_named():
 
 
 def test_two_places_of_one_name_are_refused():
-    sections = [SinkSection(url="https://a.example", name="ops"), SinkSection(url="https://b.example", name="ops")]
+    sections = [
+        SinkSection(url="https://a.example", name="ops"),
+        SinkSection(url="https://b.example", name="ops"),
+    ]
     with pytest.raises(RecipeError, match="two are called ops"):
         sinks_of(sections, environment={}, page=None)
 
@@ -117,7 +120,9 @@ def test_a_user_in_a_url_and_a_token_are_headers():
     target = sink("https://ann:p%40ss@host/x#y").target
     assert target.url == "https://host/x"
     assert b64decode(target.headers["Authorization"].removeprefix("Basic ")) == b"ann:p@ss"
-    assert sink("https://host/x", token="$HOOK").target.headers == {"Authorization": f"Bearer {SECRET}"}
+    assert sink("https://host/x", token="$HOOK").target.headers == {
+        "Authorization": f"Bearer {SECRET}"
+    }
 
 
 def test_alertmanagers_path_is_added_where_it_lacks():
@@ -147,7 +152,9 @@ def test_slack_gets_nothing_that_it_takes_for_its_own():
 
 def test_slack_gets_a_text_of_bounded_length():
     kinds = [{"kind": "k", "text": "<" * 100_000, "sessions": 1}] * 20
-    text = sink(SECRET).form.note(note(kinds=kinds, link="https://page/?incident=7"), now=NOW)["text"]
+    text = sink(SECRET).form.note(note(kinds=kinds, link="https://page/?incident=7"), now=NOW)[
+        "text"
+    ]
     assert len(text) < 4_000
     notes = tuple(note(title="<" * 300) for _ in range(500))
     text = sink(SECRET).form.summary(Summary("k", notes, None), now=NOW)["text"]
@@ -166,8 +173,16 @@ def test_slack_links_to_the_page():
         (("opened",), {}, "Incident in app: 3 anomalous sessions"),
         (("continues",), {}, "Incident goes on in app: 3 anomalous sessions"),
         (("closed",), {}, "Incident in app is over: 3 anomalous sessions"),
-        (("opened", "closed"), {"sessions": 1}, "Incident in app came and is over: 1 anomalous session"),
-        (("closed",), {"sessions": 0}, "Incident in app is over: its sessions turned out normal, or are muted"),
+        (
+            ("opened", "closed"),
+            {"sessions": 1},
+            "Incident in app came and is over: 1 anomalous session",
+        ),
+        (
+            ("closed",),
+            {"sessions": 0},
+            "Incident in app is over: its sessions turned out normal, or are muted",
+        ),
     ],
 )
 def test_what_happened_is_said_in_words(events, more, words):
@@ -215,7 +230,7 @@ def test_a_redirect_is_not_followed_and_what_is_secret_goes_nowhere_else(status)
 def test_a_request_is_json_with_a_key_of_its_own():
     with receiving() as place:
         assert post(target(place.url), {"a": "ü"}, key="k7").taken
-        (_, headers, body) = place.requests[0]
+        _, headers, body = place.requests[0]
     assert body == {"a": "ü"}
     assert headers["Content-Type"] == "application/json"
     assert headers["Idempotency-Key"] == "k7"
@@ -252,7 +267,9 @@ def test_nobody_there_is_told_as_it_is():
 
 def test_who_accepts_and_says_nothing_is_waited_for_only_so_long():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        answer = post(target(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.05), {}, key="k")
+        answer = post(
+            target(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.05), {}, key="k"
+        )
     assert (answer.status, answer.told) == (None, "timed out")
 
 

@@ -54,7 +54,10 @@ def store(judged, tmp_path):
 def muted(store: Store) -> list[tuple]:
     """What nobody is told of: the kind, until when, and who wanted it."""
     with store.transaction(reading=True) as connection:
-        return [tuple(row) for row in connection.execute(select(mutes.c.kind, mutes.c.until, mutes.c.by))]
+        return [
+            tuple(row)
+            for row in connection.execute(select(mutes.c.kind, mutes.c.until, mutes.c.by))
+        ]
 
 
 def change(store: Store) -> int:
@@ -120,7 +123,9 @@ def test_what_was_judged_normal_mutes_nothing(store):
 
 def test_of_a_missed_session_the_lines_are_wanted(store):
     key = find_session(store, "b")
-    with pytest.raises(DataError, match="what b says is not kept, since it was judged normal: give its lines, too"):
+    with pytest.raises(
+        DataError, match="what b says is not kept, since it was judged normal: give its lines, too"
+    ):
         give(store, key, said=RIGHT)
     given = give(store, key, said=RIGHT._replace(messages=("lost <*>",), lines=(4,)))
     assert (given["lines"], given["kind"]) == ([4], None)
@@ -167,7 +172,9 @@ def test_a_name_in_several_streams_is_asked_about(store):
 
 def test_answers_after_a_change(store):
     first = give(store, find_session(store, "a"), said=RIGHT)
-    second = give(store, find_session(store, "c", stream="shop"), said=Said("normal", "", messages=("x",)))
+    second = give(
+        store, find_session(store, "c", stream="shop"), said=Said("normal", "", messages=("x",))
+    )
     assert [one["id"] for one in answers(store, after=first["change"])] == [second["id"]]
     assert [one["id"] for one in answers(store, stream="app")] == [first["id"]]
     assert [one["id"] for one in answers(store, limit=1)] == [second["id"]]

@@ -38,7 +38,9 @@ class Watch:
             for arrival in taken.arrivals:
                 given = self.lines.setdefault(arrival.partition, {})
                 for number, text in arrival.lines.iter_rows():
-                    assert given.setdefault(number, text) == text, "another line under a number that was given"
+                    assert given.setdefault(number, text) == text, (
+                        "another line under a number that was given"
+                    )
             if not taken.arrivals and times == 20:
                 break
 
@@ -310,7 +312,9 @@ def test_take_is_bounded_and_a_place_is_near(log):
     assert 5000 - 64 < stretch["line"] <= 5000
     watch.source.stored({str(log): 5000})
     assert watch.source.place(str(log), 1)["stretches"][0]["line"] == stretch["line"]
-    assert watch.source.lag == log.stat().st_size - len("".join(f"line {number}\n" for number in range(1, 8001)))
+    assert watch.source.lag == log.stat().st_size - len(
+        "".join(f"line {number}\n" for number in range(1, 8001))
+    )
 
 
 def test_no_file_starves_another(tmp_path):
@@ -335,7 +339,9 @@ def test_compressed_files_of_a_glob_are_read_once_each(tmp_path):
     watch.restart()
     watch.take()
     texts = [line for given in watch.lines.values() for line in given.values()]
-    assert sorted(texts) == sorted(["banner", "1", "end", "banner", "2", "end", "banner", "0", "end"])
+    assert sorted(texts) == sorted(
+        ["banner", "1", "end", "banner", "2", "end", "banner", "0", "end"]
+    )
 
 
 def test_a_compressed_file_still_in_the_making_is_waited_for(tmp_path):
@@ -488,7 +494,9 @@ def test_many_files_take_few_descriptors(tmp_path, monkeypatch):
         write(path, "b")
     watch.take(6)
     watch.take()
-    open_files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    open_files = [
+        str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
+    ]
     assert sum(str(tmp_path) in name for name in open_files) <= 32
     assert all(watch.texts(path) == ["a", "b"] for path in paths)
 

@@ -76,7 +76,9 @@ def test_rotations_and_kills_lose_and_double_nothing(tmp_path, pattern):
         time.sleep(0.1)
     time.sleep(0.3)
     reader.kill()
-    assert lines_of(out / "lines") == [f"{number} {line}" for number, line in enumerate(host.written, 1)]
+    assert lines_of(out / "lines") == [
+        f"{number} {line}" for number, line in enumerate(host.written, 1)
+    ]
 
 
 @pytest.mark.real
@@ -87,7 +89,10 @@ def test_logrotate(tmp_path, kind):
     logs.mkdir(mode=0o755)
     out.mkdir()
     settings = tmp_path / "logrotate.conf"
-    settings.write_text(f"{logs}/app.log {{\n su root root\n rotate 50\n {kind}\n compress\n delaycompress\n missingok\n}}\n")
+    settings.write_text(
+        f"{logs}/app.log {{\n su root root\n rotate 50\n {kind}\n compress\n delaycompress\n"
+        " missingok\n}\n"
+    )
     if os.geteuid():
         settings.write_text(settings.read_text().replace(" su root root\n", ""))
     settings.chmod(0o644)
@@ -96,7 +101,13 @@ def test_logrotate(tmp_path, kind):
     first_lines(host, out)
     for rotation in range(12):
         host.append(200)
-        rotate = ["/usr/sbin/logrotate", "--force", "--state", str(tmp_path / "state"), str(settings)]
+        rotate = [
+            "/usr/sbin/logrotate",
+            "--force",
+            "--state",
+            str(tmp_path / "state"),
+            str(settings),
+        ]
         subprocess.run(rotate, check=True)
         if rotation == 5:
             reader.kill()
@@ -107,4 +118,6 @@ def test_logrotate(tmp_path, kind):
     while len(lines_of(out / "lines")) < len(host.written) and time.monotonic() < end:
         time.sleep(0.1)
     reader.kill()
-    assert lines_of(out / "lines") == [f"{number} {line}" for number, line in enumerate(host.written, 1)]
+    assert lines_of(out / "lines") == [
+        f"{number} {line}" for number, line in enumerate(host.written, 1)
+    ]

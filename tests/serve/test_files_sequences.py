@@ -1,4 +1,5 @@
-"""Any sequence of appending, rotating, compressing and restarting: every line once, in order, as it was numbered."""
+"""Any sequence of appending, rotating, compressing and restarting: every line once, in order, as it
+was numbered."""
 
 import gzip
 import os
@@ -33,7 +34,10 @@ class Host:
 
     def _make_room(self) -> None:
         """logrotate: what was .2 becomes .3."""
-        numbers = [int(path.name.removeprefix("app.log.").removesuffix(".gz")) for path in self.log.parent.glob("app.log.*")]
+        numbers = [
+            int(path.name.removeprefix("app.log.").removesuffix(".gz"))
+            for path in self.log.parent.glob("app.log.*")
+        ]
         for number in sorted(numbers, reverse=True):
             for suffix in ("", ".gz"):
                 old = self.log.with_name(f"{self.log.name}.{number}{suffix}")
@@ -77,9 +81,17 @@ OPERATIONS = st.lists(
         st.tuples(st.just("append"), st.integers(1, 150)),
         st.tuples(st.just("take"), st.integers(1, 3)),
         st.tuples(st.just("store"), st.floats(0, 1)),
-        st.sampled_from(["rotate", "create", "copytruncate", "compress", "pack_anew", "rotate_and_pack", "restart"]).map(
-            lambda name: (name, None)
-        ),
+        st.sampled_from(
+            [
+                "rotate",
+                "create",
+                "copytruncate",
+                "compress",
+                "pack_anew",
+                "rotate_and_pack",
+                "restart",
+            ]
+        ).map(lambda name: (name, None)),
     ),
     max_size=25,
 )
@@ -117,7 +129,11 @@ def run(operations, *, banner: str, pattern: str) -> tuple[Host, Watch, Path]:
 
 
 @settings(max_examples=60)
-@given(OPERATIONS, st.sampled_from(["app.log", "app.log*", "*"]), st.sampled_from(["banner", "b" * 2000]))
+@given(
+    OPERATIONS,
+    st.sampled_from(["app.log", "app.log*", "*"]),
+    st.sampled_from(["banner", "b" * 2000]),
+)
 def test_every_line_once(operations, pattern, banner):
     host, watch, log = run(operations, banner=banner, pattern=pattern)
     assert watch.texts(log) == host.written

@@ -1,4 +1,5 @@
-"""A run that is promoted while a watch goes on judges from then on; no line is read twice, none is lost."""
+"""A run that is promoted while a watch goes on judges from then on; no line is read twice, none is
+lost."""
 
 import json
 import shutil
@@ -65,7 +66,10 @@ def test_a_watch_takes_up_another_run_between_two_transactions(store):
     until = time.monotonic() + 20
 
     def status(running):
-        judged = {row["session"]: (row["anomalous"], row["model"]) for row in store.verdicts("app").iter_rows(named=True)}
+        judged = {
+            row["session"]: (row["anomalous"], row["model"])
+            for row in store.verdicts("app").iter_rows(named=True)
+        }
         if not source.given["p"]:
             source.give("p", 3)
         if judged == {"a": (True, "errors@1"), "b": (False, "errors@1")} and seen[-1] != judged:
@@ -94,7 +98,9 @@ def runs(tiny_run, tmp_path):
 
 def test_promotion_and_roll_back_are_followed(runs):
     said, clock = [], [0.0]
-    following = Following(runs / "app", load=Detector.load, told=said.append, clock=lambda: clock[0])
+    following = Following(
+        runs / "app", load=Detector.load, told=said.append, clock=lambda: clock[0]
+    )
     assert following.first().model.startswith("app@")
     assert following.newer() is None
     write_promotion(runs / "app", Promotion("app.2", ("app",)))
@@ -102,7 +108,9 @@ def test_promotion_and_roll_back_are_followed(runs):
     assert following.newer() is None  # it looks every two seconds
     clock[0] += 2
     assert following.newer().model.startswith("app.2@")
-    assert said == [f"{following.first().model} judges from now on: it stands in the place of {runs / 'app'}"]
+    assert said == [
+        f"{following.first().model} judges from now on: it stands in the place of {runs / 'app'}"
+    ]
     clock[0] += 3
     assert following.newer() is None
     write_promotion(runs / "app", Promotion("app"))
@@ -112,7 +120,9 @@ def test_promotion_and_roll_back_are_followed(runs):
 
 def test_a_run_that_cannot_be_loaded_is_told_of_once(runs):
     said, clock = [], [0.0]
-    following = Following(runs / "app", load=Detector.load, told=said.append, clock=lambda: clock[0])
+    following = Following(
+        runs / "app", load=Detector.load, told=said.append, clock=lambda: clock[0]
+    )
     following.first()
     write_promotion(runs / "app", Promotion("app.2", ("app",)))
     (runs / "app.2" / "projector.safetensors").write_bytes(b"")
@@ -124,8 +134,16 @@ def test_a_run_that_cannot_be_loaded_is_told_of_once(runs):
 
 
 def test_what_stands_where_a_run_is_named(runs):
-    assert standing(runs / "app") == {"current": "app", "former": None, "changed": None, "gates": []}
-    write_promotion(runs / "app", Promotion("app.2", ("app",), ({"promoted": True},), changed="2026-11-27T12:00:00Z"))
+    assert standing(runs / "app") == {
+        "current": "app",
+        "former": None,
+        "changed": None,
+        "gates": [],
+    }
+    write_promotion(
+        runs / "app",
+        Promotion("app.2", ("app",), ({"promoted": True},), changed="2026-11-27T12:00:00Z"),
+    )
     assert standing(runs / "app") == {
         "current": "app.2",
         "former": "app",

@@ -1,4 +1,5 @@
-"""Incidents in a real PostgreSQL: the contract, and several processes that write one stream and send its messages."""
+"""Incidents in a real PostgreSQL: the contract, and several processes that write one stream and
+send its messages."""
 
 import threading
 import time
@@ -77,7 +78,9 @@ def test_processes_that_send_at_the_same_time_send_each_message_once(databases) 
         mine = first.claim("app", "p", owner="p")
 
         def worker(number: int) -> SinkWorker:
-            around = Around(opened(), f"w{number}", None, lambda: datetime.now(UTC), Random(number), print)
+            around = Around(
+                opened(), f"w{number}", None, lambda: datetime.now(UTC), Random(number), print
+            )
             made = SinkWorker(sink, around)
             made.introduce()
             return made
@@ -94,7 +97,9 @@ def test_processes_that_send_at_the_same_time_send_each_message_once(databases) 
             sending = [pool.submit(send, each) for each in workers]
             for number in range(60):
                 row = bad(f"s{number}", 10 * number + 1, f"kind{number}")
-                first.write("app", verdicts=frame(row), kept={"p": Kept(mine.epoch, 0, {}, {})}, also=[both])
+                first.write(
+                    "app", verdicts=frame(row), kept={"p": Kept(mine.epoch, 0, {}, {})}, also=[both]
+                )
             deadline = time.monotonic() + 60
             while len(place.got) < 50 and time.monotonic() < deadline:
                 done.wait(0.05)

@@ -38,7 +38,9 @@ def taken(source: JournaldSource, count: int) -> dict[int, str]:
     while len(lines) < count and time.monotonic() < end:
         for arrival in source.take(0.05).arrivals:
             assert arrival.partition == source.name
-            lines |= {number: json.loads(text)["MESSAGE"] for number, text in arrival.lines.iter_rows()}
+            lines |= {
+                number: json.loads(text)["MESSAGE"] for number, text in arrival.lines.iter_rows()
+            }
     assert len(lines) == count
     return lines
 
@@ -143,7 +145,11 @@ def test_a_cursor_that_was_deleted_is_said_and_numbers_stay_apart(journal, opene
 
 @pytest.mark.parametrize(
     ("argument", "words"),
-    [("unti=nginx", "did you mean unit"), ("nginx", "NAME=VALUE"), ("output=cat", "chooses no entries")],
+    [
+        ("unti=nginx", "did you mean unit"),
+        ("nginx", "NAME=VALUE"),
+        ("output=cat", "chooses no entries"),
+    ],
     ids=["misspelt", "bare", "not-a-choice"],
 )
 def test_a_wrong_choice_is_refused(argument, words):

@@ -9,9 +9,15 @@ from logllm.serve.sources.kafka.connection import Topic, configuration, topic_of
 @pytest.mark.parametrize(
     ("url", "topic"),
     [
-        pytest.param("kafka://broker:9093/orders", Topic("broker:9093", "orders", None), id="one server"),
+        pytest.param(
+            "kafka://broker:9093/orders", Topic("broker:9093", "orders", None), id="one server"
+        ),
         pytest.param("kafka://broker/orders", Topic("broker:9092", "orders", None), id="no port"),
-        pytest.param("kafka://a:1,b:2,c/app.log?group=g", Topic("a:1,b:2,c:9092", "app.log", "g"), id="three servers, a group"),
+        pytest.param(
+            "kafka://a:1,b:2,c/app.log?group=g",
+            Topic("a:1,b:2,c:9092", "app.log", "g"),
+            id="three servers, a group",
+        ),
         pytest.param("kafka://[::1]:9092/orders", Topic("[::1]:9092", "orders", None), id="IPv6"),
     ],
 )
@@ -26,9 +32,13 @@ def test_an_address_names_servers_topic_and_group(url, topic):
         pytest.param("kafka://broker:9092/a/b", "'a/b' cannot be the name of a topic", id="a path"),
         pytest.param("kafka:///orders", "is no server", id="no server"),
         pytest.param("kafka://broker:99999/orders", "is no server", id="no such port"),
-        pytest.param("kafka://me:secret@broker/orders", "belong into the settings", id="a password"),
+        pytest.param(
+            "kafka://me:secret@broker/orders", "belong into the settings", id="a password"
+        ),
         pytest.param("kafka://broker/orders?gruop=a", "did you mean 'group'", id="misspelt"),
-        pytest.param("kafka://broker/orders?group=", "the group has no name", id="a group without a name"),
+        pytest.param(
+            "kafka://broker/orders?group=", "the group has no name", id="a group without a name"
+        ),
     ],
 )
 def test_an_address_that_is_none_is_refused(url, words):
@@ -39,7 +49,9 @@ def test_an_address_that_is_none_is_refused(url, words):
 
 def test_settings_of_tables_within_tables_get_their_dots():
     topic = topic_of("kafka://broker/orders")
-    chosen = configuration(topic, {"sasl": {"username": "me", "password": "secret"}, "security.protocol": "SASL_SSL"})
+    chosen = configuration(
+        topic, {"sasl": {"username": "me", "password": "secret"}, "security.protocol": "SASL_SSL"}
+    )
     assert chosen["sasl.username"] == "me"
     assert chosen["security.protocol"] == "SASL_SSL"
     assert chosen["group.id"] == "logllm"

@@ -61,10 +61,26 @@ def test_lines_of_every_partition_come_with_their_numbers(cluster, reading, four
 
 
 def test_a_message_becomes_one_line_of_text(cluster, reading, one):
-    cluster.send(one, b"one\r\n", b"two\nof two\r\n  at x", None, b"\xff\xfe bad", b"", "ä".encode() * 70_000, b"last")
+    cluster.send(
+        one,
+        b"one\r\n",
+        b"two\nof two\r\n  at x",
+        None,
+        b"\xff\xfe bad",
+        b"",
+        "ä".encode() * 70_000,
+        b"last",
+    )
     mine = reading(one)
     mine.until(lambda: mine.count == 6)
-    texts = {1: "one", 2: "two#012of two#012  at x", 4: "\ufffd\ufffd bad", 5: "", 6: "ä" * 70_000, 7: "last"}
+    texts = {
+        1: "one",
+        2: "two#012of two#012  at x",
+        4: "\ufffd\ufffd bad",
+        5: "",
+        6: "ä" * 70_000,
+        7: "last",
+    }
     assert mine.lines[0] == texts
     assert mine.source.counts == {"messages_without_a_value": 1, "replaced_characters": 2}
 
@@ -221,7 +237,9 @@ def test_a_broker_that_goes_away_is_waited_for(cluster, reading, one, capfd):
 
 
 def test_a_topic_that_is_not_there_is_an_error_that_names_the_nearest(reading, one):
-    with pytest.raises(ServeError, match="there is no topic 'oders-1' at .*; did you mean 'orders-1'"):
+    with pytest.raises(
+        ServeError, match="there is no topic 'oders-1' at .*; did you mean 'orders-1'"
+    ):
         reading("oders-1")
 
 
@@ -233,14 +251,21 @@ def test_a_broker_that_does_not_answer_at_start_is_an_error(capfd):
 
 
 def test_a_broker_that_does_not_let_us_in_is_an_error(reading, one, capfd):
-    login = {"security.protocol": "SASL_PLAINTEXT", "sasl": {"mechanism": "PLAIN", "username": "a", "password": "secret"}}
-    with pytest.raises(ServeError, match="the broker refuses the login .*security.protocol") as refusal:
+    login = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl": {"mechanism": "PLAIN", "username": "a", "password": "secret"},
+    }
+    with pytest.raises(
+        ServeError, match="the broker refuses the login .*security.protocol"
+    ) as refusal:
         reading(one, settings=login)
     assert "secret" not in str(refusal.value)
     assert capfd.readouterr().err == ""
 
 
 def test_a_setting_that_librdkafka_does_not_know_is_an_error(cluster):
-    source = KafkaSource(f"kafka://{cluster.servers}/orders", "start", settings={"sesion.timeout.ms": 3})
+    source = KafkaSource(
+        f"kafka://{cluster.servers}/orders", "start", settings={"sesion.timeout.ms": 3}
+    )
     with pytest.raises(ServeError, match="a setting is wrong: .*sesion.timeout.ms"):
         source.begin(lambda _: None)

@@ -1,4 +1,5 @@
-"""A watch that learns: what is normal becomes usual, what is not never does, and a kill changes nothing."""
+"""A watch that learns: what is normal becomes usual, what is not never does, and a kill changes
+nothing."""
 
 import json
 from copy import copy
@@ -31,7 +32,8 @@ MESSAGES = pl.Series([*ROUTINE, "waits", *ONCE])
 
 
 def fitted() -> Novelty:
-    """Novelty that knows a hundred sessions: they open, read, wait and close, and one in ten says something once."""
+    """Novelty that knows a hundred sessions: they open, read, wait and close, and one in ten says
+    something once."""
     method = Novelty(Recipe.of_method("novelty"), Workplace())
     sessions = [np.array([0, 1, 2, 3 if at % 10 else 4 + at // 10]) for at in range(100)]
     method.fit(sessions, MESSAGES, labels=None, line_labels=None, seed=0)
@@ -75,7 +77,12 @@ def watching(run, source, store, *, prepare=None, told=lambda words: None, **how
     section = WatchSection(**({"begin": "start", "learn": True, "idle": 100_000} | how))
     also = [Incidents(section.incidents)]
     around = Surroundings(run, section, store, "test", told, also=also)
-    stream = Stream(Watched("app", source, prepare or prepared(by="count", key_field=None, size=4), apart=False), around)
+    stream = Stream(
+        Watched(
+            "app", source, prepare or prepared(by="count", key_field=None, size=4), apart=False
+        ),
+        around,
+    )
     stream.begin()
     return stream
 
@@ -110,7 +117,9 @@ def judge(run, store, lines, *, step=7, **how):
 
 def scores(store):
     """Sessions that are closed, in order, with their scores."""
-    rows = store.verdicts("app", limit=10_000).filter(pl.col("state") != "open").sort("first_position")
+    rows = (
+        store.verdicts("app", limit=10_000).filter(pl.col("state") != "open").sort("first_position")
+    )
     return list(rows.select("session", "score", "anomalous").iter_rows())
 
 
@@ -138,7 +147,8 @@ def test_an_incident_that_repeats_is_never_learnt(run, store):
 
 
 def test_a_new_kind_by_which_a_session_was_an_alarm_is_not_learnt_from_normal_ones(run, store):
-    """`rests` alone is quiet; four times in a session it is an alarm, and single ones of it are held back from then on."""
+    """`rests` alone is quiet; four times in a session it is an alarm, and single ones of it are
+    held back from then on."""
     alarm = ["opens", "rests", "rests", "rests"]
     stream = judge(run, store, sessions_of(alarm, *[told("rests")] * 30))
     rows = scores(store)
@@ -159,7 +169,9 @@ def test_a_method_that_cannot_learn_on_is_refused(store):
 
 
 def test_a_false_alarm_is_learnt_and_what_is_called_anomalous_is_forgotten(run, store):
-    lines = sessions_of(*[told("waits")] * 3, told("renewal failed as planned"), *[told("waits")] * 3)
+    lines = sessions_of(
+        *[told("waits")] * 3, told("renewal failed as planned"), *[told("waits")] * 3
+    )
     judge(run, store, lines)
     (alarm,) = [name for name, _, anomalous in scores(store) if anomalous]
     give(store, find_session(store, alarm), said=Said("normal", by="ann"))
@@ -170,8 +182,14 @@ def test_a_false_alarm_is_learnt_and_what_is_called_anomalous_is_forgotten(run, 
     assert [anomalous for _, _, anomalous in scores(store)][7:] == [False] * 8
 
     last = scores(store)[-1][0]
-    give(store, find_session(store, last), said=Said("anomalous", by="ann", messages=tuple(told("renewal failed as planned"))))
-    stream = judge(run, store, lines + more + sessions_of(told("waits"), told("renewal failed as planned")))
+    give(
+        store,
+        find_session(store, last),
+        said=Said("anomalous", by="ann", messages=tuple(told("renewal failed as planned"))),
+    )
+    stream = judge(
+        run, store, lines + more + sessions_of(told("waits"), told("renewal failed as planned"))
+    )
     assert [anomalous for _, _, anomalous in scores(store)][-2:] == [False, True]
 
 
@@ -211,7 +229,9 @@ def test_entries_become_one_now_and_then(run, store):
     with store.transaction(reading=True) as connection:
         assert connection.scalar(select(func.count()).select_from(learnt)) < 260
         assert connection.scalar(select(func.max(learnt.c.number))) >= 320
-        assert connection.scalar(select(func.count()).select_from(learnt).where(learnt.c.whole)) == 1
+        assert (
+            connection.scalar(select(func.count()).select_from(learnt).where(learnt.c.whole)) == 1
+        )
     again = judge(run, store, lines)
     assert again.counts["learnt_sessions"] + again.counts["sessions_not_learnt"] > 300
 
@@ -231,7 +251,10 @@ def test_another_run_begins_anew_and_one_that_cannot_learn_is_said(run, store):
     source.give("a", 20)
     stream.take(0)
     stream.store(at_once=True)
-    assert [learning["model"] for learning in learnings(store, None, run=None)] == ["novel@1", "novel@2"]
+    assert [learning["model"] for learning in learnings(store, None, run=None)] == [
+        "novel@1",
+        "novel@2",
+    ]
     stream.judge_by(Errors(), cache=None)
     assert "nothing more is learnt" in words[-1]
     source.give("a", 20)
@@ -246,7 +269,9 @@ def test_processes_of_one_stream_learn_from_one_another(run, store):
     for name in ("t/0", "t/1"):
         source = Script({name: sessions_of(*[told("rests")] * 20)})
         around = Surroundings(run, section, store, "test", lambda words: None)
-        stream = Stream(Watched("app", source, prepared(by="count", key_field=None, size=4), apart=True), around)
+        stream = Stream(
+            Watched("app", source, prepared(by="count", key_field=None, size=4), apart=True), around
+        )
         stream.begin()
         members.append((name, source, stream))
     for _ in range(4):
@@ -258,7 +283,9 @@ def test_processes_of_one_stream_learn_from_one_another(run, store):
     assert second["learnt_sessions"] + second["sessions_not_learnt"] > 30
     assert 0 <= second["learnt_sessions"] - first["learnt_sessions"] <= 6
     with store.transaction(reading=True) as connection:
-        numbers = [row.number for row in rows_after(connection, Learning("app", run.name), number=0)]
+        numbers = [
+            row.number for row in rows_after(connection, Learning("app", run.name), number=0)
+        ]
     assert numbers == list(range(1, len(numbers) + 1))
 
 
@@ -299,7 +326,9 @@ def test_any_division_and_any_kill_give_the_same_verdicts(kind, seed, run, tmp_p
     rng = np.random.default_rng(seed)
     prepare = prepared(**KINDS[kind])
     said = rng.choice(["waits", "rests", "sleeps", "disk failed", "opens"], size=14)
-    events = [(at, f"k{at}", message) for at, session in enumerate(said) for message in told(session)]
+    events = [
+        (at, f"k{at}", message) for at, session in enumerate(said) for message in told(session)
+    ]
     lines = written(*events)
     whole, halting = Store.open(tmp_path / "whole.db"), Store.open(tmp_path / "halting.db")
     at_once = judge(run, whole, lines, step=len(lines), prepare=prepare)
@@ -308,7 +337,12 @@ def test_any_division_and_any_kill_give_the_same_verdicts(kind, seed, run, tmp_p
         if stream is None:
             lives = int(rng.integers(0, 4)) if kills < KILLS else 1_000
             source = Script({"a": lines})
-            stream = watching(run, source, Dying(halting, lives=lives, after=bool(rng.integers(2))), prepare=prepare)
+            stream = watching(
+                run,
+                source,
+                Dying(halting, lives=lives, after=bool(rng.integers(2))),
+                prepare=prepare,
+            )
         source.give("a", int(rng.integers(1, 40)))
         stream.take(0)
         ended = source.over

@@ -6,14 +6,26 @@ import pytest
 
 from logllm.serve.learning_on.learnings import forgotten, told
 from logllm.serve.store.verdict_store import Store
-from tests.serve.test_learning_on import Dying, KilledError, Novel, fitted, judge, scores, sessions_of, watching
+from tests.serve.test_learning_on import (
+    Dying,
+    KilledError,
+    Novel,
+    fitted,
+    judge,
+    scores,
+    sessions_of,
+    watching,
+)
 from tests.serve.test_learning_on import told as session
 
 pytestmark = pytest.mark.real
 
 
 def test_what_is_learnt_survives_kills(databases, tmp_path):
-    run, lines = Novel(fitted()), sessions_of(*[session("rests"), session("disk failed"), session("waits")] * 10)
+    run, lines = (
+        Novel(fitted()),
+        sessions_of(*[session("rests"), session("disk failed"), session("waits")] * 10),
+    )
     here = Store.open(tmp_path / "app.db")
     at_once = judge(run, here, lines, step=len(lines))
     there = Store.open(databases.fresh())

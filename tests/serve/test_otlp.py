@@ -26,14 +26,22 @@ JSON = "application/json"
 
 
 def block(*bodies: str) -> bytes:
-    return request(*[LogRecord(body=AnyValue(string_value=body)) for body in bodies]).SerializeToString()
+    return request(
+        *[LogRecord(body=AnyValue(string_value=body)) for body in bodies]
+    ).SerializeToString()
 
 
 def post(source, body, *, path="/v1/logs", method="POST", kind=PROTOBUF, **headers):
     """Status, headers and body of the answer."""
     connection = HTTPConnection(LOCAL, source.port, timeout=20)
     try:
-        connection.request(method, path, body, {"Content-Type": kind} | {name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(
+            method,
+            path,
+            body,
+            {"Content-Type": kind}
+            | {name.replace("_", "-"): value for name, value in headers.items()},
+        )
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
     finally:
@@ -70,7 +78,12 @@ def test_both_forms_are_taken(started, packed):
     pack, headers = (gzip.compress, {"Content_Encoding": "gzip"}) if packed else (bytes, {})
     status, head, body = post(source, pack(block("a", "b")), **headers)
     assert (status, head["Content-Type"], body) == (200, PROTOBUF, b"")
-    status, head, body = post(source, pack(as_json([{"body": {"stringValue": "c"}}])), kind=f"{JSON}; charset=utf-8", **headers)
+    status, head, body = post(
+        source,
+        pack(as_json([{"body": {"stringValue": "c"}}])),
+        kind=f"{JSON}; charset=utf-8",
+        **headers,
+    )
     assert (status, head["Content-Type"], body) == (200, JSON, b"{}")
     assert bodies(source, 3) == ["a", "b", "c"]
     assert source.counts == {"connections": 2, "requests": 2, "records": 3}
@@ -90,15 +103,25 @@ def test_what_was_acknowledged_is_there_after_a_restart(started):
 
 def test_bad_records_alone_are_said_in_the_answer(started):
     source = started()
-    status, _, body = post(source, as_json([{"body": {"stringValue": "a"}}, 1, {"timeUnixNano": "x"}]), kind=JSON)
+    status, _, body = post(
+        source, as_json([{"body": {"stringValue": "a"}}, 1, {"timeUnixNano": "x"}]), kind=JSON
+    )
     assert (status, json.loads(body)) == (
         200,
-        {"partialSuccess": {"rejectedLogRecords": "2", "errorMessage": "a record that is no object"}},
+        {
+            "partialSuccess": {
+                "rejectedLogRecords": "2",
+                "errorMessage": "a record that is no object",
+            }
+        },
     )
     endless = KeyValue(key="a", value=AnyValue(string_value="x" * LONGEST_LINE))
     records = request(LogRecord(body=AnyValue(int_value=1)), LogRecord(attributes=[endless]))
     status, _, body = post(source, records.SerializeToString())
-    assert (status, ExportLogsServiceResponse.FromString(body).partial_success.rejected_log_records) == (200, 1)
+    assert (
+        status,
+        ExportLogsServiceResponse.FromString(body).partial_success.rejected_log_records,
+    ) == (200, 1)
     assert bodies(source, 2) == ["a", 1]
     assert source.counts["rejected_records"] == 3
 
@@ -126,9 +149,27 @@ BOMB = gzip.compress(bytes(30 << 20))
         (gzip.compress(b"x" * 999)[:-9], {"Content_Encoding": "gzip"}, 400, "bad_requests"),
         (bytes(21 << 20), {}, 413, "too_large_requests"),
         (BOMB, {"Content_Encoding": "gzip"}, 413, "too_large_requests"),
-        (gzip.compress(bytes(11 << 20)) * 2, {"Content_Encoding": "gzip"}, 413, "too_large_requests"),
+        (
+            gzip.compress(bytes(11 << 20)) * 2,
+            {"Content_Encoding": "gzip"},
+            413,
+            "too_large_requests",
+        ),
     ],
-    ids=["/", "traces", "get", "type", "encoding", "protobuf", "json", "gzip", "cut gzip", "large", "bomb", "two bombs"],
+    ids=[
+        "/",
+        "traces",
+        "get",
+        "type",
+        "encoding",
+        "protobuf",
+        "json",
+        "gzip",
+        "cut gzip",
+        "large",
+        "bomb",
+        "two bombs",
+    ],
 )
 def test_what_is_refused(started, body, options, status, count):
     source = started()
@@ -147,22 +188,41 @@ def test_a_body_in_chunks_is_bounded_too(started):
 
 def test_a_token_is_asked_for(started):
     source = started(token="geheim-ü")
-    for wrong in ({}, {"Authorization": "Bearer geheim"}, {"Authorization": "geheim"}, {"Authorization": "Basic \xff\xfe"}):
+    for wrong in (
+        {},
+        {"Authorization": "Bearer geheim"},
+        {"Authorization": "geheim"},
+        {"Authorization": "Basic \xff\xfe"},
+    ):
         status, head, _ = post(source, block("a"), **wrong)
         assert (status, head["WWW-Authenticate"]) == (401, "Bearer")
-    assert post(source, block("a"), Authorization="Bearer geheim-ü".encode().decode("latin-1"))[0] == 200
+    assert (
+        post(source, block("a"), Authorization="Bearer geheim-ü".encode().decode("latin-1"))[0]
+        == 200
+    )
     assert source.counts["wrong_tokens"] == 4
     assert bodies(source, 1) == ["a"]
 
 
-@pytest.mark.parametrize("address", ["otlp://0.0.0.0:0", "otlp://[::]:0", "otlp://192.0.2.1:4318", "otlp://example.org:4318"])
+@pytest.mark.parametrize(
+    "address",
+    ["otlp://0.0.0.0:0", "otlp://[::]:0", "otlp://192.0.2.1:4318", "otlp://example.org:4318"],
+)
 def test_other_machines_need_a_token(tmp_path, address):
-    with pytest.raises(ServeError, match="is open to other machines: give it a token that senders must have, or listen on 127.0.0.1"):
+    with pytest.raises(
+        ServeError,
+        match=(
+            "is open to other machines: give it a token that senders must have, or listen on"
+            " 127.0.0.1"
+        ),
+    ):
         OtlpSource(address, tmp_path)
     OtlpSource(address, tmp_path, token="t")
 
 
-@pytest.mark.parametrize("address", ["otlp://127.0.0.1:0", "otlp://[::1]:0", "otlp://localhost:4318"])
+@pytest.mark.parametrize(
+    "address", ["otlp://127.0.0.1:0", "otlp://[::1]:0", "otlp://localhost:4318"]
+)
 def test_this_machine_needs_none(tmp_path, address):
     OtlpSource(address, tmp_path)
 
@@ -189,7 +249,10 @@ def test_a_full_spool_says_to_come_again_and_nothing_is_lost(started):
 def test_many_requests_share_a_flush(started):
     source = started()
     statuses: list[int] = []
-    threads = [threading.Thread(target=lambda at=at: statuses.append(post(source, block(str(at)))[0])) for at in range(20)]
+    threads = [
+        threading.Thread(target=lambda at=at: statuses.append(post(source, block(str(at)))[0]))
+        for at in range(20)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -219,22 +282,40 @@ def raw(source, *pieces: bytes) -> bytes:
         b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
         b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
         b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\nzz\r\n",
+        (
+            b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Type:"
+            b" application/json\r\n\r\nzz\r\n"
+        ),
         b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000,
         b"\0" * 30_000,
     ],
-    ids=["tls", "words", "http2", "length", "negative", "two lengths", "chunks", "long head", "zeros"],
+    ids=[
+        "tls",
+        "words",
+        "http2",
+        "length",
+        "negative",
+        "two lengths",
+        "chunks",
+        "long head",
+        "zeros",
+    ],
 )
 def test_garbage_is_answered_and_counted(started, garbage):
     source = started()
     assert raw(source, garbage).startswith(b"HTTP/1.1 4")
-    assert eventually(lambda: 1 in (source.counts.get("bad_requests"), source.counts.get("unknown_paths")))
+    assert eventually(
+        lambda: 1 in (source.counts.get("bad_requests"), source.counts.get("unknown_paths"))
+    )
     assert post(source, block("next"))[0] == 200
 
 
 def test_a_connection_that_ends_in_the_middle_leaves_nothing(started):
     source = started()
-    head = b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\nContent-Length: 100\r\n\r\n"
+    head = (
+        b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Type:"
+        b" application/x-protobuf\r\nContent-Length: 100\r\n\r\n"
+    )
     raw(source, head + b"half")
     raw(source, head[:30])
     assert post(source, block("next"))[0] == 200
@@ -244,7 +325,10 @@ def test_a_connection_that_ends_in_the_middle_leaves_nothing(started):
 def test_several_requests_on_one_connection_and_one_that_asks_before_it_sends(started):
     source = started()
     body = block("a")
-    head = b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\nContent-Length: %d\r\n" % len(body)
+    head = (
+        b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Type:"
+        b" application/x-protobuf\r\nContent-Length: %d\r\n" % len(body)
+    )
     answers = raw(source, (head + b"\r\n" + body) * 3, head + b"Expect: 100-continue\r\n\r\n", body)
     assert answers.count(b"HTTP/1.1 200") == 4
     assert bodies(source, 4) == ["a"] * 4

@@ -9,7 +9,13 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList
+from opentelemetry.proto.common.v1.common_pb2 import (
+    AnyValue,
+    ArrayValue,
+    InstrumentationScope,
+    KeyValue,
+    KeyValueList,
+)
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
@@ -32,13 +38,21 @@ def text(value: str) -> AnyValue:
 def request(*records: LogRecord, resource=None) -> ExportLogsServiceRequest:
     resource = resource or Resource(attributes=[KeyValue(key="service.name", value=text("cart"))])
     scope = ScopeLogs(scope=InstrumentationScope(name="items"), log_records=records)
-    return ExportLogsServiceRequest(resource_logs=[ResourceLogs(resource=resource, scope_logs=[scope])])
+    return ExportLogsServiceRequest(
+        resource_logs=[ResourceLogs(resource=resource, scope_logs=[scope])]
+    )
 
 
 def as_json(records, *, resource=None):
     scopes = [{"scope": {"name": "items"}, "logRecords": records}]
     attributes = [{"key": "service.name", "value": {"stringValue": "cart"}}]
-    return json.dumps({"resourceLogs": [{"resource": resource or {"attributes": attributes}, "scopeLogs": scopes}]}).encode()
+    return json.dumps(
+        {
+            "resourceLogs": [
+                {"resource": resource or {"attributes": attributes}, "scopeLogs": scopes}
+            ]
+        }
+    ).encode()
 
 
 def of_protobuf(*records: LogRecord):
@@ -55,7 +69,11 @@ EVERY_KIND = {
     "truth": ({"boolValue": False}, AnyValue(bool_value=False), False),
     "number": ({"doubleValue": 0.5}, AnyValue(double_value=0.5), 0.5),
     "no number": ({"doubleValue": "NaN"}, AnyValue(double_value=math.inf), None),
-    "bytes": ({"bytesValue": base64.b64encode(b"\xff").decode()}, AnyValue(bytes_value=b"\xff"), "/w=="),
+    "bytes": (
+        {"bytesValue": base64.b64encode(b"\xff").decode()},
+        AnyValue(bytes_value=b"\xff"),
+        "/w==",
+    ),
     "list": (
         {"arrayValue": {"values": [{"intValue": 1}, {}]}},
         AnyValue(array_value=ArrayValue(values=[AnyValue(int_value=1), AnyValue()])),
@@ -63,7 +81,11 @@ EVERY_KIND = {
     ),
     "map": (
         {"kvlistValue": {"values": [{"key": "a", "value": {"kvlistValue": {}}}]}},
-        AnyValue(kvlist_value=KeyValueList(values=[KeyValue(key="a", value=AnyValue(kvlist_value=KeyValueList()))])),
+        AnyValue(
+            kvlist_value=KeyValueList(
+                values=[KeyValue(key="a", value=AnyValue(kvlist_value=KeyValueList()))]
+            )
+        ),
         {"a": {}},
     ),
     "nothing": (None, None, ""),
@@ -126,7 +148,11 @@ def test_what_a_record_lacks():
         LogRecord(body=text("a"), trace_id=bytes(16)),
     ).lines
     first, second = map(json.loads, lines)
-    assert (first["time"], first["severity"], first["body"]) == ("2024-02-29T23:50:00.000000007Z", "WARN", "boot")
+    assert (first["time"], first["severity"], first["body"]) == (
+        "2024-02-29T23:50:00.000000007Z",
+        "WARN",
+        "boot",
+    )
     assert second == {"body": "a", "resource": {"service.name": "cart"}, "scope": "items"}
 
 
@@ -167,7 +193,18 @@ def test_bad_records_alone_are_rejected_and_counted(bad):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[", b"[]", b"3", b"\xff", b'{"resourceLogs": 1}', b'{"resourceLogs": [1]}', b"[" * 100_000, b'{"a": ' * 100_000, b"9" * 5000],
+    [
+        b"",
+        b"[",
+        b"[]",
+        b"3",
+        b"\xff",
+        b'{"resourceLogs": 1}',
+        b'{"resourceLogs": [1]}',
+        b"[" * 100_000,
+        b'{"a": ' * 100_000,
+        b"9" * 5000,
+    ],
     ids=range(10),
 )
 def test_what_is_no_request_in_json(body):
@@ -207,15 +244,21 @@ def test_a_text_that_is_no_utf_8_makes_no_request_unreadable():
 
 
 def test_half_a_character_is_replaced():
-    [line] = written(groups_of_json(as_json([{"body": {"stringValue": "x"}}]).replace(b'"x"', b'"\\ud800x"'))).lines
+    [line] = written(
+        groups_of_json(as_json([{"body": {"stringValue": "x"}}]).replace(b'"x"', b'"\\ud800x"'))
+    ).lines
     assert json.loads(line)["body"] == "\ufffdx"
 
 
 @pytest.mark.parametrize(
-    "character", ["x", "\n", "ü", "\x01", "\\", "\\u00"], ids=["x", "break", "umlaut", "control", "backslash", "escape"]
+    "character",
+    ["x", "\n", "ü", "\x01", "\\", "\\u00"],
+    ids=["x", "break", "umlaut", "control", "backslash", "escape"],
 )
 def test_a_long_body_is_cut_to_a_line_that_is_whole_json(character):
-    records = of_protobuf(LogRecord(time_unix_nano=TIME, body=text(character * (LONGEST_LINE + 10))))
+    records = of_protobuf(
+        LogRecord(time_unix_nano=TIME, body=text(character * (LONGEST_LINE + 10)))
+    )
     assert (records.cut, records.rejected) == (1, 0)
     [line] = records.lines
     assert LONGEST_LINE - 6 <= len(line) <= LONGEST_LINE
@@ -224,7 +267,9 @@ def test_a_long_body_is_cut_to_a_line_that_is_whole_json(character):
 
 
 def test_long_attributes_are_rejected():
-    record = LogRecord(body=text("a"), attributes=[KeyValue(key="a", value=text("x" * LONGEST_LINE))])
+    record = LogRecord(
+        body=text("a"), attributes=[KeyValue(key="a", value=text("x" * LONGEST_LINE))]
+    )
     records = of_protobuf(record, LogRecord(body=text("b")))
     assert (len(records.lines), records.rejected) == (1, 1)
     assert "more than 1048576, not by its body's text" in records.reason
@@ -250,8 +295,18 @@ def records_of(lines):
     ("body", "message"),
     [
         (lambda place: text(f"add item {place}"), "add item {}"),
-        (lambda place: AnyValue(kvlist_value=KeyValueList(values=[KeyValue(key="msg", value=text(f"add item {place}"))])), "add item {}"),
-        (lambda place: text(f"2024-02-29 23:50:{place:02d} UTC [77] LOG:  checkpoint {place}"), "LOG:  checkpoint {}"),
+        (
+            lambda place: AnyValue(
+                kvlist_value=KeyValueList(
+                    values=[KeyValue(key="msg", value=text(f"add item {place}"))]
+                )
+            ),
+            "add item {}",
+        ),
+        (
+            lambda place: text(f"2024-02-29 23:50:{place:02d} UTC [77] LOG:  checkpoint {place}"),
+            "LOG:  checkpoint {}",
+        ),
     ],
     ids=["text", "map", "a server's line"],
 )

@@ -11,12 +11,21 @@ from logllm.serve.opening import watched
 
 def opened(tmp_path, source, **options):
     section = SourceSection(source=source, **options)
-    return watched(section, settings=PrepareSection(format=FormatSection(name="plain", kind="plain")), begin="end", spools=tmp_path).source
+    return watched(
+        section,
+        settings=PrepareSection(format=FormatSection(name="plain", kind="plain")),
+        begin="end",
+        spools=tmp_path,
+    ).source
 
 
 @pytest.mark.parametrize(
     ("address", "partition"),
-    [("otlp://127.0.0.1:4318", "otlp:4318"), ("syslog://0.0.0.0:5514", "syslog:5514"), ("-", "stdin")],
+    [
+        ("otlp://127.0.0.1:4318", "otlp:4318"),
+        ("syslog://0.0.0.0:5514", "syslog:5514"),
+        ("-", "stdin"),
+    ],
     ids=["otlp", "syslog", "stdin"],
 )
 def test_addresses_are_sources_whose_partitions_have_names(tmp_path, address, partition):

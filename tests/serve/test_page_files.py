@@ -1,4 +1,5 @@
-"""The files of the live page: whole, alone, and without a way for a log's text to become more than text."""
+"""The files of the live page: whole, alone, and without a way for a log's text to become more than
+text."""
 
 import re
 from importlib.resources import files
@@ -11,7 +12,16 @@ from tests.pages import Page
 FOLDER = Path(str(files("logllm.serve"))) / "page"
 OURS = sorted(FOLDER.glob("*.js"))
 IMPORTED = re.compile(r'^import .*?from "(.+?)";$', re.MULTILINE | re.DOTALL)
-AS_MARKUP = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "new Function", "setHTML")
+AS_MARKUP = (
+    "innerHTML",
+    "outerHTML",
+    "insertAdjacentHTML",
+    "document.write",
+    "DOMParser",
+    "eval(",
+    "new Function",
+    "setHTML",
+)
 """What would make markup, or code, of a text."""
 
 
@@ -21,7 +31,11 @@ def index() -> Page:
 
 
 def test_what_the_page_names_is_there(index) -> None:
-    names = [attrs.get("src") or attrs.get("href") for tag, attrs in index.elements if tag in ("script", "link")]
+    names = [
+        attrs.get("src") or attrs.get("href")
+        for tag, attrs in index.elements
+        if tag in ("script", "link")
+    ]
     assert len(names) >= 6
     assert [name for name in names if not (FOLDER / name).is_file()] == []
 
@@ -30,7 +44,11 @@ def test_what_the_page_names_is_there(index) -> None:
 def test_a_module_imports_what_is_there_and_uses_it(script) -> None:
     text = script.read_text()
     wanted = [name for name in IMPORTED.findall(text) if not (FOLDER / name).is_file()]
-    names = [name.strip() for block in re.findall(r"^import \{(.*?)\} from", text, re.MULTILINE | re.DOTALL) for name in block.split(",")]
+    names = [
+        name.strip()
+        for block in re.findall(r"^import \{(.*?)\} from", text, re.MULTILINE | re.DOTALL)
+        for name in block.split(",")
+    ]
     unused = [name for name in names if name and len(re.findall(rf"\b{name}\b", text)) < 2]
     assert (wanted, unused) == ([], [])
 
@@ -45,7 +63,9 @@ def test_text_never_becomes_markup_or_code(script) -> None:
 def test_nothing_is_inline_and_nothing_comes_from_elsewhere(index) -> None:
     """As the header `default-src 'self'` would refuse it."""
     assert "".join(index.scripts).strip() == ""
-    attributes = [(name, value or "") for _, attrs in index.elements for name, value in attrs.items()]
+    attributes = [
+        (name, value or "") for _, attrs in index.elements for name, value in attrs.items()
+    ]
     assert [name for name, _ in attributes if name == "style" or name.startswith("on")] == []
     assert [value for _, value in attributes if "//" in value] == []
     assert not any(tag == "style" for tag, _ in index.elements)
@@ -57,7 +77,9 @@ def test_nothing_is_inline_and_nothing_comes_from_elsewhere(index) -> None:
 def test_every_element_that_a_module_looks_for_is_in_the_page(index) -> None:
     ids = [attrs["id"] for _, attrs in index.elements if "id" in attrs]
     assert len(ids) == len(set(ids))
-    wanted = {name for script in OURS for name in re.findall(r'byId\("(.+?)"\)', script.read_text())}
+    wanted = {
+        name for script in OURS for name in re.findall(r'byId\("(.+?)"\)', script.read_text())
+    }
     assert len(wanted) > 30
     assert wanted - set(ids) == set()
 
@@ -65,7 +87,12 @@ def test_every_element_that_a_module_looks_for_is_in_the_page(index) -> None:
 def test_what_labels_something_is_there(index) -> None:
     ids = {attrs["id"] for _, attrs in index.elements if "id" in attrs}
     made = {name for script in OURS for name in re.findall(r'id: "(.+?)"', script.read_text())}
-    named = [attrs[name] for _, attrs in index.elements for name in ("aria-labelledby", "aria-controls") if name in attrs]
+    named = [
+        attrs[name]
+        for _, attrs in index.elements
+        for name in ("aria-labelledby", "aria-controls")
+        if name in attrs
+    ]
     assert len(named) > 8
     assert set(named) - ids - made == set()
 

@@ -15,13 +15,18 @@ pytestmark = pytest.mark.real
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 TOKEN = "a-token-that-is-long-enough"  # noqa: S105 - of a server that lives for seconds
 ROWS = "#verdict-list > li"
-SCRIPT = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\"> ERROR disk 7 failed"
+SCRIPT = (
+    "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\"> ERROR"
+    " disk 7 failed"
+)
 
 
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory):
     if chromium() is None:
-        pytest.skip("needs Chromium: none of chromium, chromium-browser and google-chrome is installed")
+        pytest.skip(
+            "needs Chromium: none of chromium, chromium-browser and google-chrome is installed"
+        )
     with browser(tmp_path_factory.mktemp("chrome")) as opened:
         yield opened
 
@@ -49,7 +54,9 @@ def opened(chrome: Browser, address: str, **more) -> Page:
 
 def names(page: Page) -> list[str]:
     """Sessions of the list, in order."""
-    return page.run("[...document.querySelectorAll('#verdict-list .name')].map((name) => name.textContent)")
+    return page.run(
+        "[...document.querySelectorAll('#verdict-list .name')].map((name) => name.textContent)"
+    )
 
 
 def test_verdicts_come_by_themselves_and_one_is_opened(chrome, serving, written) -> None:
@@ -62,7 +69,14 @@ def test_verdicts_come_by_themselves_and_one_is_opened(chrome, serving, written)
     page.click(f"{ROWS} a")
     page.until("document.querySelector('#session h2')?.textContent === 'bad'")
     told = page.text("#session")
-    for words in ("anomalous", "score .9800", "logllm .9000", "words .9900", "closed <file>", "more like this"):
+    for words in (
+        "anomalous",
+        "score .9800",
+        "logllm .9000",
+        "words .9900",
+        "closed <file>",
+        "more like this",
+    ):
         assert words in told
     assert page.run("document.querySelector('#session .marked mark').textContent") == SCRIPT
     assert page.count("#session img, #session script, #verdicts img, #verdicts script") == 0
@@ -81,7 +95,9 @@ def test_verdicts_come_by_themselves_and_one_is_opened(chrome, serving, written)
 
 
 def test_filters_live_in_the_address(chrome, serving, written) -> None:
-    written.add(*(written.normal(f"calm-{number}") for number in range(5)), written.anomalous("bad-1"))
+    written.add(
+        *(written.normal(f"calm-{number}") for number in range(5)), written.anomalous("bad-1")
+    )
     page = opened(chrome, serving.address)
     assert names(page) == ["bad-1"]
     page.run("document.querySelector('input[name=show][value=all]').click()")
@@ -91,7 +107,9 @@ def test_filters_live_in_the_address(chrome, serving, written) -> None:
     page.until(f"document.querySelectorAll('{ROWS}').length === 1")
     assert "show=all" in page.run("location.search")
     assert "q=calm-3" in page.run("location.search")
-    written.add(written.normal("calm-30"), written.normal("calm-40"))  # what comes live is filtered as well
+    written.add(
+        written.normal("calm-30"), written.normal("calm-40")
+    )  # what comes live is filtered as well
     page.until(f"document.querySelectorAll('{ROWS}').length === 2")
     assert names(page) == ["calm-30", "calm-3"]
     assert names(opened(chrome, page.run("location.href"))) in (["calm-30", "calm-3"], ["calm-3"])
@@ -150,7 +168,10 @@ def test_alarms_are_answered_for_and_muted(chrome, serving, written) -> None:
     # One line is picked as guilty, and the alarm called a true one.
     page.click(f"{ROWS} a")
     page.click("#session .log > li:first-child .at")
-    page.until("/^Line 1 picked/.test(document.querySelector('#session .answer [role=status]').textContent)")
+    page.until(
+        "/^Line 1 picked/.test(document.querySelector('#session .answer"
+        " [role=status]').textContent)"
+    )
     page.click("#session .answer button:first-child")
     page.until("/a true alarm/.test(document.querySelector('#session .answer').textContent)")
     assert page.count("#session .log .marked") == 2
@@ -161,7 +182,10 @@ def test_alarms_are_answered_for_and_muted(chrome, serving, written) -> None:
     # Then a false one, which mutes its kind.
     page.click("#session .answer button:nth-child(2)")
     page.until("/a false alarm/.test(document.querySelector('#session .answer').textContent)")
-    page.until("document.querySelector('#sentence').textContent === 'All quiet, 1 muted incident'", seconds=20)
+    page.until(
+        "document.querySelector('#sentence').textContent === 'All quiet, 1 muted incident'",
+        seconds=20,
+    )
     page.click("#incident-list .acts button")
     page.until("document.querySelector('#sentence').textContent === '1 open incident'")
     page.click("#incident-list .menu summary")
@@ -182,7 +206,8 @@ def test_a_range_of_the_timeline_is_a_filter(chrome, serving, written) -> None:
     page = opened(chrome, serving.address)
     page.until("document.querySelector('#readout').textContent.startsWith('1 session')")
     x, y, width = page.run(
-        "(() => { const b = document.querySelector('.u-over').getBoundingClientRect(); return [b.x, b.y + 30, b.width]; })()"
+        "(() => { const b = document.querySelector('.u-over').getBoundingClientRect(); return [b.x,"
+        " b.y + 30, b.width]; })()"
     )
     page.mouse("mouseMoved", x=x + 20, y=y)
     page.mouse("mousePressed", x=x + 20, y=y)
@@ -205,12 +230,17 @@ def test_a_token_is_asked_for_once(chrome, tmp_path, written) -> None:
         assert names(page) == []
         page.type("a-wrong-token-of-that-length")
         page.press("Enter")
-        page.until("document.querySelector('#token').open && /refused/.test(document.querySelector('#token').innerText)")
+        page.until(
+            "document.querySelector('#token').open &&"
+            " /refused/.test(document.querySelector('#token').innerText)"
+        )
         page.type(TOKEN)
         page.press("Enter")
         page.until("document.querySelector('#connection').dataset.state === 'live'")
         assert names(page) == ["bad"]
-        assert TOKEN not in page.run("location.href + document.cookie + JSON.stringify(localStorage)")
+        assert TOKEN not in page.run(
+            "location.href + document.cookie + JSON.stringify(localStorage)"
+        )
         page.call("Page.reload")
         page.until("document.querySelector('#connection')?.dataset.state === 'live'")
         assert page.errors == []
@@ -221,7 +251,9 @@ def test_a_token_is_asked_for_once(chrome, tmp_path, written) -> None:
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_no_serious_fault_of_access(chrome, serving, written, width, dark) -> None:
-    written.add(written.normal("calm"), *(written.anomalous(f"bad-{number}") for number in range(3)))
+    written.add(
+        written.normal("calm"), *(written.anomalous(f"bad-{number}") for number in range(3))
+    )
     page = opened(chrome, serving.address, width=width, height=844, dark=dark)
     views = {"now": "", "all": "?show=all", "search": "?q=nothing-is-like-this"}
     views |= {tab: f"?tab={tab}" for tab in ("kinds", "sources", "alerts", "runs")}
@@ -233,8 +265,14 @@ def test_no_serious_fault_of_access(chrome, serving, written, width, dark) -> No
         shown = opened(chrome, serving.address + search, width=width, height=844, dark=dark)
         shown.run(AXE.read_text() + "; 0")
         shown.until("document.body.dataset.view")
-        serious = "(result) => result.violations.filter((one) => ['serious', 'critical'].includes(one.impact))"
-        told = "(one) => `${one.id}: ${one.nodes.slice(0, 3).map((node) => node.html + node.failureSummary).join()}`"
+        serious = (
+            "(result) => result.violations.filter((one) => ['serious',"
+            " 'critical'].includes(one.impact))"
+        )
+        told = (
+            "(one) => `${one.id}: ${one.nodes.slice(0, 3).map((node) => node.html +"
+            " node.failureSummary).join()}`"
+        )
         faults[view] = shown.run(f"axe.run().then({serious}).then((found) => found.map({told}))")
         assert shown.run("document.documentElement.scrollWidth <= innerWidth"), view
         assert shown.errors == [], view

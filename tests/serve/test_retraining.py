@@ -53,7 +53,9 @@ def test_few_answers_train_nothing_and_leave_nothing(run, simple):
 
 
 def test_the_data_of_training_are_asked_for(run, simple, tmp_path):
-    with pytest.raises(DataError, match=r"the data that .*app was trained on are needed: name them with --data"):
+    with pytest.raises(
+        DataError, match=r"the data that .*app was trained on are needed: name them with --data"
+    ):
         again(run, given())
     with pytest.raises(DataError, match="gone is gone"):
         again(run, given(), data=tmp_path / "gone")
@@ -64,12 +66,21 @@ def test_the_data_of_training_are_asked_for(run, simple, tmp_path):
 
 
 def test_answers_that_labelled_data_contradict_are_shown_and_refused(run, simple):
-    wrong = [answer(number, f"part {number}", "write failed, no space left", anomalous=False) for number in range(12)]
+    wrong = [
+        answer(number, f"part {number}", "write failed, no space left", anomalous=False)
+        for number in range(12)
+    ]
     outcome = again(run, given(*wrong), data=simple / "data")
     assert len(outcome.contradicting) == 12
-    assert outcome.gate.refused[0].startswith("the earlier labelled data contradict 12 of 12 answers: look at them")
+    assert outcome.gate.refused[0].startswith(
+        "the earlier labelled data contradict 12 of 12 answers: look at them"
+    )
     (gate,) = read_promotion(run).gates
-    assert (gate["promoted"], gate["reasons"], len(gate["contradicting"])) == (False, outcome.gate.refused, 12)
+    assert (gate["promoted"], gate["reasons"], len(gate["contradicting"])) == (
+        False,
+        outcome.gate.refused,
+        12,
+    )
     assert find_run(run) == run
 
 
@@ -82,7 +93,10 @@ def test_what_was_learnt_is_known_as_long_as_the_run_judges(run, simple):
 
 
 def test_a_run_is_retrained_by_one_process_and_under_its_own_name(run, simple):
-    with locked(run.with_name(".app.retrain.lock")), pytest.raises(ModelError, match="is being retrained by another process"):
+    with (
+        locked(run.with_name(".app.retrain.lock")),
+        pytest.raises(ModelError, match="is being retrained by another process"),
+    ):
         again(run, given(), data=simple / "data")
     shutil.copytree(run, run.with_name("app.2"))
     write_promotion(run, Promotion("app.2", ("app",)))

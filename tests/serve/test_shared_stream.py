@@ -1,4 +1,5 @@
-"""Partitions that several processes share: what is lost is dropped, what the store refuses is not written."""
+"""Partitions that several processes share: what is lost is dropped, what the store refuses is not
+written."""
 
 import pytest
 
@@ -101,7 +102,8 @@ def test_sessions_of_a_lost_partition_are_left_to_its_new_owner(store):
 
 
 def test_a_session_is_not_idle_while_its_lines_wait_at_the_source(store):
-    """Judging took long: of what came meanwhile the next lines are taken, and those behind them are not yet."""
+    """Judging took long: of what came meanwhile the next lines are taken, and those behind them are
+    not yet."""
     source, stream = member(store, "t/0", "t/1")
     step(source, stream, "t/0", 2)
     came = CLOCK.now + 1
@@ -120,7 +122,8 @@ def test_a_session_is_not_idle_while_its_lines_wait_at_the_source(store):
 def test_a_session_over_two_partitions_is_counted_and_said_once(store):
     words = []
     lines = {
-        name: [f"2026-11-03 12:00:0{at} {key} message" for at, key in enumerate(keys)] for name, keys in (("t/0", "xyz"), ("t/1", "wxy"))
+        name: [f"2026-11-03 12:00:0{at} {key} message" for at, key in enumerate(keys)]
+        for name, keys in (("t/0", "xyz"), ("t/1", "wxy"))
     }
     source, stream = member(store, "t/0", "t/1", lines=lines, told=words.append)
     step(source, stream, "t/0", 3)

@@ -70,7 +70,9 @@ def test_of_what_is_muted_nobody_is_told(load) -> None:
 
 def test_the_service_answers_soon_and_loses_nobody_on_the_stream(load) -> None:
     figures = serving_load.at_share(load)
-    assert figures["queries"]["all"]["p50"] <= 100  # the figure is for p95, on a machine that does nothing else
+    assert (
+        figures["queries"]["all"]["p50"] <= 100
+    )  # the figure is for p95, on a machine that does nothing else
     stream = figures["stream"]
     assert stream["verdicts"] > 500
     assert stream["missed"] == 0
@@ -83,6 +85,6 @@ def test_right_answers_to_a_shifted_log_help_and_wrong_ones_are_refused(load) ->
     figures = feedback.at_share(load)
     right, wrong = figures["right"], figures["wrong"]
     assert right["promoted"] == right["attempts"] == 1
-    (_, _, _, lower, _) = right["average_precision"][0]
+    _, _, _, lower, _ = right["average_precision"][0]
     assert lower > 0
     assert (wrong["promoted"], wrong["attempts"]) == (0, 1)

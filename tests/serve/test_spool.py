@@ -90,7 +90,9 @@ def test_numbers_go_on_after_somebody_deleted_the_folder(tmp_path):
 
 def test_many_or_long_lines_are_read_in_pieces(tmp_path):
     spool = opened(tmp_path)
-    spool.append([Batch(["x"] * (3 * ENTRY_LINES)), Batch(["y" * (ENTRY_BYTES + 1), "z" * ENTRY_BYTES])])
+    spool.append(
+        [Batch(["x"] * (3 * ENTRY_LINES)), Batch(["y" * (ENTRY_BYTES + 1), "z" * ENTRY_BYTES])]
+    )
     assert spool.read(1).lines.height <= ENTRY_LINES
     assert len(numbered(spool)) == 3 * ENTRY_LINES + 2
     assert spool.read(3 * ENTRY_LINES + 1).lines.height == 1
@@ -127,17 +129,28 @@ def test_what_is_damaged_in_the_middle_is_passed_over_and_counted(tmp_path):
     path.write_bytes(block)
     spool = opened(tmp_path)
     assert numbered(spool) == [(1, "a"), (2, "a"), (5, "c"), (6, "c")]
-    assert (spool.counts["damaged_bytes"], spool.counts["missing_lines"], spool.next) == (sizes[1] - sizes[0], 2, 7)
+    assert (spool.counts["damaged_bytes"], spool.counts["missing_lines"], spool.next) == (
+        sizes[1] - sizes[0],
+        2,
+        7,
+    )
 
 
 def test_two_processes_cannot_have_one_spool(tmp_path):
     spool = opened(tmp_path)
     program = (
-        "import sys; from pathlib import Path; from logllm.serve.sources.spool.segments import Spool\n"
-        "try:\n    Spool(Path(sys.argv[1])).open()\nexcept Exception as exc:\n    print(type(exc).__name__, exc)"
+        "import sys; from pathlib import Path; from logllm.serve.sources.spool.segments import"
+        " Spool\ntry:\n    Spool(Path(sys.argv[1])).open()\nexcept Exception as exc:\n   "
+        " print(type(exc).__name__, exc)"
     )
-    out = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True).stdout
-    assert out == f"ServeError another process keeps lines in {tmp_path}: give each watch a store of its own\n"
+    out = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    ).stdout
+    assert (
+        out
+        == f"ServeError another process keeps lines in {tmp_path}: give each watch a store of its"
+        " own\n"
+    )
     spool.close()
     opened(tmp_path).close()
 
@@ -151,13 +164,20 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path):
 @settings(max_examples=20, deadline=None)
 @given(
     appended=st.lists(
-        st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=8), min_size=1, max_size=4), max_size=6
+        st.lists(
+            st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=8),
+            min_size=1,
+            max_size=4,
+        ),
+        max_size=6,
     ),
     acknowledged=st.integers(0, 6),
     keeps=st.floats(0, 1),
     garbage=st.binary(max_size=60),
 )
-def test_any_kill_leaves_every_acknowledged_line_once_with_its_number(appended, acknowledged, keeps, garbage):
+def test_any_kill_leaves_every_acknowledged_line_once_with_its_number(
+    appended, acknowledged, keeps, garbage
+):
     """What was not flushed when power went may be there, in part, or as anything."""
     with tempfile.TemporaryDirectory() as folder:
         spool = opened(Path(folder))
@@ -257,7 +277,12 @@ def test_a_full_disk_is_said_and_lines_are_written_when_there_is_room(refusing):
     writer = Writer(refusing, limit=1 << 20, linger=0.0)
     lot = writer.add(["a"])
     writer.start()
-    assert eventually(lambda: writer.trouble == f"the disk that holds {refusing.folder} is full" or lot.stored.is_set())
+    assert eventually(
+        lambda: (
+            writer.trouble == f"the disk that holds {refusing.folder} is full"
+            or lot.stored.is_set()
+        )
+    )
     assert writer.confirmed(lot, 10)
     assert writer.trouble is None
     assert writer.counts == {"spool_refused_writes": 1}
@@ -302,12 +327,11 @@ def test_a_disk_that_is_full_for_the_system_is_said(tmp_path):
 def test_every_line_acknowledged_before_kill_9_is_there_once(tmp_path):
     """Twenty kills in the middle of writing."""
     program = (
-        "import sys; from pathlib import Path\n"
-        "from logllm.serve.sources.spool.segments import Spool\nfrom logllm.serve.sources.spool.writer import Writer\n"
-        "spool = Spool(Path(sys.argv[1]), segment=50_000); spool.open(); writer = Writer(spool, limit=1 << 30, linger=0); writer.start()\n"
-        "place = 0\n"
-        "while True:\n"
-        "    lot = writer.add([f'{sys.argv[2]} {place + at} ' + 'x' * 300 for at in range(7)]); place += 7\n"
+        "import sys; from pathlib import Path\nfrom logllm.serve.sources.spool.segments import"
+        " Spool\nfrom logllm.serve.sources.spool.writer import Writer\nspool ="
+        " Spool(Path(sys.argv[1]), segment=50_000); spool.open(); writer = Writer(spool, limit=1 <<"
+        " 30, linger=0); writer.start()\nplace = 0\nwhile True:\n    lot ="
+        " writer.add([f'{sys.argv[2]} {place + at} ' + 'x' * 300 for at in range(7)]); place += 7\n"
         "    assert writer.confirmed(lot, 60); print(place, flush=True)"
     )
     acknowledged: list[str] = []
@@ -331,7 +355,9 @@ def small_disk(tmp_path):
     """A disk of one megabyte."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], check=False, capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], check=False, capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("a disk can be mounted by root only")
     yield disk

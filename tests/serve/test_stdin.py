@@ -23,7 +23,10 @@ def started(folder, stream, *, stored=None, **options) -> StdinSource:
 def pipe():
     """Both ends of a pipe."""
     reading, writing = os.pipe()
-    with os.fdopen(reading, "rb", buffering=0) as ours, os.fdopen(writing, "wb", buffering=0) as theirs:
+    with (
+        os.fdopen(reading, "rb", buffering=0) as ours,
+        os.fdopen(writing, "wb", buffering=0) as theirs,
+    ):
         yield ours, theirs
 
 
@@ -53,14 +56,18 @@ def test_it_is_read_as_files_are(tmp_path, given, expected):
 
 
 def test_what_was_replaced_and_cut_is_counted(tmp_path):
-    source = started(tmp_path, io.BytesIO(b"a\xff\n" + b"x" * ((1 << 20) + 1) + b"\n\x1b[1mc\x1b[0m\n"))
+    source = started(
+        tmp_path, io.BytesIO(b"a\xff\n" + b"x" * ((1 << 20) + 1) + b"\n\x1b[1mc\x1b[0m\n")
+    )
     assert taken(source, until=lambda: source.over).height == 3
     assert source.counts == {"replaced": 1, "cut_lines": 1, "coloured_lines": 1}
     source.close()
 
 
 def test_a_damaged_archive_gives_its_lines_and_then_an_error(tmp_path):
-    whole = gzip.compress(os.urandom(2000).hex().encode() + b"\nb\n" + os.urandom(2000).hex().encode() + b"\n")
+    whole = gzip.compress(
+        os.urandom(2000).hex().encode() + b"\nb\n" + os.urandom(2000).hex().encode() + b"\n"
+    )
     source = started(tmp_path, io.BytesIO(whole[:-900]))
     assert eventually(lambda: source.lag == 2)
     assert sum(arrival.lines.height for arrival in source.take(1).arrivals) > 0
@@ -100,7 +107,10 @@ def test_a_full_spool_stops_the_pipe_and_nothing_is_lost(tmp_path, pipe):
         sent, left = sent + count, left[count:]
     assert left
     assert sent < 600_000
-    assert source.trouble == f"-: the spool {tmp_path} is full; nothing more is taken until lines of it are stored"
+    assert (
+        source.trouble
+        == f"-: the spool {tmp_path} is full; nothing more is taken until lines of it are stored"
+    )
 
     got: list[str] = []
     while len(got) < 2000:

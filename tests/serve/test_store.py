@@ -47,12 +47,19 @@ def test_others_read_the_table_by_sql(store, where):
     there = store.claim("app", "q", owner="me")
     store.write("app", verdicts=frame(*rows), kept=kept(mine) | {"q": there})
     with sqlite3.connect(where) as connection:
-        columns = "stream, session, piece, first_position, state, score, lines, evidence, start, end, model"
+        columns = (
+            "stream, session, piece, first_position, state, score, lines, evidence, start, end,"
+            " model"
+        )
         row = connection.execute(f"SELECT {columns} FROM verdicts WHERE anomalous").fetchall()  # noqa: S608
-        files = connection.execute("SELECT json_extract(files, '$[1]') FROM verdicts WHERE files IS NOT NULL").fetchall()
+        files = connection.execute(
+            "SELECT json_extract(files, '$[1]') FROM verdicts WHERE files IS NOT NULL"
+        ).fetchall()
     connection.close()
     noon = "2026-11-27T12:00:00.000000Z"
-    assert row == [("app", "a", 1, 1, "closed", 0.25, "[1,2]", '[{"line":2}]', noon, noon, "runs/app")]
+    assert row == [
+        ("app", "a", 1, 1, "closed", 0.25, "[1,2]", '[{"line":2}]', noon, noon, "runs/app")
+    ]
     assert files == [("q",)]
 
 
@@ -88,7 +95,9 @@ def test_what_is_no_address(where, words):
 
 
 def test_no_password_in_a_name():
-    assert address("postgresql+psycopg://me:hush@db/logs?password=hush").name == "postgresql://db/logs"
+    assert (
+        address("postgresql+psycopg://me:hush@db/logs?password=hush").name == "postgresql://db/logs"
+    )
 
 
 def test_a_folder_is_no_store(tmp_path):

@@ -23,7 +23,8 @@ KILLS = 20
 
 
 def killed_writer(where: str, rng: random.Random) -> int:
-    """Let a process write for a moment, and kill it in the middle; the last line that it knew to be stored."""
+    """Let a process write for a moment, and kill it in the middle; the last line that it knew to be
+    stored."""
     command = [
         sys.executable,
         "-m",
@@ -31,7 +32,9 @@ def killed_writer(where: str, rng: random.Random) -> int:
         where,
         str(rng.choice([3, 20, 400])),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    ) as process:
         assert process.stdout
         first = process.stdout.readline()
         time.sleep(rng.random() * 0.3)
@@ -75,7 +78,9 @@ def test_twenty_kills_lose_and_double_nothing(where):
 def test_copies_of_a_store_that_is_written_are_whole(tmp_path):
     where = tmp_path / "verdicts.db"
     command = [sys.executable, "-m", "tests.serve.store_writer", str(where), "50"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    ) as process:
         assert process.stdout
         process.stdout.readline()
         store = Store.open(where)
@@ -101,7 +106,10 @@ def small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode:
+    if (
+        not shutil.which("mount")
+        or subprocess.run(mount, check=False, capture_output=True).returncode
+    ):
         pytest.skip("needs a machine on which this user may mount")
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(2_000_000))

@@ -76,7 +76,9 @@ def test_no_password_in_what_is_said(databases):
 
 
 def test_a_database_of_another_encoding(databases):
-    databases.server.rule("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    databases.server.rule(
+        "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
     with pytest.raises(DataError, match="UTF8"):
         Store.open(f"postgresql://postgres@127.0.0.1:{databases.server.port}/latin")
 
@@ -164,7 +166,8 @@ def test_a_server_that_goes_and_comes_back(how):
 
 
 def test_a_stopped_owner_holds_nobody_up_for_ever(databases):
-    """Its transaction stays open, as that of a process that was stopped; the server ends it, or the wait for it ends."""
+    """Its transaction stays open, as that of a process that was stopped; the server ends it, or the
+    wait for it ends."""
     import psycopg
 
     where = databases.fresh("-c lock_timeout=200ms")

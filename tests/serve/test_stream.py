@@ -22,7 +22,10 @@ START = datetime(2026, 11, 3, 12, 0, 0, tzinfo=UTC)
 
 def written(*events: tuple[int, str, str]) -> list[str]:
     """Lines at so many seconds, with a key and a message."""
-    return [f"{START + timedelta(seconds=at):%Y-%m-%d %H:%M:%S} {key} {message}" for at, key, message in events]
+    return [
+        f"{START + timedelta(seconds=at):%Y-%m-%d %H:%M:%S} {key} {message}"
+        for at, key, message in events
+    ]
 
 
 @pytest.fixture
@@ -42,10 +45,17 @@ def batch(lines: list[str], tmp_path, prepare) -> set[tuple[str, tuple[int, ...]
     """The sessions that `detect` makes of a file with these lines."""
     log = tmp_path / "batch.log"
     log.write_text("".join(f"{line}\n" for line in lines))
-    reader, table, sessionizer = Reader(prepare, today=START.date()), MessageTable(), Sessionizer(prepare.sessions)
+    reader, table, sessionizer = (
+        Reader(prepare, today=START.date()),
+        MessageTable(),
+        Sessionizer(prepare.sessions),
+    )
     closed = [sessionizer.push(table.numbered(frame)) for frame in reader.read([log])]
     sessions = pl.concat([*closed, sessionizer.flush()])
-    return {(session, tuple(numbers)) for session, numbers in sessions.select("session", "lines").iter_rows()}
+    return {
+        (session, tuple(numbers))
+        for session, numbers in sessions.select("session", "lines").iter_rows()
+    }
 
 
 def test_messages_of_a_few_normal_sessions_are_kept_for_retraining(store):
@@ -108,7 +118,13 @@ def test_what_is_kept_of_an_anomalous_session(store):
 
 
 def test_nothing_secret_is_stored(store):
-    source = Script({"a": written((0, "x", "ERROR login failed for ann@example.com from 10.0.0.1 password=hunter2"))})
+    source = Script(
+        {
+            "a": written(
+                (0, "x", "ERROR login failed for ann@example.com from 10.0.0.1 password=hunter2")
+            )
+        }
+    )
     stream = begun(source, store, prepared(), redact=True)
     source.give("a", 9)
     stream.take(0)
@@ -133,13 +149,20 @@ def test_a_line_from_the_future_closes_nothing(store):
 
 
 def test_a_log_of_the_past_closes_by_its_own_clock(store):
-    events = [(at, key, "works") for at, key in ((0, "x"), (1, "y"), (100, "y"), (101, "y"), (102, "y"), (103, "y"))]
+    events = [
+        (at, key, "works")
+        for at, key in ((0, "x"), (1, "y"), (100, "y"), (101, "y"), (102, "y"), (103, "y"))
+    ]
     source = Script({"a": written(*events)})
     stream = begun(source, store, prepared(), idle=60)
     source.give("a", 9)
     stream.take(0)
     stream.store(at_once=True)
-    assert rows(store) == [("x", [1], "closed", False), ("y", [2], "closed", False), ("y", [3, 4, 5, 6], "open", False)]
+    assert rows(store) == [
+        ("x", [1], "closed", False),
+        ("y", [2], "closed", False),
+        ("y", [3, 4, 5, 6], "open", False),
+    ]
 
 
 def test_what_stays_open_for_too_long_closes_early(store):
@@ -206,7 +229,12 @@ def test_what_a_full_store_refused_is_written_later(store):
 
 
 def test_new_messages_for_ever_take_no_more_memory(store):
-    lines = written(*((step, f"k{step}", "says " + "".join(chr(97 + int(digit)) for digit in str(step))) for step in range(25_000)))
+    lines = written(
+        *(
+            (step, f"k{step}", "says " + "".join(chr(97 + int(digit)) for digit in str(step)))
+            for step in range(25_000)
+        )
+    )
     source = Script({"a": lines})
     stream = begun(source, store, prepared(), idle=60)
     tables = []
@@ -224,7 +252,16 @@ def test_new_messages_for_ever_take_no_more_memory(store):
 
 def test_a_pause_divides_a_session_also_after_a_restart(store):
     """What is read again is not taken for as late as the log had come to when it was stored."""
-    events = [(0, "x"), (50, "y"), (51, "y"), (52, "y"), (100, "x"), (101, "y"), (102, "y"), (103, "y")]
+    events = [
+        (0, "x"),
+        (50, "y"),
+        (51, "y"),
+        (52, "y"),
+        (100, "x"),
+        (101, "y"),
+        (102, "y"),
+        (103, "y"),
+    ]
     lines = written(*((at, key, "works") for at, key in events))
     source = Script({"a": lines})
     stream = begun(source, store, prepared(), idle=60)
@@ -240,7 +277,14 @@ def test_a_pause_divides_a_session_also_after_a_restart(store):
     assert [row[:2] for row in rows(store)] == [("x", [1]), ("y", [2, 3, 4, 6, 7, 8]), ("x", [5])]
 
 
-EVENTS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from("vwxyz"), st.sampled_from(["begins", "ERROR lost", "ends"])), max_size=40)
+EVENTS = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.sampled_from("vwxyz"),
+        st.sampled_from(["begins", "ERROR lost", "ends"]),
+    ),
+    max_size=40,
+)
 SESSIONS = {
     "keys": {},
     "pauses": {"idle": 5},
@@ -281,7 +325,9 @@ def _check_division_and_kills(events, data, kind, tmp_path_factory):
             stream = begun(source, store, prepare, **how)
     stream.end()
     stream.store(at_once=True)
-    stored = {(session, tuple(numbers)) for session, numbers, state, _ in rows(store) if state != "open"}
+    stored = {
+        (session, tuple(numbers)) for session, numbers, state, _ in rows(store) if state != "open"
+    }
     assert stored == (batch(lines, tmp_path, prepare) if lines else set())
     assert len(rows(store)) == len(stored)
     store.close()

@@ -30,7 +30,9 @@ class Started:
         self.folder = folder
         self.sources: list[SyslogSource] = []
 
-    def __call__(self, address: str = "syslog://127.0.0.1:0", *, stored: Stored | None = None, **options) -> SyslogSource:
+    def __call__(
+        self, address: str = "syslog://127.0.0.1:0", *, stored: Stored | None = None, **options
+    ) -> SyslogSource:
         source = SyslogSource(address, self.folder / "spool", **options)
         source.begin((stored or Stored()).claim)
         self.sources.append(source)
@@ -56,12 +58,17 @@ def test_both_protocols_on_one_port(started):
     assert texts(source, 1) == ["<34>Oct 11 22:14:15 host app[1]: by udp"]
     with connected(source) as tcp:
         tcp.sendall(b"<165>1 2003-10-11T22:14:15.003Z host app - ID1 - by tcp\n11 <34>counted")
-        assert texts(source, 2) == ["<165>1 2003-10-11T22:14:15.003Z host app - ID1 - by tcp", "<34>counted"]
+        assert texts(source, 2) == [
+            "<165>1 2003-10-11T22:14:15.003Z host app - ID1 - by tcp",
+            "<34>counted",
+        ]
     assert {"datagrams": 1, "connections": 1}.items() <= source.counts.items()
     assert (source.partition, source.over) == ("syslog:0", False)
 
 
-@pytest.mark.parametrize(("protocol", "kind"), [("udp", socket.SOCK_STREAM), ("tcp", socket.SOCK_DGRAM)])
+@pytest.mark.parametrize(
+    ("protocol", "kind"), [("udp", socket.SOCK_STREAM), ("tcp", socket.SOCK_DGRAM)]
+)
 def test_one_protocol_alone(started, protocol, kind):
     def other_is_free() -> bool:
         """The source's port can be bound by the other protocol."""
@@ -84,7 +91,15 @@ def _bound(other: socket.socket, port: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    "address", ["syslog://host", "syslog://:5514", "syslog://a:port", "udp://a:1", "syslog://a:1/b", "syslog://a:99999"]
+    "address",
+    [
+        "syslog://host",
+        "syslog://:5514",
+        "syslog://a:port",
+        "udp://a:1",
+        "syslog://a:1/b",
+        "syslog://a:99999",
+    ],
 )
 def test_an_address_that_is_none_is_refused(tmp_path, address):
     with pytest.raises(ServeError, match="is no address to listen on: write syslog://"):
@@ -92,14 +107,18 @@ def test_an_address_that_is_none_is_refused(tmp_path, address):
 
 
 def test_another_protocol_is_refused(tmp_path):
-    with pytest.raises(ServeError, match=r"names no protocol that syslog has: write .*\?tcp or \?udp"):
+    with pytest.raises(
+        ServeError, match=r"names no protocol that syslog has: write .*\?tcp or \?udp"
+    ):
         SyslogSource("syslog://localhost:5514?tls", tmp_path)
 
 
 def test_a_port_that_is_taken_is_said(started, tmp_path):
     port = started().port
     other = SyslogSource(f"syslog://127.0.0.1:{port}", tmp_path / "other")
-    with pytest.raises(ServeError, match=f"cannot listen on port {port} of 127.0.0.1: Address already in use"):
+    with pytest.raises(
+        ServeError, match=f"cannot listen on port {port} of 127.0.0.1: Address already in use"
+    ):
         other.begin(Stored().claim)
     other.close()
 
@@ -123,7 +142,11 @@ def test_what_a_broken_connection_brought_is_kept_and_counted(started):
 def test_garbage_is_kept_counted_and_harms_nobody(started):
     source = started()
     with connected(source) as garbage, connected(source) as tcp:
-        garbage.sendall(b"\x16\x03\x01\x02\x00\xfc\xff\n\n\n99999 <5>" + os.urandom(3000).replace(b"\n", b"") + b"\n")
+        garbage.sendall(
+            b"\x16\x03\x01\x02\x00\xfc\xff\n\n\n99999 <5>"
+            + os.urandom(3000).replace(b"\n", b"")
+            + b"\n"
+        )
         garbage.sendall(b"GET / HTTP/1.1\r\n\r\n")
         tcp.sendall(b"<1>a\n")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
@@ -139,7 +162,14 @@ def test_garbage_is_kept_counted_and_harms_nobody(started):
 def test_long_and_endless_messages_are_cut_and_counted(started):
     source = started()
     with connected(source) as tcp:
-        tcp.sendall(b"<1>" + b"x" * 1_000_000 + b"\n<1>" + b"y" * 2_000_000 + b"\n<1>next\n<1>" + b"z" * 1_500_000)
+        tcp.sendall(
+            b"<1>"
+            + b"x" * 1_000_000
+            + b"\n<1>"
+            + b"y" * 2_000_000
+            + b"\n<1>next\n<1>"
+            + b"z" * 1_500_000
+        )
         got = texts(source, 4)
     assert [(text[:4], len(text)) for text in got] == [
         ("<1>x", 1_000_003),
@@ -283,6 +313,8 @@ def test_messages_are_read_by_the_formats_of_syslog(line, program, message):
     today = date(2024, 3, 1)
     described = recognise(pl.Series(lines), today=today).format
     section = PrepareSection(format=described, mask=MaskSection(rules="off"))
-    frame = pl.concat(list(Reader(section, today=today, stdin=io.BytesIO("\n".join(lines).encode())).read(["-"])))
+    frame = pl.concat(
+        list(Reader(section, today=today, stdin=io.BytesIO("\n".join(lines).encode())).read(["-"]))
+    )
     assert frame["message"].to_list() == [message] * 20
     assert frame["time"].null_count() == 0

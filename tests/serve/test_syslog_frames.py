@@ -27,7 +27,10 @@ def framed(*chunks: bytes) -> list[bytes]:
         (b"<34>a\n\n\0<35>b", [b"<34>a", b"<35>b"]),
         (b"5 <34>a6 <35>\nb", [b"<34>a", b"<35>\nb"]),
         (b"5 <34>a\n6 <35>bc\n", [b"<34>a", b"<35>bc"]),
-        (b"<34>a\n5 <35>b<36>c\n7 <37>d\0e<38>f\0", [b"<34>a", b"<35>b", b"<36>c", b"<37>d\0e", b"<38>f"]),
+        (
+            b"<34>a\n5 <35>b<36>c\n7 <37>d\0e<38>f\0",
+            [b"<34>a", b"<35>b", b"<36>c", b"<37>d\0e", b"<38>f"],
+        ),
         (b"10 green bottles\n", [b"10 green bottles"]),
         (b"05 <34>a\n", [b"05 <34>a"]),
         (b"5 <34a>\n7  <34>\n8\t<34>x\n", [b"5 <34a>", b"7  <34>", b"8\t<34>x"]),
@@ -69,8 +72,14 @@ def test_any_chunks_give_the_same_messages(parts, cuts):
 @given(bodies=st.lists(st.tuples(st.binary(min_size=1, max_size=30), st.booleans()), max_size=12))
 def test_messages_that_were_sent_are_those_that_come(bodies):
     """Counted ones hold anything; others anything but their end."""
-    sent = [(b"<34>" + (body if counted else re.sub(rb"[\n\0]", b"", body)), counted) for body, counted in bodies]
-    stream = b"".join(b"%d %s" % (len(message), message) if counted else message + b"\n" for message, counted in sent)
+    sent = [
+        (b"<34>" + (body if counted else re.sub(rb"[\n\0]", b"", body)), counted)
+        for body, counted in bodies
+    ]
+    stream = b"".join(
+        b"%d %s" % (len(message), message) if counted else message + b"\n"
+        for message, counted in sent
+    )
     assert framed(stream) == [message for message, _ in sent]
 
 
@@ -98,7 +107,9 @@ def test_a_message_of_a_million_bytes_is_whole():
 
 def test_line_breaks_inside_and_bytes_that_are_no_text_are_kept_to_see():
     counts = Counts()
-    assert texts_of([b"<1>a\nb\r\nc\r\n", b"\xffx\0y", "ü".encode(), b"\x1b[31mred\x1b[0m"], counts) == [
+    assert texts_of(
+        [b"<1>a\nb\r\nc\r\n", b"\xffx\0y", "ü".encode(), b"\x1b[31mred\x1b[0m"], counts
+    ) == [
         "<1>a#012b#012c",
         "\ufffdx\ufffdy",
         "ü",

@@ -30,7 +30,21 @@ def test_every_form_of_logger(source, form, way, tmp_path):
     sent = tmp_path / "lines"
     lines = [f"{place} of ten, ü and 12 <3> x" for place in range(10)]
     sent.write_text("".join(f"{line}\n" for line in lines))
-    command = ["logger", *way, form, "-n", LOCAL, "-P", str(source.port), "-t", "app", "-p", "user.info", "-f", sent]
+    command = [
+        "logger",
+        *way,
+        form,
+        "-n",
+        LOCAL,
+        "-P",
+        str(source.port),
+        "-t",
+        "app",
+        "-p",
+        "user.info",
+        "-f",
+        sent,
+    ]
     subprocess.run(command, check=True, timeout=20)
     got = texts(source, 10)
     for text, line in zip(got, lines, strict=True):
@@ -43,7 +57,20 @@ def test_every_form_of_logger(source, form, way, tmp_path):
 @pytest.mark.parametrize("way", [["-T"], ["-T", "--octet-count"]], ids=" ".join)
 def test_logger_sends_a_line_of_a_million_bytes(source, way, tmp_path):
     (tmp_path / "line").write_text("x" * 999_900 + "\n")
-    command = ["logger", *way, "-n", LOCAL, "-P", str(source.port), "--size", "1000000", "-t", "app", "-f", tmp_path / "line"]
+    command = [
+        "logger",
+        *way,
+        "-n",
+        LOCAL,
+        "-P",
+        str(source.port),
+        "--size",
+        "1000000",
+        "-t",
+        "app",
+        "-f",
+        tmp_path / "line",
+    ]
     subprocess.run(command, check=True, timeout=20)
     assert "".join(texts(source, 1)).endswith("x" * 999_900)
 
@@ -55,7 +82,9 @@ input(type="imfile" file="{folder}/app.log" tag="app:" startmsg.regex="^[0-9]" e
 action(type="omfwd" target="127.0.0.1" port="{port}" {way} action.resumeRetryCount="-1" queue.type="linkedList")
 """
 WAYS = {
-    "5424 counted over TCP": 'protocol="tcp" tcp_framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"',
+    "5424 counted over TCP": (
+        'protocol="tcp" tcp_framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"'
+    ),
     "3164 in lines over TCP": 'protocol="tcp" template="RSYSLOG_TraditionalForwardFormat"',
     "full times in lines over TCP": 'protocol="tcp" template="RSYSLOG_ForwardFormat"',
     "5424 over UDP": 'protocol="udp" template="RSYSLOG_SyslogProtocol23Format"',
@@ -78,7 +107,9 @@ def rsyslog(folder, *, port, way):
 @pytest.mark.skipif(shutil.which("rsyslogd") is None, reason="no rsyslogd here")
 @pytest.mark.parametrize("way", WAYS)
 def test_what_rsyslog_sends_on(source, way, tmp_path):
-    records = [f"{place} ü text" + ("\n  second\tline" if place % 10 == 3 else "") for place in range(500)]
+    records = [
+        f"{place} ü text" + ("\n  second\tline" if place % 10 == 3 else "") for place in range(500)
+    ]
     (tmp_path / "app.log").write_text("".join(f"{record}\n" for record in records))
     with rsyslog(tmp_path, port=source.port, way=WAYS[way]):
         frame = taken(source, lines=499)  # the last record waits for the next one
@@ -91,7 +122,8 @@ def test_what_rsyslog_sends_on(source, way, tmp_path):
 
 @pytest.mark.skipif(shutil.which("rsyslogd") is None, reason="no rsyslogd here")
 def test_rsyslog_waits_while_the_source_is_away(tmp_path):
-    """Over TCP rsyslog may lose what it had sent into the connection that broke: RFC 6587 acknowledges nothing."""
+    """Over TCP rsyslog may lose what it had sent into the connection that broke: RFC 6587
+    acknowledges nothing."""
     stored = Stored()
     source = SyslogSource("syslog://127.0.0.1:0", tmp_path / "spool")
     source.begin(stored.claim)

@@ -32,7 +32,9 @@ def store(tmp_path):
     opened = Store.open(tmp_path / "app.db")
     words = {"a": EVIL, "b": "ERROR disk 7 lost", "c": "begins and ends"}
     now = datetime.now(UTC)
-    lines = [f"{now:%Y-%m-%d %H:%M:%S} {key} {what}" for key in words for what in ("begins", words[key])]
+    lines = [
+        f"{now:%Y-%m-%d %H:%M:%S} {key} {what}" for key in words for what in ("begins", words[key])
+    ]
     source = Script({"p": lines})
     how = WatchSection(begin="start", idle=60)
     clock = Clock()
@@ -65,7 +67,8 @@ class Fixed:
 
 
 def calls(toolbox, *asked):
-    """What the SDK's client is told of tools, and what they give: results, or the words of an error."""
+    """What the SDK's client is told of tools, and what they give: results, or the words of an
+    error."""
     from mcp import Client
 
     from logllm.serve.tools.mcp_server import mcp_server
@@ -73,7 +76,9 @@ def calls(toolbox, *asked):
     async def talk():
         async with Client(mcp_server(toolbox)) as client:
             listed = (await client.list_tools()).tools
-            return listed, [_result(await client.call_tool(name, arguments)) for name, arguments in asked]
+            return listed, [
+                _result(await client.call_tool(name, arguments)) for name, arguments in asked
+            ]
 
     return anyio.run(talk)
 
@@ -100,14 +105,28 @@ def test_the_client_lists_and_calls_every_tool(store, plain_run, tmp_path):
         ("recent_incidents", {"state": "open"}),
         ("session", {"session": "a"}),
         ("judge_lines", {"lines": lines[:40]}),
-        ("new_against", {"good_files": [str(log)], "log_lines": [*lines[:40], "1700000000 job-0 the moon is down"]}),
+        (
+            "new_against",
+            {
+                "good_files": [str(log)],
+                "log_lines": [*lines[:40], "1700000000 job-0 the moon is down"],
+            },
+        ),
         ("label", {"session": "b", "answer": "normal", "note": "a drill"}),
     )
-    assert {tool.name for tool in listed} == {"recent_incidents", "session", "judge_lines", "new_against", "label"}
+    assert {tool.name for tool in listed} == {
+        "recent_incidents",
+        "session",
+        "judge_lines",
+        "new_against",
+        "label",
+    }
     assert all(tool.description and tool.annotations for tool in listed)
     assert [tool.name for tool in listed if not tool.annotations.read_only_hint] == ["label"]
     recent, session, judged, new, label = results
-    assert all(isinstance(result, dict) and result["untrusted"] == UNTRUSTED for result in results), results
+    assert all(
+        isinstance(result, dict) and result["untrusted"] == UNTRUSTED for result in results
+    ), results
 
     # What went wrong, and one of its sessions, by the id that stands there.
     ids = {one["session"]: one["id"] for incident in recent["incidents"] for one in incident["top"]}
@@ -145,13 +164,26 @@ def test_without_a_run_no_lines_are_judged(store):
     ("asked", "words"),
     [
         (("session", {"session": "nobody"}), "has no session nobody"),
-        (("label", {"session": "b", "answer": "normal", "lines": [4]}), "a normal session has no guilty line"),
+        (
+            ("label", {"session": "b", "answer": "normal", "lines": [4]}),
+            "a normal session has no guilty line",
+        ),
         (("label", {"session": "b", "answer": "perhaps"}), "answer"),
-        (("new_against", {"good_files": ["/etc/hosts"], "log_lines": ["x"]}), "is no file that may be read; files may lie in none"),
+        (
+            ("new_against", {"good_files": ["/etc/hosts"], "log_lines": ["x"]}),
+            "is no file that may be read; files may lie in none",
+        ),
         (("new_against", {"log_lines": ["x"]}), "give each log either as files or as lines"),
         (("recent_incidents", {"limit": 5_000}), "less than or equal to 50"),
     ],
-    ids=["no session", "a line of a normal one", "another answer", "a file elsewhere", "no good log", "too many"],
+    ids=[
+        "no session",
+        "a line of a normal one",
+        "another answer",
+        "a file elsewhere",
+        "no good log",
+        "too many",
+    ],
 )
 def test_what_cannot_be_done_says_why(store, asked, words):
     _, (error,) = calls(Toolbox(store, following=None), asked)
@@ -164,7 +196,9 @@ def test_files_lie_in_the_folders_that_are_named(store, tmp_path):
     (tmp_path / "logs" / "link.log").symlink_to(tmp_path / "secret")
     toolbox = Toolbox(store, following=None, folders=[tmp_path / "logs"])
     for name in ("logs/../secret", "logs/link.log", "logs"):
-        _, (error,) = calls(toolbox, ("new_against", {"good_files": [str(tmp_path / name)], "log_lines": ["x"]}))
+        _, (error,) = calls(
+            toolbox, ("new_against", {"good_files": [str(tmp_path / name)], "log_lines": ["x"]})
+        )
         assert "is no file that may be read" in error
 
 
@@ -187,11 +221,15 @@ def test_over_http_it_answers_without_a_lifespan(store):
     from logllm.serve.tools.mcp_http import McpOverHttp
     from logllm.serve.tools.mcp_server import mcp_server
 
-    app = Starlette(routes=[Route("/mcp", endpoint=McpOverHttp(mcp_server(Toolbox(store, following=None))))])
+    app = Starlette(
+        routes=[Route("/mcp", endpoint=McpOverHttp(mcp_server(Toolbox(store, following=None))))]
+    )
 
     async def talk():
         transport = httpx2.ASGITransport(app=app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://logs.example.org") as http:
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="http://logs.example.org"
+        ) as http:
             client = Client(streamable_http_client("http://logs.example.org/mcp", http_client=http))
             async with client:
                 return _result(await client.call_tool("session", {"session": "a"}))
@@ -208,7 +246,11 @@ def test_the_command_answers_on_standard_input_and_output(tmp_path):
     opened = Store.open(tmp_path / "app.db")
     mine = opened.claim("app", "p", owner="me")
     messages = json.dumps([DIGITS.sub("<*>", "disk 7 lost")])
-    opened.write("app", verdicts=frame(verdict("a", 1, anomalous=True, messages=messages, kind="disk")), kept=kept(mine))
+    opened.write(
+        "app",
+        verdicts=frame(verdict("a", 1, anomalous=True, messages=messages, kind="disk")),
+        kept=kept(mine),
+    )
     opened.close()
     arguments = ["-m", "logllm", "mcp", "--store", str(tmp_path / "app.db")]
     server = StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ))

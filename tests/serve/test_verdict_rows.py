@@ -18,7 +18,9 @@ class Plain:
 
 def test_an_error_goes_before_the_statement_that_it_stopped():
     messages = ["INFO begins", 'STATEMENT: SELECT "a"', "ERROR: no table"]
-    sessions = pl.DataFrame({"session": ["a"], "lines": [[4, 9, 8]], "files": [[0, 0, 0]], "messages": [[0, 1, 2]]})
+    sessions = pl.DataFrame(
+        {"session": ["a"], "lines": [[4, 9, 8]], "files": [[0, 0, 0]], "messages": [[0, 1, 2]]}
+    )
     evidence = [{"line": 9, "score": 0.72, "text": ""}, {"line": 8, "score": 0.71, "text": ""}]
     verdicts = pl.DataFrame({"anomalous": [True], "evidence": [evidence]})
     shown = shown_of(sessions, verdicts, written=Plain(), messages=pl.Series(messages), over=True)
@@ -27,7 +29,11 @@ def test_an_error_goes_before_the_statement_that_it_stopped():
 
 
 def test_of_normal_sessions_that_are_open_nothing_is_kept():
-    sessions = pl.DataFrame({"session": ["a", "b"], "lines": [[4], [5]], "files": [[0], [0]], "messages": [[0], [0]]})
+    sessions = pl.DataFrame(
+        {"session": ["a", "b"], "lines": [[4], [5]], "files": [[0], [0]], "messages": [[0], [0]]}
+    )
     verdicts = pl.DataFrame({"anomalous": [False, True]})
-    shown = shown_of(sessions, verdicts, written=Plain(), messages=pl.Series(["ERROR <*>"]), over=False)
+    shown = shown_of(
+        sessions, verdicts, written=Plain(), messages=pl.Series(["ERROR <*>"]), over=False
+    )
     assert shown.rows() == [(None, None, None), ('["ERROR <*>"]', '["ERROR <*>"]', "ERROR <*>")]

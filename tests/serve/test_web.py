@@ -39,7 +39,9 @@ def test_the_newest_verdicts_come_first(shown):
 @pytest.mark.parametrize("direction", ["before", "after"])
 def test_pages_give_every_verdict_once_though_a_change_is_larger_than_a_page(shown, direction):
     for change in range(3):
-        shown.write(*[verdict(f"s{change}{number}", 10 * change + number) for number in range(1, 6)])
+        shown.write(
+            *[verdict(f"s{change}{number}", 10 * change + number) for number in range(1, 6)]
+        )
     path, names = f"/v1/verdicts?limit=2{'&after=0' if direction == 'after' else ''}", []
     while True:
         answer = shown.ask(path).json()
@@ -75,7 +77,14 @@ def test_a_verdict_says_what_detect_says_and_more(shown):
 
 
 def test_sessions_whose_names_are_odd_are_reached_by_their_ids(shown):
-    names = ["../../etc/passwd", "a/b?c#d", "<script>alert(1)</script>", "ä✓", "%00", '"; DROP TABLE verdicts; --']
+    names = [
+        "../../etc/passwd",
+        "a/b?c#d",
+        "<script>alert(1)</script>",
+        "ä✓",
+        "%00",
+        '"; DROP TABLE verdicts; --',
+    ]
     shown.write(*[anomalous(name, number) for number, name in enumerate(names, 1)])
     for told in shown.ask("/v1/verdicts").json()["verdicts"]:
         assert shown.ask(f"/v1/sessions/{told['id']}").json()["session"] == told["session"]
@@ -135,7 +144,9 @@ def test_what_was_written_since(tmp_path):
     clock.later(hours=2)
     shown.write(verdict("new", 2))
     assert shown.names("/v1/verdicts?since=2026-11-27T13:00:00Z") == ["new"]
-    assert shown.names("/v1/verdicts?since=2026-11-27T13:00:00") == ["new"]  # UTC where no zone stands
+    assert shown.names("/v1/verdicts?since=2026-11-27T13:00:00") == [
+        "new"
+    ]  # UTC where no zone stands
     assert shown.names("/v1/verdicts?since=2026-11-27T14:30:00%2B02:00") == ["new"]
     assert shown.names("/v1/verdicts?since=2026-11-27T12:00:00Z&stream=app") == ["new", "old"]
     assert shown.names("/v1/verdicts?until=2026-11-27T13:00:00Z") == ["old"]
@@ -183,7 +194,12 @@ def test_what_is_past_is_counted_once_in_five_minutes_and_what_is_recent_each_ti
     shown.close()
     shown.store = Store.open(shown.where, clock=clock)
     assert counted(0.1, 0.6, 0.99) == [1, 2, 0, 0]
-    assert counted(0.2, 0.98) == [1, 3, 0, 0]  # what is longer ago than five minutes is not looked at again
+    assert counted(0.2, 0.98) == [
+        1,
+        3,
+        0,
+        0,
+    ]  # what is longer ago than five minutes is not looked at again
     now[0] += 301
     assert counted() == [2, 3, 0, 0]
 
@@ -192,7 +208,9 @@ def test_a_timeline_that_many_ask_for_at_once_is_the_same_for_all(shown):
     shown.write(*[verdict(f"s{number}", number) for number in range(1, 50)])
     start = datetime.now(UTC)
     later = count()
-    timeline = Timeline(clock=lambda: start.timestamp() + 400 * next(later))  # what was counted is soon too old
+    timeline = Timeline(
+        clock=lambda: start.timestamp() + 400 * next(later)
+    )  # what was counted is soon too old
 
     def counted(bins: int) -> int:
         wanted = Wanted(None, start - timedelta(hours=1), start + timedelta(hours=1), bins)
@@ -206,11 +224,21 @@ def test_a_timeline_that_many_ask_for_at_once_is_the_same_for_all(shown):
 def test_sources_and_new_kinds(shown):
     now, old = (stored_time(datetime.now(UTC) - timedelta(minutes=ago)) for ago in (0, 1))
     counts = json.dumps({"rejected": 2})
-    source = {"run": "runs/app", "lines": 9, "sessions": 3, "anomalous": 1, "open_sessions": 1, "rate": 2.5, "counts": counts}
+    source = {
+        "run": "runs/app",
+        "lines": 9,
+        "sessions": 3,
+        "anomalous": 1,
+        "open_sessions": 1,
+        "rate": 2.5,
+        "counts": counts,
+    }
     kind = {"stream": "app", "line_text": "disk full", "grade": 2.0, "change": 4, "first_seen": now}
     with shown.store.transaction() as connection:
         for owner, updated in (("a:1", now), ("b:2", old)):
-            connection.execute(sources.insert().values(stream="app", owner=owner, updated=updated, **source))
+            connection.execute(
+                sources.insert().values(stream="app", owner=owner, updated=updated, **source)
+            )
         connection.execute(kinds.insert().values(kind="disk full", **kind))
     told = shown.ask("/v1/sources").json()["sources"]
     assert [(row["owner"], row["alive"]) for row in told] == [("a:1", True), ("b:2", False)]
@@ -249,14 +277,23 @@ def test_a_fault_of_ours_tells_the_client_nothing(shown):
 def test_the_api_describes_itself_with_examples_that_have_its_keys(shown):
     shown.write(anomalous("b", 3, 4))
     paths = shown.ask("/openapi.json").json()["paths"]
-    assert {"/v1/verdicts", "/v1/sessions/{name}", "/v1/stream", "/v1/feedback", "/v1/runs", "/readyz"} <= paths.keys()
+    assert {
+        "/v1/verdicts",
+        "/v1/sessions/{name}",
+        "/v1/stream",
+        "/v1/feedback",
+        "/v1/runs",
+        "/readyz",
+    } <= paths.keys()
     answer = shown.ask("/v1/verdicts?limit=1").json()
     example = example_of(paths["/v1/verdicts"]["get"])
     assert example.keys() == answer.keys()
     assert set(answer["verdicts"][0]) <= set(example["verdicts"][0])
     whole = shown.ask(f"/v1/sessions/{answer['verdicts'][0]['id']}").json()
     assert set(whole) <= set(example_of(paths["/v1/sessions/{name}"]["get"]))
-    assert set(shown.ask("/v1/timeline").json()["bins"][0]) == set(example_of(paths["/v1/timeline"]["get"])["bins"][0])
+    assert set(shown.ask("/v1/timeline").json()["bins"][0]) == set(
+        example_of(paths["/v1/timeline"]["get"])["bins"][0]
+    )
     for name in ("/v1/lines", "/v1/sessions"):
         assert "verdicts" in example_of(paths[name]["post"])
 
@@ -273,5 +310,7 @@ def test_the_tools_for_agents_are_beside_the_api(shown):
     answer = shown.ask("/mcp", method="POST", json=call, headers=headers)
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["result"]["tools"]) >= 4
-    foreign = shown.ask("/mcp", method="POST", json=call, headers=headers | {"origin": "https://evil.example"})
+    foreign = shown.ask(
+        "/mcp", method="POST", json=call, headers=headers | {"origin": "https://evil.example"}
+    )
     assert foreign.status_code == 403

@@ -40,7 +40,18 @@ def open_one(tmp_path):
     ],
     ids=["none", "no-scheme", "other-scheme", "empty", "wrong"],
 )
-@pytest.mark.parametrize("path", ["/v1/verdicts", "/v1/sessions/x", "/v1/stream", "/v1/nothing", "/metrics", "/mcp", "/v1//verdicts"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/verdicts",
+        "/v1/sessions/x",
+        "/v1/stream",
+        "/v1/nothing",
+        "/metrics",
+        "/mcp",
+        "/v1//verdicts",
+    ],
+)
 def test_without_the_token_nothing_is_told(guarded, path, headers):
     answer = guarded.ask(path, headers=headers)
     assert answer.status_code == 401
@@ -50,7 +61,9 @@ def test_without_the_token_nothing_is_told(guarded, path, headers):
 
 def test_with_the_token_all_is(guarded):
     assert guarded.ask("/v1/verdicts", headers=BEARER).status_code == 200
-    assert guarded.ask("/v1/verdicts", headers={"authorization": f"bearer {TOKEN}"}).status_code == 200
+    assert (
+        guarded.ask("/v1/verdicts", headers={"authorization": f"bearer {TOKEN}"}).status_code == 200
+    )
 
 
 def test_a_token_in_the_address_is_none(guarded):
@@ -84,7 +97,9 @@ def test_paths_that_lead_out_lead_nowhere(open_one, path):
     assert "import" not in answer.text
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/v1/verdicts", "/v1/nothing", "/v1/verdicts?limit=0", "/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/v1/verdicts", "/v1/nothing", "/v1/verdicts?limit=0", "/nothing"]
+)
 def test_every_answer_carries_the_headers(open_one, path):
     headers = open_one.ask(path).headers
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
@@ -109,7 +124,14 @@ def test_a_script_in_a_log_line_comes_as_json_only(open_one):
 
 
 @pytest.mark.parametrize(
-    ("host", "status"), [("127.0.0.1:8431", 200), ("localhost", 200), ("[::1]:8431", 200), ("evil.example", 421), ("", 421)]
+    ("host", "status"),
+    [
+        ("127.0.0.1:8431", 200),
+        ("localhost", 200),
+        ("[::1]:8431", 200),
+        ("evil.example", 421),
+        ("", 421),
+    ],
 )
 def test_on_loopback_no_other_name_is_ours(open_one, host, status):
     assert open_one.ask("/v1/verdicts", headers={"host": host}).status_code == status
@@ -117,7 +139,11 @@ def test_on_loopback_no_other_name_is_ours(open_one, host, status):
 
 def test_names_that_were_told_are_ours(tmp_path):
     shown = Shown(tmp_path / "app.db", token=TOKEN, host=ANYWHERE, names=["Logs.example"])
-    for host, status in (("logs.example", 200), ("logs.example:443", 200), ("logs.example.evil.example", 421)):
+    for host, status in (
+        ("logs.example", 200),
+        ("logs.example:443", 200),
+        ("logs.example.evil.example", 421),
+    ):
         assert shown.ask("/v1/verdicts", headers=BEARER | {"host": host}).status_code == status
     shown.close()
 
@@ -141,7 +167,9 @@ def test_elsewhere_every_name_is_right_where_none_was_told(tmp_path):
     ids=["other", "null", "port", "fetch", "ours", "no-page"],
 )
 def test_other_sites_pages_change_nothing(open_one, headers, status):
-    assert open_one.ask("/v1/verdicts", method="POST", headers=headers, json={}).status_code == status
+    assert (
+        open_one.ask("/v1/verdicts", method="POST", headers=headers, json={}).status_code == status
+    )
 
 
 def test_who_asks_too_often_waits(tmp_path):
@@ -195,5 +223,11 @@ class TestRateLimit:
 
     def test_what_is_remembered_is_bounded(self):
         limit = self.limit([0.0])
-        self.asked(limit, *[f"10.{number // 65536}.{number // 256 % 256}.{number % 256}" for number in range(10_100)])
+        self.asked(
+            limit,
+            *[
+                f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"
+                for number in range(10_100)
+            ],
+        )
         assert len(limit) == 10_000

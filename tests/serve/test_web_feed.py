@@ -1,4 +1,5 @@
-"""The live stream: every change once or more, in order and without a gap, however slow the client."""
+"""The live stream: every change once or more, in order and without a gap, however slow the
+client."""
 
 import asyncio
 import json
@@ -90,7 +91,10 @@ def test_many_writers_and_followers_who_come_and_go_miss_nothing(shown):
 
         async def write() -> None:
             for number in range(total):
-                await asyncio.to_thread(shown.write, *[verdict(f"s{number}.{part}", 9 * number + part + 1) for part in range(3)])
+                await asyncio.to_thread(
+                    shown.write,
+                    *[verdict(f"s{number}.{part}", 9 * number + part + 1) for part in range(3)],
+                )
 
         async def client(pause: int) -> set[str]:
             names: set[str] = set()

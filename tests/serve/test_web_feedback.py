@@ -1,4 +1,5 @@
-"""Answers, alerts and runs over HTTP: what the packages do is theirs; here it is reached, and refused."""
+"""Answers, alerts and runs over HTTP: what the packages do is theirs; here it is reached, and
+refused."""
 
 import asyncio
 import json
@@ -32,7 +33,10 @@ def test_an_answer_is_given_listed_and_taken_back(shown):
     name = shown.ask("/v1/verdicts").json()["verdicts"][0]["id"]
     given = say(shown, id=name, answer="normal", note="a test run", by="ann")
     assert given["muted_until"] > "2026"
-    assert shown.ask(f"/v1/sessions/{name}").json()["feedback"] == {"id": given["id"], "answer": "normal"}
+    assert shown.ask(f"/v1/sessions/{name}").json()["feedback"] == {
+        "id": given["id"],
+        "answer": "normal",
+    }
     assert [row["by"] for row in shown.ask("/v1/feedback").json()["feedback"]] == ["ann"]
     assert len(shown.ask("/v1/mutes").json()["mutes"]) == 1
     assert shown.ask(f"/v1/feedback/{given['id']}", method="DELETE").status_code == 204
@@ -50,7 +54,11 @@ def test_an_answer_is_given_listed_and_taken_back(shown):
         ({"answer": "normal"}, 422, "takes `id`"),
         ({"id": "x", "stream": "app", "answer": "normal"}, 422, "takes `id`"),
         ({"id": "x", "answer": "maybe"}, 422, "answer"),
-        ({"stream": "app", "session": "b", "lines_text": ["x"], "answer": "anomalous"}, 409, "logllm serve RUN"),
+        (
+            {"stream": "app", "session": "b", "lines_text": ["x"], "answer": "anomalous"},
+            409,
+            "logllm serve RUN",
+        ),
     ],
     ids=["absent", "nobody", "both", "answer", "no-run"],
 )
@@ -61,7 +69,10 @@ def test_answers_that_cannot_be_taken(shown, body, status, said):
 def test_a_line_that_is_not_there_is_not_guilty(shown):
     shown.write(anomalous("b", 3, 4, messages=MESSAGES), verdict("normal", 5))
     normal, found = shown.ask("/v1/verdicts").json()["verdicts"]
-    assert "no line 7" in say(shown, 422, id=found["id"], answer="anomalous", lines=[7])["error"]["message"]
+    assert (
+        "no line 7"
+        in say(shown, 422, id=found["id"], answer="anomalous", lines=[7])["error"]["message"]
+    )
     assert "not kept" in say(shown, 422, id=normal["id"], answer="anomalous")["error"]["message"]
 
 
@@ -83,9 +94,19 @@ def test_dead_letters_are_sent_again(shown):
     times = {"due": "2026-11-27T12:00:00.000000Z", "updated": "2026-11-27T12:00:00.000000Z"}
     with shown.store.transaction() as connection:
         filled = {column.name: 0 for column in sinks.columns if not column.nullable}
-        connection.execute(sinks.insert().values(**(filled | {"name": "slack", "kind": "slack", "due": times["due"]})))
-        connection.execute(outbox.insert().values(id=7, incident=1, event="opened", made=times["due"], body='{"title": "t"}'))
-        connection.execute(deliveries.insert().values(message=7, sink="slack", state="dead", tries=9, **times))
+        connection.execute(
+            sinks.insert().values(
+                **(filled | {"name": "slack", "kind": "slack", "due": times["due"]})
+            )
+        )
+        connection.execute(
+            outbox.insert().values(
+                id=7, incident=1, event="opened", made=times["due"], body='{"title": "t"}'
+            )
+        )
+        connection.execute(
+            deliveries.insert().values(message=7, sink="slack", state="dead", tries=9, **times)
+        )
     told = shown.ask("/v1/alerts").json()
     assert told["dead_letters"][0]["message"] == 7
     assert set(STATES) <= told["sinks"][0].keys()

@@ -40,11 +40,27 @@ def broken(shown: Shown, error: Exception) -> Shown:
 
 def test_a_service_whose_store_can_be_written_is_ready(shown):
     with shown.store.transaction() as connection:
-        row = {"run": "r", "lines": 9, "sessions": 3, "anomalous": 1, "open_sessions": 1, "rate": 2.5, "counts": "{}"}
-        for owner, updated, lag in (("a", "2999-01-01T00:00:00.000000Z", 70), ("b", "2001-01-01T00:00:00.000000Z", 9)):
-            connection.execute(sources.insert().values(stream="app", owner=owner, updated=updated, lag=lag, **row))
+        row = {
+            "run": "r",
+            "lines": 9,
+            "sessions": 3,
+            "anomalous": 1,
+            "open_sessions": 1,
+            "rate": 2.5,
+            "counts": "{}",
+        }
+        for owner, updated, lag in (
+            ("a", "2999-01-01T00:00:00.000000Z", 70),
+            ("b", "2001-01-01T00:00:00.000000Z", 9),
+        ):
+            connection.execute(
+                sources.insert().values(stream="app", owner=owner, updated=updated, lag=lag, **row)
+            )
     answer = shown.ask("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "store": "writable", "watch": "well", "lag": 70})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"ready": True, "store": "writable", "watch": "well", "lag": 70},
+    )
 
 
 def test_a_service_whose_watch_has_ended_with_an_error_is_not(shown):
@@ -55,7 +71,11 @@ def test_a_service_whose_watch_has_ended_with_an_error_is_not(shown):
     assert "secret" not in answer.text  # anybody may ask
 
 
-@pytest.mark.parametrize("error", [StoreAway("app.db is locked"), StoreFull("the disk that holds app.db is full")], ids=["away", "full"])
+@pytest.mark.parametrize(
+    "error",
+    [StoreAway("app.db is locked"), StoreFull("the disk that holds app.db is full")],
+    ids=["away", "full"],
+)
 def test_a_store_that_is_away_or_full_is_said_with_when_to_come_again(shown, error):
     broken(shown, error)
     assert shown.ask("/readyz").status_code == 503
@@ -99,13 +119,28 @@ def test_a_fault_of_ours_tells_the_client_nothing(shown):
 def test_requests_and_the_store_are_measured(shown):
     shown.write(anomalous("a", 1))
     with shown.store.transaction() as connection:
-        connection.execute(outbox.insert().values(id=1, incident=1, event="opened", made="", body="{}"))
-        connection.execute(deliveries.insert().values(message=1, sink="s", state="dead", tries=1, due="", updated=""))
-    for path in ("/v1/verdicts", "/v1/sessions/none", "/v1/sessions/other", "/v1/nothing", "/nothing"):
+        connection.execute(
+            outbox.insert().values(id=1, incident=1, event="opened", made="", body="{}")
+        )
+        connection.execute(
+            deliveries.insert().values(
+                message=1, sink="s", state="dead", tries=1, due="", updated=""
+            )
+        )
+    for path in (
+        "/v1/verdicts",
+        "/v1/sessions/none",
+        "/v1/sessions/other",
+        "/v1/nothing",
+        "/nothing",
+    ):
         shown.ask(path)
     lines = shown.ask("/metrics").text.splitlines()
     assert 'logllm_http_requests_total{method="GET",route="/v1/verdicts",status="200"} 1.0' in lines
-    assert 'logllm_http_requests_total{method="GET",route="/v1/sessions/{name}",status="404"} 2.0' in lines
+    assert (
+        'logllm_http_requests_total{method="GET",route="/v1/sessions/{name}",status="404"} 2.0'
+        in lines
+    )
     assert 'logllm_http_requests_total{method="GET",route="other",status="404"} 1.0' in lines
     assert 'logllm_http_requests_total{method="GET",route="page",status="404"} 1.0' in lines
     assert 'logllm_deliveries{state="dead"} 1.0' in lines

@@ -18,7 +18,9 @@ class Grouped(Shown):
     """A service on a store whose writer puts incidents together."""
 
     def write(self, *rows) -> None:
-        self.store.write("app", verdicts=frame(*rows), kept=kept(self._claimed), also=[self.incidents])
+        self.store.write(
+            "app", verdicts=frame(*rows), kept=kept(self._claimed), also=[self.incidents]
+        )
 
 
 @pytest.fixture
@@ -34,7 +36,11 @@ def test_incidents_and_their_sessions(shown):
     shown.write(anomalous("c", 3))
     answer = shown.ask("/v1/incidents?state=open").json()
     (incident,) = answer["incidents"]
-    assert (incident["sessions"], incident["state"], incident["change"]) == (3, "open", answer["change"])
+    assert (incident["sessions"], incident["state"], incident["change"]) == (
+        3,
+        "open",
+        answer["change"],
+    )
     whole = shown.ask(f"/v1/incidents/{incident['id']}").json()
     assert [row["session"] for row in whole["verdicts"]] == ["c", "b", "a"]
     assert whole["kind"] == incident["kind"]
@@ -46,7 +52,9 @@ def test_incidents_and_their_sessions(shown):
 
 def test_a_kind_is_muted_and_no_longer(shown):
     shown.write(anomalous("a", 1))
-    made = shown.ask("/v1/mutes", method="POST", json={"stream": "app", "kind": KIND, "hours": 2, "why": "known"})
+    made = shown.ask(
+        "/v1/mutes", method="POST", json={"stream": "app", "kind": KIND, "hours": 2, "why": "known"}
+    )
     assert made.status_code == 201, made.text
     assert shown.ask("/v1/incidents").json()["incidents"][0]["muted"] is True
     listed = shown.ask("/v1/mutes").json()["mutes"]
@@ -58,7 +66,9 @@ def test_a_kind_is_muted_and_no_longer(shown):
 
 @pytest.mark.parametrize("hours", [0, -1, 1e9, "x", None])
 def test_a_mute_has_an_end(shown, hours):
-    answer = shown.ask("/v1/mutes", method="POST", json={"stream": "app", "kind": KIND, "hours": hours})
+    answer = shown.ask(
+        "/v1/mutes", method="POST", json={"stream": "app", "kind": KIND, "hours": hours}
+    )
     assert answer.status_code == 422
 
 
@@ -78,7 +88,10 @@ def test_incidents_come_on_the_stream(shown):
 
 
 def test_a_false_alarm_on_an_incident_mutes_every_kind_of_it(shown):
-    shown.write(anomalous("a", 1, messages='["ERROR job <*> failed"]'), anomalous("b", 2, kind="WARN slow", messages='["WARN slow"]'))
+    shown.write(
+        anomalous("a", 1, messages='["ERROR job <*> failed"]'),
+        anomalous("b", 2, kind="WARN slow", messages='["WARN slow"]'),
+    )
     whole = shown.ask("/v1/incidents/1").json()
     body = {"id": whole["verdicts"][0]["id"], "incident": 1, "answer": "normal"}
     given = shown.ask("/v1/feedback", method="POST", json=body)

@@ -25,7 +25,10 @@ def detector(tmp_path_factory):
     good = folder / "good.log"
     good.write_text(written(range(200)))
     data, run = folder / "data", folder / "run"
-    app(["prepare", "--raw", str(good), "--out", str(data), "--key", "job=([0-9]+)"], standalone_mode=False)
+    app(
+        ["prepare", "--raw", str(good), "--out", str(data), "--key", "job=([0-9]+)"],
+        standalone_mode=False,
+    )
     app(["train", "novelty", "--data", str(data), "--out", str(run)], standalone_mode=False)
     return Detector.load(run)
 
@@ -46,9 +49,14 @@ def post(shown: Shown, path: str, **body):
 def test_lines_have_the_verdicts_of_detect(shown, detector):
     log = written(range(200, 240), fault=220)
     answer = post(shown, "/v1/lines", json={"lines": log.splitlines()})
-    expected = {verdict.session: (verdict.score, verdict.anomalous, verdict.lines) for verdict in detector.detect(log.splitlines())}
+    expected = {
+        verdict.session: (verdict.score, verdict.anomalous, verdict.lines)
+        for verdict in detector.detect(log.splitlines())
+    }
     told = answer["verdicts"]
-    assert {row["session"]: (row["score"], row["anomalous"], row["lines"]) for row in told} == expected
+    assert {
+        row["session"]: (row["score"], row["anomalous"], row["lines"]) for row in told
+    } == expected
     assert answer["counts"]["lines"] == 121
     assert answer["seconds"] >= 0
     assert shown.names("/v1/verdicts") == []
@@ -66,7 +74,12 @@ def test_a_telling_line_is_given_as_it_was_sent(shown):
 
 def test_plain_text_is_a_file_of_lines(shown):
     log = written(range(200, 210), fault=205)
-    plain = post(shown, "/v1/lines", content=log.replace("\n", "\r\n"), headers={"content-type": "text/plain; charset=utf-8"})
+    plain = post(
+        shown,
+        "/v1/lines",
+        content=log.replace("\n", "\r\n"),
+        headers={"content-type": "text/plain; charset=utf-8"},
+    )
     listed = post(shown, "/v1/lines", json={"lines": [log]})
     assert plain["verdicts"] == listed["verdicts"]
     assert len(plain["verdicts"]) == 10
@@ -74,14 +87,20 @@ def test_plain_text_is_a_file_of_lines(shown):
 
 def test_sessions_by_lines_and_by_messages(shown):
     lines = written([7], fault=7).splitlines()
-    messages = [" ".join(line.split(" ", 2)[1:]).replace(" ", ":  ", 1) for line in lines]  # as the run's own: INFO:  job=...
+    messages = [
+        " ".join(line.split(" ", 2)[1:]).replace(" ", ":  ", 1) for line in lines
+    ]  # as the run's own: INFO:  job=...
     sessions = [
         {"session": "lines", "lines": lines},
         {"session": "messages", "messages": messages},
         {"session": "good", "messages": messages[:3]},
     ]
     told = post(shown, "/v1/sessions", json={"sessions": sessions})["verdicts"]
-    assert [(row["session"], row["anomalous"]) for row in told] == [("lines", True), ("messages", True), ("good", False)]
+    assert [(row["session"], row["anomalous"]) for row in told] == [
+        ("lines", True),
+        ("messages", True),
+        ("good", False),
+    ]
     assert [row["score"] for row in told[:2]] == [told[0]["score"]] * 2
     assert [row["lines"] for row in told] == [[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3]]
     assert [row["evidence"][0]["line"] for row in told[:2]] == [4, 4]
@@ -105,15 +124,62 @@ def test_what_is_secret_is_not_given_back_where_that_is_wanted(tmp_path, detecto
         ("/v1/lines", {"json": {"lines": ["x"] * 2_001}}, 413, "at most 2,000"),
         ("/v1/lines", {"json": {"lines": ["nothing of the kind"] * 20}}, 422, "not in"),
         ("/v1/lines", {"json": {"line": ["x"]}}, 422, "line"),
-        ("/v1/lines", {"content": "{", "headers": {"content-type": "application/json"}}, 422, "JSON"),
-        ("/v1/lines", {"content": "<a/>", "headers": {"content-type": "application/xml"}}, 415, "application/json"),
-        ("/v1/sessions", {"content": "[" * 100_000, "headers": {"content-type": "application/json"}}, 400, "body"),
-        ("/v1/sessions", {"content": "{}", "headers": {"content-type": "text/plain"}}, 415, "application/json"),
-        ("/v1/sessions", {"json": {"sessions": [{"session": "a"}]}}, 422, "one of lines and messages"),
-        ("/v1/sessions", {"json": {"sessions": [{"session": "a", "lines": ["x"], "messages": ["x"]}]}}, 422, "one of"),
-        ("/v1/sessions", {"json": {"sessions": [{"session": "a", "messages": ["x"]}] * 2}}, 422, "one name"),
+        (
+            "/v1/lines",
+            {"content": "{", "headers": {"content-type": "application/json"}},
+            422,
+            "JSON",
+        ),
+        (
+            "/v1/lines",
+            {"content": "<a/>", "headers": {"content-type": "application/xml"}},
+            415,
+            "application/json",
+        ),
+        (
+            "/v1/sessions",
+            {"content": "[" * 100_000, "headers": {"content-type": "application/json"}},
+            400,
+            "body",
+        ),
+        (
+            "/v1/sessions",
+            {"content": "{}", "headers": {"content-type": "text/plain"}},
+            415,
+            "application/json",
+        ),
+        (
+            "/v1/sessions",
+            {"json": {"sessions": [{"session": "a"}]}},
+            422,
+            "one of lines and messages",
+        ),
+        (
+            "/v1/sessions",
+            {"json": {"sessions": [{"session": "a", "lines": ["x"], "messages": ["x"]}]}},
+            422,
+            "one of",
+        ),
+        (
+            "/v1/sessions",
+            {"json": {"sessions": [{"session": "a", "messages": ["x"]}] * 2}},
+            422,
+            "one name",
+        ),
     ],
-    ids=["none", "many", "other", "key", "broken", "xml", "deep", "plain", "neither", "both", "twice"],
+    ids=[
+        "none",
+        "many",
+        "other",
+        "key",
+        "broken",
+        "xml",
+        "deep",
+        "plain",
+        "neither",
+        "both",
+        "twice",
+    ],
 )
 def test_what_cannot_be_judged_is_said(shown, path, body, status, said):
     answer = shown.ask(path, method="POST", **body)
@@ -128,7 +194,9 @@ def test_what_cannot_be_judged_is_said(shown, path, body, status, said):
 )
 def test_odd_texts_are_lines_like_others(shown, text):
     body = json.dumps({"sessions": [{"session": "a", "messages": [text, "job=7 opened the file"]}]})
-    answer = shown.ask("/v1/sessions", method="POST", content=body, headers={"content-type": "application/json"})
+    answer = shown.ask(
+        "/v1/sessions", method="POST", content=body, headers={"content-type": "application/json"}
+    )
     if answer.status_code == 200:
         assert answer.json()["verdicts"][0]["lines"] == [1, 2]
     else:

@@ -35,7 +35,9 @@ def test_it_is_the_same(shown, check):
 
 @pytest.mark.parametrize("direction", ["before", "after"])
 def test_pages_are_the_same(shown, direction):
-    test_web.test_pages_give_every_verdict_once_though_a_change_is_larger_than_a_page(shown, direction)
+    test_web.test_pages_give_every_verdict_once_though_a_change_is_larger_than_a_page(
+        shown, direction
+    )
 
 
 def test_the_timeline_is_the_same(databases):

@@ -1,4 +1,5 @@
-"""The service on a real port: bodies without end, clients that are slow or never read, and its end."""
+"""The service on a real port: bodies without end, clients that are slow or never read, and its
+end."""
 
 import json
 import socket
@@ -29,7 +30,9 @@ class Running:
         self.shown = shown
         self.socket = listening(section)
         self.port = self.socket.getsockname()[1]
-        self.server = Server(application(shown.service, token=token), section, closing=[shown.feed.close])
+        self.server = Server(
+            application(shown.service, token=token), section, closing=[shown.feed.close]
+        )
         self._thread = threading.Thread(target=self.server.run, args=([self.socket],))
         self._thread.start()
 
@@ -94,7 +97,10 @@ def until(holds, within: float = SOON) -> bool:
 def test_a_body_of_a_gigabyte_is_refused_and_never_taken_in(tmp_path, told):
     with running(tmp_path) as service, service.connected() as client:
         length = "Content-Length: 1000000000" if told else "Transfer-Encoding: chunked"
-        head = f"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
+        head = (
+            "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type:"
+            f" application/json\r\n{length}\r\n\r\n"
+        )
         client.sendall(head.encode())
         part = b"x" * 65_536
         chunk = part if told else f"{len(part):x}\r\n".encode() + part + b"\r\n"
@@ -109,12 +115,17 @@ def test_a_body_of_a_gigabyte_is_refused_and_never_taken_in(tmp_path, told):
         answer = everything(client)
         assert sent < 64_000_000
         assert not answer or answer.startswith(b"HTTP/1.1 413")
-        assert service.asked("GET /healthz HTTP/1.1\nHost: localhost\nConnection: close").startswith(b"HTTP/1.1 200")
+        assert service.asked(
+            "GET /healthz HTTP/1.1\nHost: localhost\nConnection: close"
+        ).startswith(b"HTTP/1.1 200")
 
 
 def test_the_refusal_of_a_large_body_is_told_before_it_is_sent(tmp_path):
     with running(tmp_path) as service:
-        head = "POST /v1/lines HTTP/1.1\nHost: localhost\nContent-Type: text/plain\nContent-Length: 1000000000"
+        head = (
+            "POST /v1/lines HTTP/1.1\nHost: localhost\nContent-Type: text/plain\nContent-Length:"
+            " 1000000000"
+        )
         answer = service.asked(head)
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"the body is too large" in answer
@@ -123,13 +134,18 @@ def test_the_refusal_of_a_large_body_is_told_before_it_is_sent(tmp_path):
 
 def test_a_body_that_does_not_come_to_its_end_is_refused(tmp_path):
     with running(tmp_path, body_seconds=1) as service:
-        head = "POST /v1/sessions HTTP/1.1\nHost: localhost\nContent-Type: application/json\nContent-Length: 100"
+        head = (
+            "POST /v1/sessions HTTP/1.1\nHost: localhost\nContent-Type:"
+            " application/json\nContent-Length: 100"
+        )
         answer = service.asked(head, b'{"sessions"')
     assert answer.startswith(b"HTTP/1.1 408")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "too_slow"
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost: local"], ids=["nothing", "half"])
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET /healthz HTTP/1.1\r\nHost: local"], ids=["nothing", "half"]
+)
 def test_who_does_not_ask_is_not_waited_for(tmp_path, begun):
     with running(tmp_path, head_seconds=1) as service, service.connected() as client:
         client.sendall(begun)
@@ -197,9 +213,13 @@ def test_the_client_of_the_docs_prints_what_is_anomalous(tmp_path):
     program = page.partition("```python\n")[2].partition("```")[0]
     with running(tmp_path) as service:
         program = program.replace("127.0.0.1:8431", f"127.0.0.1:{service.port}")
-        client = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        client = subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+        )
         assert until(lambda: service.shown.feed.followers == 1)
-        service.shown.write(verdict("good", 1), anomalous("bad", 2), anomalous("going on", 3, state="open"))
+        service.shown.write(
+            verdict("good", 1), anomalous("bad", 2), anomalous("going on", 3, state="open")
+        )
         assert client.stdout.readline() == "bad 0.9 ERROR job 7 failed\n"
         client.kill()
         client.communicate()

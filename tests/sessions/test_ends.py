@@ -43,11 +43,15 @@ def records(rows: list[tuple[float | None, str, str]]) -> pl.DataFrame:
 
 
 def made(sessions: int, *, timed: bool = True) -> list[tuple[float | None, str, str]]:
-    """Sessions that open, work twice and close in three seconds, one every ten; every fifth is lost."""
+    """Sessions that open, work twice and close in three seconds, one every ten; every fifth is
+    lost."""
     rows = []
     for number in range(sessions):
         words = ["open", "work", "work", "lost" if number % 5 == 0 else "close"]
-        rows += [(10.0 * number + second if timed else None, f"job-{number}", word) for second, word in enumerate(words)]
+        rows += [
+            (10.0 * number + second if timed else None, f"job-{number}", word)
+            for second, word in enumerate(words)
+        ]
     return rows
 
 
@@ -61,7 +65,9 @@ def learnt(*, timed: bool = True) -> Ends:
     return Ends.learn(grouped(made(200, timed=timed))[0], MESSAGES, settings=JOB)
 
 
-def cut(ends: Ends, rows: list[tuple[float | None, str, str]], *, over: bool = True) -> dict[str, str | None]:
+def cut(
+    ends: Ends, rows: list[tuple[float | None, str, str]], *, over: bool = True
+) -> dict[str, str | None]:
     frame, span = grouped(rows)
     marks = ends.cut(frame, MessageKeys(MESSAGES), span=span, over=over)
     return dict(zip(frame["session"], marks, strict=True))
@@ -84,8 +90,17 @@ def test_a_session_that_opens_with_the_input_is_whole() -> None:
 
 def test_a_session_that_stopped_long_before_the_end_is_not_cut() -> None:
     """After `work` sessions go on within a second: this one does not, though it never closed."""
-    rows = [*made(1)[:2], (500.0, "job-9", "open"), (501.0, "job-9", "work"), (502.0, "job-9", "close")]
-    stopped = [(9_000.0 + second, f"stopped-{second}", word) for second in range(9) for word in ("open", "work")]
+    rows = [
+        *made(1)[:2],
+        (500.0, "job-9", "open"),
+        (501.0, "job-9", "work"),
+        (502.0, "job-9", "close"),
+    ]
+    stopped = [
+        (9_000.0 + second, f"stopped-{second}", word)
+        for second in range(9)
+        for word in ("open", "work")
+    ]
     ends = Ends.learn(grouped([*made(200), *stopped])[0], MESSAGES, settings=JOB)
     assert cut(ends, rows) == {"job-0": None, "job-9": None}
 
@@ -96,7 +111,8 @@ def named(name: str) -> pl.Series:
 
 
 def marks_of(ends: Ends, messages: pl.Series) -> list[str | None]:
-    """How six whole sessions are marked, the first of which opens with the input and the last closes with it."""
+    """How six whole sessions are marked, the first of which opens with the input and the last
+    closes with it."""
     frame, span = grouped([row for row in made(7) if row[1] != "job-0"])
     return ends.cut(frame, MessageKeys(messages), span=span, over=True).to_list()
 
@@ -108,7 +124,14 @@ def test_messages_that_differ_in_names_are_known_by_their_first_words(tmp_path) 
     assert marks_of(ends, named("alice")) == [None] * 6
     assert marks_of(ends, named("bob")) == [None] * 6
     frame, span = grouped(made(6)[1:-1])
-    assert ends.cut(frame, MessageKeys(named("bob")), span=span, over=True).to_list() == ["start", None, None, None, None, "end"]
+    assert ends.cut(frame, MessageKeys(named("bob")), span=span, over=True).to_list() == [
+        "start",
+        None,
+        None,
+        None,
+        None,
+        "end",
+    ]
 
 
 def test_a_first_word_alone_says_nothing_of_a_new_message() -> None:
@@ -134,7 +157,11 @@ def test_nothing_is_cut_at_an_end_that_has_not_come() -> None:
 
 def test_sessions_touch_the_ends_where_nothing_was_learnt() -> None:
     frame, _ = grouped(made(3))
-    assert dict(frame.select("session", "cut").iter_rows()) == {"job-0": "start", "job-1": None, "job-2": "end"}
+    assert dict(frame.select("session", "cut").iter_rows()) == {
+        "job-0": "start",
+        "job-1": None,
+        "job-2": "end",
+    }
 
 
 @pytest.mark.parametrize(
@@ -151,7 +178,9 @@ def test_sessions_touch_the_ends_where_nothing_was_learnt() -> None:
 )
 def test_only_the_first_and_the_last_window_are_cut(section, seconds, expected) -> None:
     windows = Sessionizer(section)
-    frame = pl.concat([windows.push(records([(second, "any", "work") for second in seconds])), windows.flush()])
+    frame = pl.concat(
+        [windows.push(records([(second, "any", "work") for second in seconds])), windows.flush()]
+    )
     assert frame["cut"].to_list() == expected
 
 
@@ -160,19 +189,32 @@ def test_later_pieces_of_a_long_session_do_not_begin_before_the_input() -> None:
     pieces = Sessionizer(JOB.model_copy(update={"max_messages": 2}))
     frame = pl.concat([pieces.push(records(rows)), pieces.flush()])
     marks = learnt().cut(frame, MessageKeys(MESSAGES), span=pieces.span, over=True)
-    assert dict(zip(frame["session"], marks, strict=True)) == {"long": "start", "long#2": None, "long#3": "end"}
+    assert dict(zip(frame["session"], marks, strict=True)) == {
+        "long": "start",
+        "long#2": None,
+        "long#3": "end",
+    }
 
 
 def test_messages_that_only_anomalous_sessions_hold_tell() -> None:
     assert learnt().telling(keys_of_messages(MESSAGES)).tolist() == [False, False, False, True]
-    assert learnt().new(keys_of_messages(pl.Series(["open", "never seen"]))).tolist() == [False, True]
+    assert learnt().new(keys_of_messages(pl.Series(["open", "never seen"]))).tolist() == [
+        False,
+        True,
+    ]
 
 
 def test_what_was_seen_is_enough_where_all_that_could_be_the_whole_were_anomalous() -> None:
     rows = made(6)[1:-1]
     frame, span = grouped(rows)
     marked = frame.with_columns(learnt().cut(frame, MessageKeys(MESSAGES), span=span, over=True))
-    enough = dict(zip(frame["session"], learnt().enough(marked, keys_of_messages(MESSAGES), span=span), strict=True))
+    enough = dict(
+        zip(
+            frame["session"],
+            learnt().enough(marked, keys_of_messages(MESSAGES), span=span),
+            strict=True,
+        )
+    )
     assert enough["job-0"]  # work, work, lost
     assert not enough["job-5"]  # open, work, work: every fifth is lost
 
@@ -200,7 +242,10 @@ def test_a_whole_log_says_itself_which_of_its_sessions_its_ends_cut():
     rows = made(60)[2:-2]  # the first has lost its beginning, the last its end
     frame, span = grouped(rows)
     cut = marked(frame, MESSAGES, settings=JOB, span=span)
-    assert cut.filter(pl.col("cut").is_not_null()).select("session", "cut").rows() == [("job-0", "start"), ("job-59", "end")]
+    assert cut.filter(pl.col("cut").is_not_null()).select("session", "cut").rows() == [
+        ("job-0", "start"),
+        ("job-59", "end"),
+    ]
     whole, span = grouped(made(60))
     assert marked(whole, MESSAGES, settings=JOB, span=span)["cut"].null_count() == 60
     windows = SessionSection(by="count", size=4)

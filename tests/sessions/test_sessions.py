@@ -1,4 +1,5 @@
-"""Records to sessions: what each way of grouping means, and that no division of the input changes it."""
+"""Records to sessions: what each way of grouping means, and that no division of the input changes
+it."""
 
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,8 @@ def at(seconds):
 
 
 def frame(rows, first=1):
-    """Compact records from (seconds, keys, anomalous) rows; message and line follow the record's number."""
+    """Compact records from (seconds, keys, anomalous) rows; message and line follow the record's
+    number."""
     numbers = range(first, first + len(rows))
     return pl.DataFrame(
         {
@@ -43,7 +45,10 @@ def timed(*seconds):
 
 
 def keyed(*keys, seconds=None):
-    return [(None if seconds is None else seconds[place], list(key), None) for place, key in enumerate(keys)]
+    return [
+        (None if seconds is None else seconds[place], list(key), None)
+        for place, key in enumerate(keys)
+    ]
 
 
 def run(section, rows, *, cuts=(), first=1):
@@ -59,7 +64,10 @@ def run(section, rows, *, cuts=(), first=1):
 
 def shape(sessions):
     """Sessions as {id: record numbers}."""
-    return {name: [message - 100 for message in messages] for name, messages in sessions.select("session", "messages").iter_rows()}
+    return {
+        name: [message - 100 for message in messages]
+        for name, messages in sessions.select("session", "messages").iter_rows()
+    }
 
 
 def windows(section, rows, **options):
@@ -132,9 +140,21 @@ def test_sessions_by_key():
 
 
 def test_key_sessions_close_when_idle():
-    sessions, grouping = run(by_key(idle=10), keyed("a", "b", "a", "b", "a", seconds=[0, 5, 10, 16, 30]))
-    assert sessions.select("session", "closed").rows() == [("b", "early"), ("a", "early"), ("b", "early"), ("a", None)]
-    assert [messages.to_list() for messages in sessions["messages"]] == [[102], [101, 103], [104], [105]]
+    sessions, grouping = run(
+        by_key(idle=10), keyed("a", "b", "a", "b", "a", seconds=[0, 5, 10, 16, 30])
+    )
+    assert sessions.select("session", "closed").rows() == [
+        ("b", "early"),
+        ("a", "early"),
+        ("b", "early"),
+        ("a", None),
+    ]
+    assert [messages.to_list() for messages in sessions["messages"]] == [
+        [102],
+        [101, 103],
+        [104],
+        [105],
+    ]
     assert grouping.counts["closed_early"] == 3
 
 
@@ -151,7 +171,9 @@ def test_the_key_session_that_waited_longest_closes_when_there_are_too_many():
 def test_labels_times_and_record_numbers():
     rows = [(5, ["a"], False), (None, ["a"], None), (2, ["a"], True), (9, ["b"], None)]
     sessions, _ = run(by_key(), rows)
-    assert sessions.select("start", "end", "anomalous", "item_anomalous", "first", "last", "part").rows() == [
+    assert sessions.select(
+        "start", "end", "anomalous", "item_anomalous", "first", "last", "part"
+    ).rows() == [
         (at(2), at(5), True, [False, None, True], 1, 3, 1),
         (at(9), at(9), None, None, 4, 4, 1),
     ]
@@ -161,7 +183,9 @@ def test_long_sessions_are_cut_or_go_on():
     rows = [(place, ["k"], place == 4) for place in range(5)]
     cut, grouping = run(by_key(max_messages=2, long="cut"), rows)
     assert shape(cut) == {"k": [1, 2]}
-    assert cut.select("anomalous", "item_anomalous", "end").rows() == [(True, [False, False], at(4))]
+    assert cut.select("anomalous", "item_anomalous", "end").rows() == [
+        (True, [False, False], at(4))
+    ]
     assert (grouping.long, grouping.messages_cut) == (1, 3)
     split, grouping = run(by_key(max_messages=2, long="split"), rows)
     assert shape(split) == {"k": [1, 2], "k#2": [3, 4], "k#3": [5]}
@@ -214,11 +238,20 @@ ROWS = st.lists(st.tuples(TIMES, KEYS, st.sampled_from([None, False, True])), ma
 CUTS = st.lists(st.integers(0, 18), max_size=5)
 SECTIONS = st.one_of(
     st.builds(count, st.integers(1, 6)),
-    st.builds(lambda size, less, most: count(size, max(1, size - less), max_messages=most), *[st.integers(1, 6)] * 3),
-    st.builds(seconds, st.integers(1, 30)),
-    st.builds(lambda size, less: seconds(size, max(1, size - less)), st.integers(1, 30), st.integers(0, 30)),
     st.builds(
-        lambda idle, most, longest, long: by_key(idle=idle, max_open_sessions=most, max_messages=longest, long=long),
+        lambda size, less, most: count(size, max(1, size - less), max_messages=most),
+        *[st.integers(1, 6)] * 3,
+    ),
+    st.builds(seconds, st.integers(1, 30)),
+    st.builds(
+        lambda size, less: seconds(size, max(1, size - less)),
+        st.integers(1, 30),
+        st.integers(0, 30),
+    ),
+    st.builds(
+        lambda idle, most, longest, long: by_key(
+            idle=idle, max_open_sessions=most, max_messages=longest, long=long
+        ),
         st.one_of(st.none(), st.integers(1, 30)),
         st.integers(1, 4),
         st.integers(1, 6),
@@ -250,7 +283,9 @@ def test_key_sessions_are_what_a_simple_loop_makes(rows, cuts, idle, most):
     for number, (second, keys, _) in enumerate(rows, 1):
         if second is not None:
             if clock is None:
-                waiting = OrderedDict((key, (second, records)) for key, (_, records) in waiting.items())
+                waiting = OrderedDict(
+                    (key, (second, records)) for key, (_, records) in waiting.items()
+                )
             clock = second if clock is None else max(clock, second)
         for key in keys:
             for other, (seen, _) in list(waiting.items()):
@@ -264,8 +299,13 @@ def test_key_sessions_are_what_a_simple_loop_makes(rows, cuts, idle, most):
     for other, (seen, _) in list(waiting.items()):
         if idle is not None and seen is not None and clock - seen > idle:
             closed.append((other, "early", waiting.pop(other)[1]))
-    closed += [(key, None, records) for key, (_, records) in sorted(waiting.items(), key=lambda item: item[1][1][0])]
-    sessions, _ = run(by_key(idle=idle, max_open_sessions=most), rows, cuts=[min(cut, len(rows)) for cut in cuts])
+    closed += [
+        (key, None, records)
+        for key, (_, records) in sorted(waiting.items(), key=lambda item: item[1][1][0])
+    ]
+    sessions, _ = run(
+        by_key(idle=idle, max_open_sessions=most), rows, cuts=[min(cut, len(rows)) for cut in cuts]
+    )
     found = [
         (name, early, [message - 100 for message in messages])
         for name, early, messages in sessions.select("session", "closed", "messages").iter_rows()

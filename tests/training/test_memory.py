@@ -24,8 +24,16 @@ pytestmark = pytest.mark.real  # for its time alone
 def data(tiny_data, tiny) -> TrainingSet:
     prepared = Prepared.load(tiny_data)
     sessions, labels, *_ = Examples.of(prepared)
-    alerts = [np.arange(len(session)) == (len(session) - 1 if label else -1) for session, label in zip(sessions, labels, strict=True)]
-    return TrainingSet(sessions, labels, MessageTokens(prepared.messages.to_list(), tiny[1], max_tokens=100), alerts)
+    alerts = [
+        np.arange(len(session)) == (len(session) - 1 if label else -1)
+        for session, label in zip(sessions, labels, strict=True)
+    ]
+    return TrainingSet(
+        sessions,
+        labels,
+        MessageTokens(prepared.messages.to_list(), tiny[1], max_tokens=100),
+        alerts,
+    )
 
 
 def test_live_tensors_counts_what_lives() -> None:
@@ -47,23 +55,46 @@ def test_live_tensors_counts_what_lives() -> None:
     ("trains", "objective", "checkpointing", "like"),
     [
         (("encoder", "projector", "decoder"), "answer", False, "small"),
-        pytest.param(("encoder", "projector", "decoder"), "verdict", True, "small", marks=pytest.mark.real),
+        pytest.param(
+            ("encoder", "projector", "decoder"), "verdict", True, "small", marks=pytest.mark.real
+        ),
         (("projector", "decoder"), "verdict", False, "brief"),
         pytest.param(("encoder", "projector"), "answer", True, "small", marks=pytest.mark.real),
         pytest.param(("projector", "decoder"), "verdict", False, "small", marks=pytest.mark.real),
         pytest.param(("decoder",), "answer", False, "small", marks=pytest.mark.real),
-        pytest.param(("encoder", "projector", "decoder"), "verdict", False, "nano", marks=pytest.mark.real),
-        pytest.param(("encoder", "projector", "decoder"), "answer", False, "nano", marks=pytest.mark.real),
+        pytest.param(
+            ("encoder", "projector", "decoder"), "verdict", False, "nano", marks=pytest.mark.real
+        ),
+        pytest.param(
+            ("encoder", "projector", "decoder"), "answer", False, "nano", marks=pytest.mark.real
+        ),
     ],
 )
-def test_a_stages_activations_are_those_of_the_real_model(tiny_recipe, tiny_models, data, trains, objective, checkpointing, like) -> None:
+def test_a_stages_activations_are_those_of_the_real_model(
+    tiny_recipe, tiny_models, data, trains, objective, checkpointing, like
+) -> None:
     layers = 1 if like == "nano" else None
     tiny_models = tiny_models.model_copy(
-        update={"prompt": Recipe.load(like).model.prompt, "decoder": tiny_models.decoder.model_copy(update={"layers": layers})}
+        update={
+            "prompt": Recipe.load(like).model.prompt,
+            "decoder": tiny_models.decoder.model_copy(update={"layers": layers}),
+        }
     )
-    stage = {"trains": trains, "lr": 1e-3, "max_sessions": 32, "message_dropout": 0.1 if len(trains) == 2 else 0}
+    stage = {
+        "trains": trains,
+        "lr": 1e-3,
+        "max_sessions": 32,
+        "message_dropout": 0.1 if len(trains) == 2 else 0,
+    }
     stage["beginnings"] = 3 if like == "brief" else 0
-    section = changed(tiny_recipe, objective=objective, batch=8, micro_batch=8, gradient_checkpointing=checkpointing, stages=[stage]).train
+    section = changed(
+        tiny_recipe,
+        objective=objective,
+        batch=8,
+        micro_batch=8,
+        gradient_checkpointing=checkpointing,
+        stages=[stage],
+    ).train
     order = data.orders(section)[0]
     blueprint = draw(tiny_models)
     model, _ = assemble(tiny_models)
@@ -71,7 +102,9 @@ def test_a_stages_activations_are_those_of_the_real_model(tiny_recipe, tiny_mode
         blueprint.model.checkpoint_gradients()
         model.checkpoint_gradients()
     memory = stage_memory(blueprint, data, section=section, planned=(0, order), encode_positions=64)
-    learning = model.trains(section.stages[0].trains, message_dropout=section.stages[0].message_dropout)
+    learning = model.trains(
+        section.stages[0].trains, message_dropout=section.stages[0].message_dropout
+    )
     gradients = sum(parameter.nbytes for parameter in learning)
     assert memory.optimiser == 3 * gradients
 
@@ -80,9 +113,21 @@ def test_a_stages_activations_are_those_of_the_real_model(tiny_recipe, tiny_mode
         model.zero_grad(set_to_none=True)
         frozen = "encoder" not in trains
         vectors = torch.zeros((len(data.tokens), model.encoder.width)) if frozen else None
-        labels = torch.from_numpy((np.arange(len(some.labels)) == len(some.labels) - 1).astype(np.int64))
-        batch = replace(collate(some.sessions, tokens=data.tokens, vectors=vectors, labels=labels), beginnings=some.beginnings)
-        known = [*model.parameters(), *model.buffers(), batch.ids, batch.mask, labels, *([] if vectors is None else [vectors])]
+        labels = torch.from_numpy(
+            (np.arange(len(some.labels)) == len(some.labels) - 1).astype(np.int64)
+        )
+        batch = replace(
+            collate(some.sessions, tokens=data.tokens, vectors=vectors, labels=labels),
+            beginnings=some.beginnings,
+        )
+        known = [
+            *model.parameters(),
+            *model.buffers(),
+            batch.ids,
+            batch.mask,
+            labels,
+            *([] if vectors is None else [vectors]),
+        ]
         with LiveTensors(known=known) as watched:
             model.loss(batch, objective=objective).backward()
         peaks.append(watched.peak - gradients + (vectors.nbytes if vectors is not None else 0))
@@ -98,20 +143,36 @@ def test_gradient_checkpointing_is_predicted_to_need_less(tiny_recipe, tiny_mode
         blueprint = draw(tiny_models)
         if checkpointing:
             blueprint.model.checkpoint_gradients()
-        found.append(stage_memory(blueprint, data, section=section, planned=(0, data.orders(section)[0]), encode_positions=64))
+        found.append(
+            stage_memory(
+                blueprint,
+                data,
+                section=section,
+                planned=(0, data.orders(section)[0]),
+                encode_positions=64,
+            )
+        )
     assert found[1].activations < found[0].activations
 
 
 def test_the_worst_batches_are_found(data, tiny_recipe) -> None:
-    section = changed(tiny_recipe, stages=[{"trains": ["encoder", "projector"], "lr": 1e-3, "epochs": 1}]).train
+    section = changed(
+        tiny_recipe, stages=[{"trains": ["encoder", "projector"], "lr": 1e-3, "epochs": 1}]
+    ).train
     order = data.orders(section)[0]
-    decoder, tree, encoder = (some.sessions for some in worst_batches(order, data, section=section, stage=0))
+    decoder, tree, encoder = (
+        some.sessions for some in worst_batches(order, data, section=section, stage=0)
+    )
     every = [
         each.sessions
         for step, start in enumerate(range(0, len(order), section.batch))
-        for each in data.micro_batches(order[start : start + section.batch], section, stage=0, step=step)
+        for each in data.micro_batches(
+            order[start : start + section.batch], section, stage=0, step=step
+        )
     ]
-    assert len(decoder) * max(map(len, decoder)) == max(len(some) * max(map(len, some)) for some in every)
+    assert len(decoder) * max(map(len, decoder)) == max(
+        len(some) * max(map(len, some)) for some in every
+    )
     assert len(grow(tree).rows) == max(len(grow(some).rows) for some in every)
 
     def tokens(sessions) -> int:

@@ -17,13 +17,26 @@ from logllm.training.fit import accelerate
 from logllm.training.processes import own, process_count, summed, together, writes
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["torch", "transformers", "peft", "accelerate", "polars", "logllm.methods.train"])
-LEARNED = ("projector.safetensors", "encoder/adapter_model.safetensors", "decoder/adapter_model.safetensors")
+_FORKS.set_forkserver_preload(
+    ["torch", "transformers", "peft", "accelerate", "polars", "logllm.methods.train"]
+)
+LEARNED = (
+    "projector.safetensors",
+    "encoder/adapter_model.safetensors",
+    "decoder/adapter_model.safetensors",
+)
 
 
 def one_of_two(recipe: dict, paths: tuple[Path, Path], *, rank: int, port: int, how: dict) -> None:
-    """In a process of its own: train as `torchrun` would have it, and keep the gradients of each step."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    """In a process of its own: train as `torchrun` would have it, and keep the gradients of each
+    step."""
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     torch.set_num_threads(1)
     from logllm.methods.train import train
 
@@ -44,7 +57,9 @@ def keep_gradients(place: Path) -> None:
 
     def before(optimizer, *_: object) -> None:
         values = [value for group in optimizer.param_groups for value in group["params"]]
-        kept.append(torch.cat([value.grad.flatten().clone() for value in values if value.grad is not None]))
+        kept.append(
+            torch.cat([value.grad.flatten().clone() for value in values if value.grad is not None])
+        )
         torch.save(kept, place)
 
     register_optimizer_step_pre_hook(before)
@@ -52,9 +67,14 @@ def keep_gradients(place: Path) -> None:
 
 def two(recipe: Recipe, data: Path, out: Path, **how) -> list[int | None]:
     """Exit statuses of two processes that train together."""
-    port = 20_000 + os.getpid() % 10_000  # no system gives one of these to whoever asks for any port
+    port = (
+        20_000 + os.getpid() % 10_000
+    )  # no system gives one of these to whoever asks for any port
     options = [{"rank": rank, "port": port, "how": dict(how)} for rank in range(2)]
-    processes = [_FORKS.Process(target=one_of_two, args=(recipe.model_dump(), (data, out)), kwargs=option) for option in options]
+    processes = [
+        _FORKS.Process(target=one_of_two, args=(recipe.model_dump(), (data, out)), kwargs=option)
+        for option in options
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -74,12 +94,25 @@ def alone(recipe: dict, data: Path, out: Path) -> None:
 
 @pytest.fixture(scope="module")
 def recipe(tiny_recipe) -> Recipe:
-    """With micro-batches smaller than a batch, so that there is something to share, and with dropout."""
+    """With micro-batches smaller than a batch, so that there is something to share, and with
+    dropout."""
     stages = [
         {"trains": ["projector"], "lr": 1e-3, "epochs": 1},
-        {"trains": ["projector", "encoder", "decoder"], "lr": 1e-3, "epochs": 1, "message_dropout": 0.1, "clip": 1.0},
+        {
+            "trains": ["projector", "encoder", "decoder"],
+            "lr": 1e-3,
+            "epochs": 1,
+            "message_dropout": 0.1,
+            "clip": 1.0,
+        },
     ]
-    train = {**tiny_recipe.train.model_dump(), "batch": 16, "micro_batch": 4, "stages": stages, "checkpoint_steps": 2}
+    train = {
+        **tiny_recipe.train.model_dump(),
+        "batch": 16,
+        "micro_batch": 4,
+        "stages": stages,
+        "checkpoint_steps": 2,
+    }
     return Recipe.read({**tiny_recipe.model_dump(), "train": train}, source="test")
 
 
@@ -100,22 +133,37 @@ def same(run: Path, other: Path) -> None:
         ours, theirs = load_file(run / name), load_file(other / name)
         for key, value in ours.items():
             torch.testing.assert_close(value, theirs[key], rtol=0, atol=2e-4)
-    logs = [[json.loads(line) for line in (place / "steps.jsonl").read_text().splitlines()] for place in (run, other)]
+    logs = [
+        [json.loads(line) for line in (place / "steps.jsonl").read_text().splitlines()]
+        for place in (run, other)
+    ]
     assert [(line["stage"], line["step"], line["lr"]) for line in logs[0]] == [
         (line["stage"], line["step"], line["lr"]) for line in logs[1]
     ]
-    assert [line["loss"] for line in logs[0]] == pytest.approx([line["loss"] for line in logs[1]], abs=1e-4)
+    assert [line["loss"] for line in logs[0]] == pytest.approx(
+        [line["loss"] for line in logs[1]], abs=1e-4
+    )
     manifests = [json.loads((place / "manifest.json").read_text()) for place in (run, other)]
-    assert manifests[0]["threshold"]["value"] == pytest.approx(manifests[1]["threshold"]["value"], abs=1e-4)
-    assert manifests[0]["metrics"]["validation"]["f1"] == manifests[1]["metrics"]["validation"]["f1"]
+    assert manifests[0]["threshold"]["value"] == pytest.approx(
+        manifests[1]["threshold"]["value"], abs=1e-4
+    )
+    assert (
+        manifests[0]["metrics"]["validation"]["f1"] == manifests[1]["metrics"]["validation"]["f1"]
+    )
 
 
 @pytest.mark.real
 def test_two_processes_learn_as_one(recipe, tiny_data, whole, tmp_path) -> None:
-    """The same order of sessions, gradients equal to 1e-5, the run's scores equal; one process writes."""
+    """The same order of sessions, gradients equal to 1e-5, the run's scores equal; one process
+    writes."""
     assert two(recipe, tiny_data, tmp_path / "run") == [0, 0]
     first, second, expected = (
-        torch.load(place) for place in (tmp_path / "gradients-0.pt", tmp_path / "gradients-1.pt", whole.parent / "gradients.pt")
+        torch.load(place)
+        for place in (
+            tmp_path / "gradients-0.pt",
+            tmp_path / "gradients-1.pt",
+            whole.parent / "gradients.pt",
+        )
     )
     for ours, theirs, one in zip(first, second, expected, strict=True):
         assert torch.equal(ours, theirs)
@@ -124,12 +172,17 @@ def test_two_processes_learn_as_one(recipe, tiny_data, whole, tmp_path) -> None:
     from logllm.detect.detector import Detector
 
     log = [str(tiny_data.parent / "app.jsonl")]
-    scores = [[verdict.score for verdict in Detector.load(run).read(log)] for run in (tmp_path / "run", whole)]
+    scores = [
+        [verdict.score for verdict in Detector.load(run).read(log)]
+        for run in (tmp_path / "run", whole)
+    ]
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
 @pytest.mark.real
-def test_a_training_of_which_one_process_is_killed_goes_on(recipe, tiny_data, whole, tmp_path) -> None:
+def test_a_training_of_which_one_process_is_killed_goes_on(
+    recipe, tiny_data, whole, tmp_path
+) -> None:
     """The other ends too, with an error; together they resume."""
     statuses = two(recipe, tiny_data, tmp_path / "run", kill=(1, 3))
     assert statuses[0] == -signal.SIGKILL
@@ -155,7 +208,10 @@ def test_gradients_are_summed_where_some_have_none(monkeypatch) -> None:
             return flat * 2
 
     monkeypatch.setenv("WORLD_SIZE", "2")
-    some, none = torch.nn.Parameter(torch.ones(2, 1)), torch.nn.Parameter(torch.ones(3, dtype=torch.bfloat16))
+    some, none = (
+        torch.nn.Parameter(torch.ones(2, 1)),
+        torch.nn.Parameter(torch.ones(3, dtype=torch.bfloat16)),
+    )
     some.grad = torch.tensor([[1.0], [-2.0]])
     assert summed([some, none], 0.25, accelerator=Doubling()) == 0.5
     assert some.grad.tolist() == [[2.0], [-4.0]]
@@ -166,5 +222,8 @@ def test_gradients_are_summed_where_some_have_none(monkeypatch) -> None:
 def test_processes_without_work_are_refused(recipe, monkeypatch) -> None:
     """Before a process group is there, which the others would have to join."""
     monkeypatch.setenv("WORLD_SIZE", "5")
-    with pytest.raises(RecipeError, match="5 processes would share a batch of 4 micro-batches.*micro_batch to 3 or less"):
+    with pytest.raises(
+        RecipeError,
+        match="5 processes would share a batch of 4 micro-batches.*micro_batch to 3 or less",
+    ):
         accelerate(recipe)

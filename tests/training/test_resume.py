@@ -12,12 +12,19 @@ from logllm.config.recipe import Recipe
 from logllm.errors import DataError, LogLLMError, ModelError, RecipeError
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["torch", "transformers", "peft", "accelerate", "polars", "logllm.methods.train"])
-LEARNED = ("projector.safetensors", "encoder/adapter_model.safetensors", "decoder/adapter_model.safetensors")
+_FORKS.set_forkserver_preload(
+    ["torch", "transformers", "peft", "accelerate", "polars", "logllm.methods.train"]
+)
+LEARNED = (
+    "projector.safetensors",
+    "encoder/adapter_model.safetensors",
+    "decoder/adapter_model.safetensors",
+)
 
 
 def train_until_killed(recipe: dict, data: Path, out: Path, kill: tuple) -> None:
-    """In a process of its own: train, and die by SIGKILL at a step, or in the middle of writing a file."""
+    """In a process of its own: train, and die by SIGKILL at a step, or in the middle of writing a
+    file."""
     import torch
 
     torch.set_num_threads(1)
@@ -58,7 +65,10 @@ def trained(recipe: Recipe, data: Path, out: Path, **how) -> dict[str, bytes]:
     log = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
     for line in log:
         del line["at"]
-    return {**{name: (out / name).read_bytes() for name in LEARNED}, "steps": json.dumps(log).encode()}
+    return {
+        **{name: (out / name).read_bytes() for name in LEARNED},
+        "steps": json.dumps(log).encode(),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +76,36 @@ def uninterrupted(tiny_recipe, tiny_data, tmp_path_factory) -> dict[str, bytes]:
     return trained(tiny_recipe, tiny_data, tmp_path_factory.mktemp("whole") / "run")
 
 
-def test_the_same_command_twice_gives_the_same_bytes(tiny_recipe, tiny_data, tmp_path, uninterrupted) -> None:
+def test_the_same_command_twice_gives_the_same_bytes(
+    tiny_recipe, tiny_data, tmp_path, uninterrupted
+) -> None:
     assert trained(tiny_recipe, tiny_data, tmp_path / "run") == uninterrupted
 
 
 def test_another_seed_gives_other_bytes(tiny_recipe, tiny_data, tmp_path, uninterrupted) -> None:
-    other = tiny_recipe.model_copy(update={"train": tiny_recipe.train.model_copy(update={"seed": 7})})
-    assert trained(other, tiny_data, tmp_path / "run")["projector.safetensors"] != uninterrupted["projector.safetensors"]
+    other = tiny_recipe.model_copy(
+        update={"train": tiny_recipe.train.model_copy(update={"seed": 7})}
+    )
+    assert (
+        trained(other, tiny_data, tmp_path / "run")["projector.safetensors"]
+        != uninterrupted["projector.safetensors"]
+    )
 
 
 KILLS = [("step", 2, 4), ("write", 9)]
 MORE_KILLS = [("step", 0, 1), ("step", 1, 2), ("step", 3, 3), ("write", 1), ("end",)]
 
 
-@pytest.mark.parametrize("kill", [*KILLS, *(pytest.param(kill, marks=pytest.mark.real) for kill in MORE_KILLS)], ids=str)
-def test_resume_after_kill_ends_with_the_same_bytes(tiny_recipe, tiny_data, tmp_path, uninterrupted, kill) -> None:
+@pytest.mark.parametrize(
+    "kill", [*KILLS, *(pytest.param(kill, marks=pytest.mark.real) for kill in MORE_KILLS)], ids=str
+)
+def test_resume_after_kill_ends_with_the_same_bytes(
+    tiny_recipe, tiny_data, tmp_path, uninterrupted, kill
+) -> None:
     out = tmp_path / "run"
-    process = _FORKS.Process(target=train_until_killed, args=(tiny_recipe.model_dump(), tiny_data, out, kill))
+    process = _FORKS.Process(
+        target=train_until_killed, args=(tiny_recipe.model_dump(), tiny_data, out, kill)
+    )
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
@@ -95,15 +118,21 @@ def test_resume_after_kill_ends_with_the_same_bytes(tiny_recipe, tiny_data, tmp_
     assert not (out / "checkpoints").exists()
 
 
-def test_resume_refuses_another_recipe_and_other_data(tiny_recipe, tiny_data, tmp_path, uninterrupted) -> None:
+def test_resume_refuses_another_recipe_and_other_data(
+    tiny_recipe, tiny_data, tmp_path, uninterrupted
+) -> None:
     out = tmp_path / "run"
     trained(tiny_recipe, tiny_data, out)
-    other = tiny_recipe.model_copy(update={"train": tiny_recipe.train.model_copy(update={"seed": 7})})
+    other = tiny_recipe.model_copy(
+        update={"train": tiny_recipe.train.model_copy(update={"seed": 7})}
+    )
     with pytest.raises(RecipeError, match="another recipe"):
         trained(other, tiny_data, out, resume=True)
     with pytest.raises(ModelError, match="holds a run already.*--resume.*--force"):
         trained(tiny_recipe, tiny_data, out)
-    assert trained(tiny_recipe, tiny_data, out, resume=True) == uninterrupted  # finished: nothing to do
+    assert (
+        trained(tiny_recipe, tiny_data, out, resume=True) == uninterrupted
+    )  # finished: nothing to do
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tiny_recipe, tiny_data, tmp_path) -> None:
@@ -111,21 +140,29 @@ def test_a_folder_that_is_no_run_is_left_alone(tiny_recipe, tiny_data, tmp_path)
     for force in (False, True):
         with pytest.raises(DataError, match="is not a folder that logllm wrote"):
             trained(tiny_recipe, tiny_data, tmp_path, force=force)
-    (tmp_path / "manifest.json").write_text(json.dumps({"kind": "run", "version": 1, "bundle": "adapters"}))
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"kind": "run", "version": 1, "bundle": "adapters"})
+    )
     with pytest.raises(DataError, match="holds an exported run"):
         trained(tiny_recipe, tiny_data, tmp_path, force=True)
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_an_older_run_stays_until_the_new_one_can_begin(tiny_recipe, tiny_data, by_line, tmp_path) -> None:
+def test_an_older_run_stays_until_the_new_one_can_begin(
+    tiny_recipe, tiny_data, by_line, tmp_path
+) -> None:
     """Whatever is wrong with what is asked for, the run that is there is as it was."""
     out = tmp_path / "run"
     trained(tiny_recipe, tiny_data, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     encoder = tiny_recipe.model.encoder.model_copy(update={"weights": "nowhere/at-all"})
-    without = tiny_recipe.model_copy(update={"model": tiny_recipe.model.model_copy(update={"encoder": encoder})})
+    without = tiny_recipe.model_copy(
+        update={"model": tiny_recipe.model.model_copy(update={"encoder": encoder})}
+    )
     alerts = tiny_recipe.model.projector.model_copy(update={"start": "alerts"})
-    by_alerts = tiny_recipe.model_copy(update={"model": tiny_recipe.model.model_copy(update={"projector": alerts})})
+    by_alerts = tiny_recipe.model_copy(
+        update={"model": tiny_recipe.model.model_copy(update={"projector": alerts})}
+    )
     for recipe, data, said in (
         (tiny_recipe, tmp_path / "nowhere", "is not prepared data"),
         (tiny_recipe, by_line(lambda line: False), "hold no anomalous one"),
@@ -136,6 +173,8 @@ def test_an_older_run_stays_until_the_new_one_can_begin(tiny_recipe, tiny_data, 
         with pytest.raises(LogLLMError, match=said):
             trained(recipe, data, out, force=True)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    seeded = tiny_recipe.model_copy(update={"train": tiny_recipe.train.model_copy(update={"seed": 7})})
+    seeded = tiny_recipe.model_copy(
+        update={"train": tiny_recipe.train.model_copy(update={"seed": 7})}
+    )
     trained(seeded, tiny_data, out, force=True)
     assert json.loads((out / "manifest.json").read_text())["seed"] == 7

@@ -20,7 +20,8 @@ def settings(**changes) -> TrainSection:
 
 @given(st.lists(st.booleans(), min_size=1, max_size=200), st.floats(0, 0.9))
 def test_oversampling_counts(labels, share) -> None:
-    """max(int(share x majority / (1 - share)), minority): paper.md, section 1; each class keeps every row."""
+    """max(int(share x majority / (1 - share)), minority): paper.md, section 1; each class keeps
+    every row."""
     labels = np.array(labels)
     rows = oversampled(labels, share=share, rng=np.random.default_rng(0))
     minority, majority = sorted((int(labels.sum()), int((~labels).sum())))
@@ -56,7 +57,12 @@ def test_epochs_and_their_floor() -> None:
 
 def test_the_last_incomplete_micro_batch_can_be_dropped() -> None:
     labels = np.arange(10) < 4
-    assert len(stage_order(labels, settings(epochs=1, batch=4, micro_batch=4, drop_last=True), stage=0)) == 8
+    assert (
+        len(
+            stage_order(labels, settings(epochs=1, batch=4, micro_batch=4, drop_last=True), stage=0)
+        )
+        == 8
+    )
 
 
 def test_order_is_a_function_of_seed_and_stage() -> None:
@@ -76,18 +82,29 @@ def test_one_cycle_is_torchs() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=6e-4, total_steps=1001)
     for done in range(1000):
-        assert learning_rate(stage, done=done, total=1000) == pytest.approx(schedule.get_last_lr()[0], rel=0.02, abs=1e-8)
+        assert learning_rate(stage, done=done, total=1000) == pytest.approx(
+            schedule.get_last_lr()[0], rel=0.02, abs=1e-8
+        )
         optimizer.step()
         schedule.step()
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=60))
 def test_equal_sessions_are_drawn_as_often_as_the_setting_says(made) -> None:
-    sessions, labels = [np.array([message]) for message, _ in made], np.array([label for _, label in made])
-    for how, times in (("sessions", lambda n: n), ("distinct", lambda n: 1), ("roots", lambda n: math.ceil(math.sqrt(n)))):
+    sessions, labels = (
+        [np.array([message]) for message, _ in made],
+        np.array([label for _, label in made]),
+    )
+    for how, times in (
+        ("sessions", lambda n: n),
+        ("distinct", lambda n: 1),
+        ("roots", lambda n: math.ceil(math.sqrt(n))),
+    ):
         rows = drawn(sessions, labels, how=how)
         assert (np.diff(rows) > 0).all()
-        assert Counter(made[row] for row in rows) == {each: times(count) for each, count in Counter(made).items()}
+        assert Counter(made[row] for row in rows) == {
+            each: times(count) for each, count in Counter(made).items()
+        }
 
 
 def test_the_rest_of_a_minority_is_drawn_without_repetition() -> None:

@@ -24,13 +24,19 @@ MESSAGES = ["system log messages", "normal", "anomalous sequence", "Is this or",
 def test_each_message_says_its_own_words(tiny, tiny_recipe) -> None:
     model, tokenizer = tiny
     words_of = AutoTokenizer.from_pretrained(locate(tiny_recipe.model.decoder.weights))
-    vectors = model.encoder.table(MessageTokens(MESSAGES, tokenizer, max_tokens=100), positions=1000)
+    vectors = model.encoder.table(
+        MessageTokens(MESSAGES, tokenizer, max_tokens=100), positions=1000
+    )
     start_with_words(model, MESSAGES, vectors=vectors, tokenizer=words_of)
     table = model.decoder.model.get_input_embeddings().weight.detach()
     with torch.no_grad():
         said = model.projector(vectors)
-    words = torch.stack([table[words_of(text, add_special_tokens=False)["input_ids"]].mean(0) for text in MESSAGES])
-    likeness = torch.nn.functional.cosine_similarity((said - said.mean(0))[:, None], (words - words.mean(0))[None], dim=-1)
+    words = torch.stack(
+        [table[words_of(text, add_special_tokens=False)["input_ids"]].mean(0) for text in MESSAGES]
+    )
+    likeness = torch.nn.functional.cosine_similarity(
+        (said - said.mean(0))[:, None], (words - words.mean(0))[None], dim=-1
+    )
     assert likeness.argmax(1).tolist() == list(range(len(MESSAGES)))
     assert said.norm(dim=1).mean() < 2 * table.norm(dim=1).mean()
 
@@ -44,14 +50,21 @@ def test_it_is_a_setting_of_the_model(tiny_recipe, tiny_data, tmp_path) -> None:
     for name, start in (("words", "words"), ("again", "words"), ("random", "random")):
         recipe = changed(tiny_recipe, stages=stages)
         projector = recipe.model.projector.model_copy(update={"start": start})
-        train(recipe.model_copy(update={"model": recipe.model.model_copy(update={"projector": projector})}), tiny_data, out=tmp_path / name)
+        train(
+            recipe.model_copy(
+                update={"model": recipe.model.model_copy(update={"projector": projector})}
+            ),
+            tiny_data,
+            out=tmp_path / name,
+        )
         weights[name] = load_file(tmp_path / name / "projector.safetensors")["weight"]
     assert torch.equal(weights["words"], weights["again"])
     assert not torch.allclose(weights["words"], weights["random"])
 
 
 def read(model, vectors) -> tuple[np.ndarray, float]:
-    """Where between the answers' words messages are read, -1 for normal and 1 for anomalous, and how far beside that line at most."""
+    """Where between the answers' words messages are read, -1 for normal and 1 for anomalous, and
+    how far beside that line at most."""
     normal, anomalous = model.decoder.embed(torch.tensor(model.prompt.verdict_ids)).detach()
     half, middle = (anomalous - normal) / 2, (anomalous + normal) / 2
     with torch.no_grad():
@@ -71,19 +84,26 @@ def test_alerts_are_read_nearer_to_the_word_for_them(tiny) -> None:
     assert beside < 1e-5
     assert own[alerts].min() > own[~alerts].max()
     assert own[~alerts].mean() == pytest.approx(-1, rel=1e-3)
-    moved = np.stack([read(model, doubts.moved(vectors, time=time))[0] for time in range(len(doubts.steps))])
+    moved = np.stack(
+        [read(model, doubts.moved(vectors, time=time))[0] for time in range(len(doubts.steps))]
+    )
     assert all(read(model, doubts.moved(vectors, time=time))[1] < 1e-5 for time in range(3))
     assert moved[:, alerts].mean() < own[alerts].mean()  # not fitted, an alert is less of one
     assert moved[:, alerts].mean() > moved[:, ~alerts].mean()
-    assert torch.equal(doubts.moved(vectors, time=1), doubts.moved(vectors, time=1 + len(doubts.steps)))
+    assert torch.equal(
+        doubts.moved(vectors, time=1), doubts.moved(vectors, time=1 + len(doubts.steps))
+    )
 
 
 @pytest.mark.parametrize("alike", [True, False])
 def test_two_messages_have_a_place(tiny, alike) -> None:
-    """Two messages make no kinds to hold out, and stay where they are; nothing tells them apart where their vectors are the same."""
+    """Two messages make no kinds to hold out, and stay where they are; nothing tells them apart
+    where their vectors are the same."""
     model, _ = tiny
     vectors = torch.eye(model.encoder.width)[[0, 0] if alike else [0, 1]]
-    doubts = start_with_alerts(model, vectors=vectors, alerts=np.array([True, False]), rng=np.random.default_rng(0))
+    doubts = start_with_alerts(
+        model, vectors=vectors, alerts=np.array([True, False]), rng=np.random.default_rng(0)
+    )
     assert isinstance(doubts, Doubts)
     assert torch.equal(doubts.moved(vectors, time=0), vectors)
     place = read(model, vectors)[0]
@@ -93,12 +113,21 @@ def test_two_messages_have_a_place(tiny, alike) -> None:
 def alerted(recipe, **stage):
     """A recipe that begins with alerts, and trains the decoder."""
     projector = recipe.model.projector.model_copy(update={"start": "alerts"})
-    recipe = changed(recipe, stages=[{"trains": ["decoder"], "lr": 1e-3, "max_sessions": 48, **stage}], checkpoint_steps=1, batch=16)
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"projector": projector})})
+    recipe = changed(
+        recipe,
+        stages=[{"trains": ["decoder"], "lr": 1e-3, "max_sessions": 48, **stage}],
+        checkpoint_steps=1,
+        batch=16,
+    )
+    return recipe.model_copy(
+        update={"model": recipe.model.model_copy(update={"projector": projector})}
+    )
 
 
 @pytest.mark.real
-def test_a_start_with_alerts_goes_on_as_if_it_had_not_been_cut_off(tiny_recipe, labelled_by_line, tmp_path) -> None:
+def test_a_start_with_alerts_goes_on_as_if_it_had_not_been_cut_off(
+    tiny_recipe, labelled_by_line, tmp_path
+) -> None:
     recipe = alerted(tiny_recipe)
 
     def stop(step) -> None:
@@ -113,7 +142,9 @@ def test_a_start_with_alerts_goes_on_as_if_it_had_not_been_cut_off(tiny_recipe, 
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
-def test_training_sees_messages_where_they_might_be_while_the_projector_stays(tiny, tiny_recipe, labelled_by_line, tmp_path) -> None:
+def test_training_sees_messages_where_they_might_be_while_the_projector_stays(
+    tiny, tiny_recipe, labelled_by_line, tmp_path
+) -> None:
     class Noted:
         def moved(self, vectors, *, time):
             times.append(time)
@@ -127,7 +158,13 @@ def test_training_sees_messages_where_they_might_be_while_the_projector_stays(ti
         times: list[int] = []
         recipe = alerted(tiny_recipe, trains=trains)
         (tmp_path / trains[0]).mkdir()
-        loop = Loop(model, data, section=recipe.train, run=tmp_path / trains[0], accelerator=accelerate(recipe))
+        loop = Loop(
+            model,
+            data,
+            section=recipe.train,
+            run=tmp_path / trains[0],
+            accelerator=accelerate(recipe),
+        )
         loop.doubts = Noted()
         loop.train(encode_positions=500)
         assert times == seen

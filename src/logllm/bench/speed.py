@@ -41,13 +41,18 @@ _WARM_UP = 1
 
 
 def bench(
-    run: Path, sources: Sequence[str], *, data: Path | None = None, engine: str | None = None, progress: Report | None = None
+    run: Path,
+    sources: Sequence[str],
+    *,
+    data: Path | None = None,
+    engine: str | None = None,
+    progress: Report | None = None,
 ) -> dict[str, Any]:
     """Measure a run on a log.
 
-    First the whole way from files to verdicts as `detect` goes it, the model loaded before; then every stage by itself;
-    the machine's peak before, between and after several passes of the models' stages. A log is read four times and its
-    distinct sessions are scored five times.
+    First the whole way from files to verdicts as `detect` goes it, the model loaded before; then
+    every stage by itself; the machine's peak before, between and after several passes of the
+    models' stages. A log is read four times and its distinct sessions are scored five times.
 
     Args:
         run: a folder that `train` wrote.
@@ -57,8 +62,9 @@ def bench(
         progress: told what is being measured and the share of all that is done.
 
     Returns:
-        `start_seconds` (a fresh process, ten lines), `load_seconds`, `end_to_end`, `memory` (bytes: with the model loaded, and the most up
-        to the last verdict), `gemm` (operations a second), `work` (all and distinct), `stages`, `training`, and what they were measured with.
+        `start_seconds` (a fresh process, ten lines), `load_seconds`, `end_to_end`, `memory` (bytes:
+        with the model loaded, and the most up to the last verdict), `gemm` (operations a second),
+        `work` (all and distinct), `stages`, `training`, and what they were measured with.
 
     Raises:
         DataError: standard input, or whatever `detect` would raise.
@@ -90,7 +96,9 @@ def bench(
     }
 
 
-def _end_to_end(run: Path, sources: Sequence[str], *, engine: str | None) -> tuple[Detector, dict[str, Any]]:
+def _end_to_end(
+    run: Path, sources: Sequence[str], *, engine: str | None
+) -> tuple[Detector, dict[str, Any]]:
     """From files to verdicts as lines of JSON, the model loaded before."""
     loading, judging = Watch(), Watch()
     detector = loading.timed(lambda: Detector.load(run, engine=engine))
@@ -114,11 +122,16 @@ def scorer_of(detector: Detector) -> Scorer:
     """
     method = detector.method.logllm if isinstance(detector.method, Both) else detector.method
     if not isinstance(method, LogLLMMethod) or method.scorer is None:
-        raise ModelError(f"{detector.model} is a run of method {detector.recipe.method}: only LogLLM's runs are measured stage by stage")
+        raise ModelError(
+            f"{detector.model} is a run of method {detector.recipe.method}: only LogLLM's runs are"
+            " measured stage by stage"
+        )
     return method.scorer
 
 
-def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Report) -> dict[str, Any]:
+def _stages(
+    detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Report
+) -> dict[str, Any]:
     """Every stage by itself, and the machine's peak."""
     recipe, scorer = detector.recipe, scorer_of(detector)
     engine, tokenizer = scorer.engine, scorer.tokenizer
@@ -196,8 +209,13 @@ def training_speed(
     return figures
 
 
-def _start_seconds(run: Path, sources: Sequence[str], *, encoding: Literal["utf-8", "latin-1"]) -> float | None:
-    """Seconds from the start of a process to its verdict on the log's first lines; none where those alone are no log."""
+def _start_seconds(
+    run: Path, sources: Sequence[str], *, encoding: Literal["utf-8", "latin-1"]
+) -> float | None:
+    """Seconds from the start of a process to its verdict on the log's first lines.
+
+    None where those alone are no log.
+    """
     batches = read_lines(sources, encoding=encoding, batch_lines=FIRST_LINES)
     batch = next(islice(batches, 1))
     first = "\n".join(batch.frame["text"]) + "\n"

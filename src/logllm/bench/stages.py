@@ -27,14 +27,16 @@ Made = TypeVar("Made")
 Stage = dict[str, float | int]
 """Seconds, what was done in them, and how much of it a second."""
 ENCODINGS, DECODINGS = 9, 3
-"""How often messages are encoded, which may take no more than a moment, and sessions decoded; the machine's peak is measured before,
-between and after, since its clock wanders."""
+"""How often messages are encoded, which may take no more than a moment, and sessions decoded; the
+machine's peak is measured before, between and after, since its clock wanders."""
 
 
 class Watch:
     """Adds up the time of several pieces of work."""
 
-    def __init__(self, seconds: float = 0.0, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, seconds: float = 0.0, *, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self.seconds = seconds
         """So far."""
         self._clock = clock
@@ -59,8 +61,13 @@ class Watch:
         return {"seconds": self.seconds, **done, **speeds}
 
 
-def line_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines: int) -> dict[str, Stage]:
-    """Reading, parsing and masking, one after the other and each by itself; masking works on every message, repeated ones too."""
+def line_stages(
+    sources: Sequence[str], settings: PrepareSection, *, batch_lines: int
+) -> dict[str, Stage]:
+    """Reading, parsing and masking, one after the other and each by itself.
+
+    Masking works on every message, repeated ones too.
+    """
     parser = Parser(settings.format, sessions=settings.sessions)
     reading, parsing, masking = Watch(), Watch(), Watch()
     lines = messages = 0
@@ -78,7 +85,9 @@ def line_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines
     }
 
 
-def session_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines: int) -> tuple[dict[str, Stage], list[Rows], pl.Series]:
+def session_stages(
+    sources: Sequence[str], settings: PrepareSection, *, batch_lines: int
+) -> tuple[dict[str, Stage], list[Rows], pl.Series]:
     """Grouping by itself, and all four stages as detection runs them, overlapping as they do.
 
     Returns:
@@ -111,8 +120,9 @@ def model_stages(
         max_tokens: of a message.
 
     Returns:
-        Figures of the stages, those of `encode` and `decode` with the operations of their distinct work and the share of the machine's
-        peak that they reached, and that peak each time it was measured.
+        Figures of the stages, those of `encode` and `decode` with the operations of their distinct
+        work and the share of the machine's peak that they reached, and that peak each time it was
+        measured.
     """
     sessions, messages = data
     once = distinct(sessions).sessions
@@ -156,14 +166,19 @@ class Passes(NamedTuple):
     """The machine's peak before the first pass and after each, operations a second."""
 
     def stage(self, flops: int, **done: int) -> Stage:
-        """The pass of middling time, and the middling share of the peak: each pass is set beside the peak right before and right after it."""
+        """The pass of middling time, and the middling share of the peak.
+
+        Each pass is set beside the peak right before and right after it.
+        """
         beside = zip(self.seconds, self.peaks, self.peaks[1:], strict=False)
         shares = [share(flops, seconds=taken, peak=around) for taken, *around in beside]
         middling = Watch(statistics.median(self.seconds)).stage(**done)
         return {**middling, "flops": flops, "share": statistics.median(shares)}
 
 
-def _again_and_again(work: Callable[[], object], *, times: int, peak: Callable[[], float]) -> Passes:
+def _again_and_again(
+    work: Callable[[], object], *, times: int, peak: Callable[[], float]
+) -> Passes:
     """Time some work, the machine's peak measured before, between and after."""
     # A shared machine changes its speed from minute to minute: a peak of before may not hold.
     seconds, peaks = [], [peak()]
@@ -175,7 +190,9 @@ def _again_and_again(work: Callable[[], object], *, times: int, peak: Callable[[
     return Passes(tuple(seconds), tuple(peaks))
 
 
-def saved(sessions: Sequence[Rows], messages: pl.Series, *, model: LogLLM | Light) -> dict[str, int]:
+def saved(
+    sessions: Sequence[Rows], messages: pl.Series, *, model: LogLLM | Light
+) -> dict[str, int]:
     """How much there is of everything, and how much of it is distinct."""
     around = len(model.prompt.head) + len(model.prompt.question)
     occurrences = int(np.sum([len(session) for session in sessions]))

@@ -1,4 +1,7 @@
-"""How much computing a log's distinct work is, and how much this machine can do: floating-point operations, counted and measured."""
+"""How much computing a log's distinct work is, and how much this machine can do.
+
+Floating-point operations, counted and measured.
+"""
 
 import math
 import re
@@ -31,9 +34,11 @@ class Work:
     """Distinct work: what has to be computed at least once."""
 
     positions: int
-    """Distinct positions (decoder) or real tokens of distinct messages (encoder); padding does not count."""
+    """Distinct positions (decoder) or real tokens of distinct messages (encoder); padding does not
+    count."""
     contexts: int
-    """Sum over these positions of how many positions each one reads: in the decoder all up to itself, in the encoder the whole message."""
+    """Sum over these positions of how many positions each one reads: in the decoder all up to
+    itself, in the encoder the whole message."""
     ends: int = 0
     """Of the positions those at which a verdict is read; 0 where all are wanted."""
     end_contexts: int = 0
@@ -42,15 +47,17 @@ class Work:
     def flops(self, model: Any) -> int:
         """Floating-point operations, a multiplication and an addition counted as two.
 
-        `2 * w * positions + 4 * a * l * contexts`: w are the weights of all linear layers but the output head, adapters
-        not counted; a is the width of attention (heads times their width); l is the number of layers. A token's scores cost
-        2 * a a position it reads, and so does the weighted sum of the values. Where verdicts are read at some positions only,
-        the others are wanted in the last layer for their keys and values, and the rest of it is not counted there. Embeddings,
-        norms and activations are not counted;
-        of a mixture of experts all experts would be.
+        `2 * w * positions + 4 * a * l * contexts`: w are the weights of all linear layers but the
+        output head, adapters not counted; a is the width of attention (heads times their width); l
+        is the number of layers. A token's scores cost 2 * a a position it reads, and so does the
+        weighted sum of the values. Where verdicts are read at some positions only, the others are
+        wanted in the last layer for their keys and values, and the rest of it is not counted there.
+        Embeddings, norms and activations are not counted; of a mixture of experts all experts would
+        be.
 
         Args:
-            model: an encoder or a decoder of transformers, with or without adapters, or the source of one.
+            model: an encoder or a decoder of transformers, with or without adapters, or the source
+                of one.
         """
         config = model.config
         heads = config.num_attention_heads
@@ -71,10 +78,15 @@ class Work:
 
 
 def linear_weights(model: Any) -> int:
-    """Weights of a model's linear layers that every position passes: no output head, pooler or adapter."""
+    """Weights of a model's linear layers that every position passes.
+
+    No output head, pooler or adapter.
+    """
     if isinstance(model, Source):
         # Sizes are read from the file's header; vectors (norms, biases) multiply nothing.
-        layers = (shape for name, shape in model.shapes.items() if re.search(r"layers?\.[0-9]+\.", name))
+        layers = (
+            shape for name, shape in model.shapes.items() if re.search(r"layers?\.[0-9]+\.", name)
+        )
         return sum(math.prod(shape) for shape in layers if len(shape) > 1)
     from transformers.pytorch_utils import Conv1D
 
@@ -91,7 +103,9 @@ def linear_weights(model: Any) -> int:
 
 
 def decoder_work(sessions: Sequence[Rows], prompt: Prompt) -> Work:
-    """Distinct positions of whole prompts over some sessions: prompts that begin alike share their beginning.
+    """Distinct positions of whole prompts over some sessions.
+
+    Prompts that begin alike share their beginning.
 
     >>> prompt = Prompt(head=(1, 2), tail=(3,), normal=(4, 5), anomalous=(4, 6), shared=1)
     >>> decoder_work([np.array([7, 8]), np.array([7]), np.array([7, 8])], prompt)
@@ -120,10 +134,13 @@ def gemm_peak(
     device: torch.device = _PROCESSOR,
     dtype: torch.dtype = torch.float32,
 ) -> list[float]:
-    """Floating-point operations a second of repeated products of square matrices: by torch's current number of threads, or by a GPU.
+    """Floating-point operations a second of repeated products of square matrices.
+
+    By torch's current number of threads, or by a GPU.
 
     Args:
-        size: of the matrices, rows and columns; none: `GEMM_SIZE`, on a GPU four times as many, as fewer leave some of it idle.
+        size: of the matrices, rows and columns; none: `GEMM_SIZE`, on a GPU four times as many, as
+            fewer leave some of it idle.
         clock: gives seconds.
         device: what multiplies.
         dtype: of the matrices' numbers.
@@ -148,9 +165,12 @@ def finish(device: torch.device) -> None:
 
 
 def peak_format(part: Encoder | Decoder | LightPart, *, device: torch.device) -> torch.dtype:
-    """In which number format the peak is measured that a part's work is set beside: on a GPU the one that it multiplies in.
+    """In which number format the peak is measured that a part's work is set beside.
 
-    A processor's peak is that of float32, whatever the part: shares of other formats stay comparable with one another.
+    On a GPU the one that it multiplies in.
+
+    A processor's peak is that of float32, whatever the part: shares of other formats stay
+    comparable with one another.
     """
     kind = number_format(part)
     if device.type == "cpu" or kind == "float32":
@@ -159,7 +179,9 @@ def peak_format(part: Encoder | Decoder | LightPart, *, device: torch.device) ->
 
 
 def share(flops: int, *, seconds: float, peak: Sequence[float]) -> float:
-    """What part of the machine's peak some work reached: operations over (seconds times the peak's median).
+    """What part of the machine's peak some work reached.
+
+    Operations over (seconds times the peak's median).
 
     >>> share(500, seconds=10, peak=[90, 100, 400])
     0.5
@@ -173,7 +195,13 @@ def number_format(part: Encoder | Decoder | LightPart) -> str:
     >>> number_format(nn.Linear(2, 2).to(torch.bfloat16))
     'bfloat16'
     """
-    kinds = {parameter.dtype for name, parameter in part.named_parameters() if "lora_" not in name and parameter.dim() > 1}
+    kinds = {
+        parameter.dtype
+        for name, parameter in part.named_parameters()
+        if "lora_" not in name and parameter.dim() > 1
+    }
     # Whole numbers are packed weights of four bits each.
     packed = any(not kind.is_floating_point for kind in kinds)
-    return "4-bit" if packed else ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+    return (
+        "4-bit" if packed else ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+    )

@@ -19,19 +19,33 @@ if TYPE_CHECKING:
     from logllm.serve.alerts.sinks import Sink
     from logllm.serve.store.verdict_store import Store
 
-app = typer.Typer(help="Test where alerts go, see which messages are waiting, send failed ones again.")
+app = typer.Typer(
+    help="Test where alerts go, see which messages are waiting, send failed ones again."
+)
 
 AlertsOption = Annotated[
-    Path | None, typer.Option("--alerts", help="TOML file that says where incidents are sent, and which sessions make one incident.")
+    Path | None,
+    typer.Option(
+        "--alerts",
+        help="TOML file that says where incidents are sent, and which sessions make one incident.",
+    ),
 ]
 AlertOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--alert", help="Send incidents to this URL: Slack, Alertmanager or any webhook. $NAME takes it from an environment variable."
+        "--alert",
+        help=(
+            "Send incidents to this URL: Slack, Alertmanager or any webhook. $NAME takes it from an"
+            " environment variable."
+        ),
     ),
 ]
 PageOption = Annotated[
-    str | None, typer.Option("--public-url", help="Address at which people open the page of `logllm serve`; messages link to it.")
+    str | None,
+    typer.Option(
+        "--public-url",
+        help="Address at which people open the page of `logllm serve`; messages link to it.",
+    ),
 ]
 _Where = Annotated[str, typer.Argument(metavar="STORE", help="What `logllm watch --store` writes.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
@@ -40,8 +54,13 @@ _STOPPING = 4.0
 
 
 @app.command("test")
-def send_test(alerts: AlertsOption = None, alert: AlertOption = None, public_url: PageOption = None) -> None:
-    """Send a test message to each destination and print its answer; exit 2 if one does not accept it."""
+def send_test(
+    alerts: AlertsOption = None, alert: AlertOption = None, public_url: PageOption = None
+) -> None:
+    """Send a test message to each destination and print its answer.
+
+    Exit 2 if one does not accept it.
+    """
     from logllm.errors import RecipeError, ServeError
     from logllm.serve.alerts.trying_sinks import tried
 
@@ -52,7 +71,9 @@ def send_test(alerts: AlertsOption = None, alert: AlertOption = None, public_url
     untold = []
     for sink in _sinks(settings):
         answer = tried(sink, page=settings.public_url)
-        note(f"{sink.name}: {'taken' if answer.taken else 'not taken'}: {answer.told or 'no words'}")
+        note(
+            f"{sink.name}: {'taken' if answer.taken else 'not taken'}: {answer.told or 'no words'}"
+        )
         untold += [] if answer.taken else [sink.name]
     if untold:
         raise ServeError(f"{', '.join(untold)} accepted no message: check the answer and the URL")
@@ -76,7 +97,10 @@ def show(where: _Where, as_json: _Json = False) -> None:
 def retry(
     where: _Where,
     message: Annotated[
-        int | None, typer.Argument(help="Number of the message, as `show` prints it. Without it, every failed message.")
+        int | None,
+        typer.Argument(
+            help="Number of the message, as `show` prints it. Without it, every failed message."
+        ),
     ] = None,
     sink: Annotated[str | None, typer.Option(help="Only for this destination.")] = None,
 ) -> None:
@@ -165,7 +189,10 @@ def _tell(told: dict[str, Any]) -> None:
             note(printable(f"    {sink['error']}; tried again at {sink['due'][:19]}Z"))
     # What can be sent again with `logllm alerts retry`.
     for letter in told["dead_letters"]:
-        what = f"message {letter['message']} for {letter['sink']}, {letter['event']}: {letter['title']}"
+        what = (
+            f"message {letter['message']} for {letter['sink']}, {letter['event']}:"
+            f" {letter['title']}"
+        )
         note(printable(f"given up: {what} ({letter['error']})"))
     if not told["sinks"]:
         note("incidents are sent nowhere: `logllm watch --alert URL`")

@@ -76,9 +76,16 @@ app.command("baseline", hidden=True)(baseline.baseline)
 @app.callback(invoke_without_command=True)
 def options(
     verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Show the traceback of an error; works anywhere on the command line.")
+        bool,
+        typer.Option(
+            "-v",
+            "--verbose",
+            help="Show the traceback of an error; works anywhere on the command line.",
+        ),
     ] = False,
-    version: Annotated[bool, typer.Option("-V", "--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("-V", "--version", help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Log anomaly detection with language models: prepare, train, evaluate, detect."""
     del verbose  # `main` has looked for it: errors before this call need it too
@@ -98,10 +105,12 @@ def main() -> None:
     try:
         _run()
     except BrokenPipeError:
-        # The reader of our output, such as `head`, has gone: not our error. Python would complain when it flushes stdout at exit.
+        # The reader of our output, such as `head`, has gone: not our error. Python would complain
+        # when it flushes stdout at exit.
         sys.stderr.close()
         sys.exit(0)
-    except Exception as exc:  # noqa: BLE001 - whatever it is, Python would end with 1, which is for anomalies
+    # Whatever it is, Python would end with 1, which is for anomalies
+    except Exception as exc:  # noqa: BLE001
         exc = _named(exc)
         if verbose or not isinstance(exc, (LogLLMError, OSError)):
             traceback.print_exception(exc)
@@ -112,13 +121,15 @@ def main() -> None:
 
 def _settle(*, verbose: bool) -> None:
     """Settings of other libraries, before these are imported."""
-    # Torch's threads sleep soon where they wait for each other: on a busy machine waiting awake takes longer than a short log itself.
+    # Torch's threads sleep soon where they wait for each other: on a busy machine waiting awake
+    # takes longer than a short log itself.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # What other libraries say of their own progress is not for our users; `-v` keeps it.
     if not verbose:
         os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
         warnings.simplefilter("ignore")
-    # At the end Python looks through everything for cycles, with a model loaded for two seconds; what is left goes with the process.
+    # At the end Python looks through everything for cycles, with a model loaded for two seconds;
+    # what is left goes with the process.
     atexit.register(gc.freeze)
 
 
@@ -149,7 +160,9 @@ def _run() -> None:
     try:
         _command()()
     except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):  # typer catches it and would have us end with 1
+        if isinstance(
+            stop.__context__, BrokenPipeError
+        ):  # typer catches it and would have us end with 1
             raise stop.__context__ from None
         raise
     finally:
@@ -178,4 +191,8 @@ def _said(exc: LogLLMError | OSError) -> str:
         return str(exc)
     # `[Errno 2] No such file...` means nothing to people; the file and the reason do.
     what = exc.strerror or first_line(exc)
-    return f"{exc.filename}: {what}" if exc.filename else f"something cannot be read or written: {what}"
+    return (
+        f"{exc.filename}: {what}"
+        if exc.filename
+        else f"something cannot be read or written: {what}"
+    )

@@ -13,7 +13,10 @@ _Name = Annotated[str, typer.Argument(help="A method: see `logllm show methods`.
 _Data = Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote, with labels.")]
 _Out = Annotated[Path, typer.Option(help="Folder of the run.")]
 _Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")]
-_Encoder = Annotated[str | None, typer.Option(help="Encoder for the methods that use vectors; see `logllm show weights`.")]
+_Encoder = Annotated[
+    str | None,
+    typer.Option(help="Encoder for the methods that use vectors; see `logllm show weights`."),
+]
 _Force = Annotated[bool, typer.Option("--force", help="Replace a run in the folder.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the report on standard output.")]
 

@@ -11,7 +11,10 @@ from logllm.counting import plural
 
 _Run = Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")]
 _Inputs = Annotated[list[str], typer.Argument(help="Files or globs; each is read several times.")]
-_Data = Annotated[Path | None, typer.Option(help="Folder that `logllm prepare` wrote; training on it is timed as well.")]
+_Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder that `logllm prepare` wrote; training on it is timed as well."),
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the figures on standard output.")]
 
 
@@ -35,24 +38,41 @@ def bench(
 def draw(report: dict[str, Any]) -> None:
     """The figures as tables, and in a few words."""
     stages = [_stage(name, stage) for name, stage in report["stages"].items()]
-    table(f"{report['run']} on {', '.join(report['inputs'])}", ("stage", "time", "speed", "of the peak"), stages)
-    training = [(" + ".join(stage["trains"]), f"{stage['sessions_per_second']:,.1f}") for stage in report.get("training", ())]
+    table(
+        f"{report['run']} on {', '.join(report['inputs'])}",
+        ("stage", "time", "speed", "of the peak"),
+        stages,
+    )
+    training = [
+        (" + ".join(stage["trains"]), f"{stage['sessions_per_second']:,.1f}")
+        for stage in report.get("training", ())
+    ]
     if training:
         table("training", ("stage", "sessions/s"), training)
-    whole, work, memory, start = (report[name] for name in ("end_to_end", "work", "memory", "start_seconds"))
-    note(f"from file to verdicts {duration(whole['seconds'])}: {plural(whole['lines'], 'line')}, {plural(whole['sessions'], 'session')}")
+    whole, work, memory, start = (
+        report[name] for name in ("end_to_end", "work", "memory", "start_seconds")
+    )
+    note(
+        f"from file to verdicts {duration(whole['seconds'])}: {plural(whole['lines'], 'line')},"
+        f" {plural(whole['sessions'], 'session')}"
+    )
     # Equal sessions and messages are scored once: how much of the work that saves.
-    distinct = (f"{work[f'distinct_{what}']:,} of {work[what]:,} {what}" for what in ("sessions", "messages", "positions"))
+    distinct = (
+        f"{work[f'distinct_{what}']:,} of {work[what]:,} {what}"
+        for what in ("sessions", "messages", "positions")
+    )
     note(f"distinct: {', '.join(distinct)}")
     starts = "" if start is None else f", a fresh process judges ten lines in {duration(start)}"
     note(f"model loaded in {duration(report['load_seconds'])}{starts}")
-    note(f"memory {size(memory['peak'])} at the peak, {size(memory['loaded'])} with the model loaded")
+    note(
+        f"memory {size(memory['peak'])} at the peak, {size(memory['loaded'])} with the model loaded"
+    )
     # The machine may have slowed down meanwhile: shares of a peak hold for a steady one only.
     peaks = ", ".join(f"{rate / 1e9:,.0f}" for rate in report["gemm"].values())
     formats = ", ".join(f"{network} in {kind}" for network, kind in report["formats"].items())
     note(
-        f"the machine's peak in float32 before, during, after: {peaks} GFLOP/s on {plural(report['threads'], 'thread')}; {formats}; "
-        f"engine {report['engine']}"
+        f"the machine's peak in float32 before, during, after: {peaks} GFLOP/s on"
+        f" {plural(report['threads'], 'thread')}; {formats}; engine {report['engine']}"
     )
 
 

@@ -20,7 +20,10 @@ def note(text: str) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table for the person at the terminal, narrow enough for 80 columns: no frame, all to the left."""
+    """A table for the person at the terminal, narrow enough for 80 columns.
+
+    No frame, all to the left.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -37,8 +40,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def tell_counts(counts: Mapping[str, int], first_rejects: Sequence[Mapping[str, object]]) -> None:
     """Say how much was read, what was not, and the first lines that were not."""
-    troubles = [counted_as(count, name) for name, count in counts.items() if count and name != "lines"]
-    note(f"{plural(counts['lines'], 'line')} read" + (f": {', '.join(troubles)}" if troubles else ""))
+    troubles = [
+        counted_as(count, name) for name, count in counts.items() if count and name != "lines"
+    ]
+    note(
+        f"{plural(counts['lines'], 'line')} read" + (f": {', '.join(troubles)}" if troubles else "")
+    )
     for reject in first_rejects:
         note(f"  rejected: {reject['file']}:{reject['line']}: {reject['text']}")
 
@@ -46,7 +53,9 @@ def tell_counts(counts: Mapping[str, int], first_rejects: Sequence[Mapping[str, 
 @contextmanager
 def shares() -> Iterator[Callable[[str, float], None]]:
     """A bar for work that tells what it is doing and the share done."""
-    if not sys.stderr.isatty() or not writes():  # nobody sees it, and to import Rich takes as long as to read a short log
+    if (
+        not sys.stderr.isatty() or not writes()
+    ):  # nobody sees it, and to import Rich takes as long as to read a short log
         yield lambda doing, share: None
         return
     with _bars() as bars:
@@ -78,7 +87,14 @@ def counts(doing: str) -> Iterator[Callable[..., None]]:
 
 def _bars() -> "Progress":
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     return Progress(
         TextColumn("{task.description}"),

@@ -34,7 +34,10 @@ def tell_cut(verdicts: "Sequence[pl.DataFrame]", reading: "Reading") -> None:
     told = agreeing(cut.height, "{session|sessions} may have records outside this input")
     note(f"\n{told} ({_sides(cut)}); {int(cut['anomalous'].sum()):,} of them already anomalous")
     if not reading.knows_ends:
-        note("  this run has not learnt how sessions begin and end, so only those of the first and the last record count as cut")
+        note(
+            "  this run has not learnt how sessions begin and end, so only those of the first and"
+            " the last record count as cut"
+        )
     _tell_doubtful(cut, reading.threshold)
 
 
@@ -49,7 +52,10 @@ def _sides(cut: "pl.DataFrame") -> str:
 
 
 def _tell_doubtful(cut: "pl.DataFrame", threshold: float) -> None:
-    """Name sessions that reach the threshold and are not called anomalous: what is missing may explain them."""
+    """Name sessions that reach the threshold and are not called anomalous.
+
+    What is missing may explain them.
+    """
     import polars as pl
 
     undecided = ~pl.col("anomalous") & (pl.col("score") >= threshold)
@@ -58,5 +64,6 @@ def _tell_doubtful(cut: "pl.DataFrame", threshold: float) -> None:
         foremost = doubtful.head(_SHOWN).select("session", "score").iter_rows()
         such = ", ".join(f"{session} ({score:.4f})" for session, score in foremost)
         note(
-            f"  {doubtful.height:,} more would be anomalous if that were all of {'it' if doubtful.height == 1 else 'them'}, such as {such}"
+            f"  {doubtful.height:,} more would be anomalous if that were all of"
+            f" {'it' if doubtful.height == 1 else 'them'}, such as {such}"
         )

@@ -40,7 +40,12 @@ EngineOption = Annotated[
 """Which engine scores; for every verb that scores."""
 
 
-VerifyOption = Annotated[bool, typer.Option("--verify", help="Hash the base models in full, even if their files look unchanged.")]
+VerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify", help="Hash the base models in full, even if their files look unchanged."
+    ),
+]
 """For every verb that loads a run."""
 
 
@@ -90,7 +95,9 @@ def detect(
 
     _check_out(out, report=report, force=force)
     started = time.perf_counter()
-    grouping = session_options(window=window, step=None, key=key, key_field=key_field, by=session_by)
+    grouping = session_options(
+        window=window, step=None, key=key, key_field=key_field, by=session_by
+    )
     asked = _asked(
         inputs,
         format=format,
@@ -113,8 +120,16 @@ def detect(
     )
     with counts("reading and scoring") as bar:
         told = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
-        # Under Ray the run is loaded elsewhere, and one whose scores are kept is loaded here only when it has to score.
-        load = partial(_load, progress=told, cache=ray is not None or not no_cache, engine=engine, verify=verify, time_zone=time_zone)
+        # Under Ray the run is loaded elsewhere, and one whose scores are kept is loaded here only
+        # when it has to score.
+        load = partial(
+            _load,
+            progress=told,
+            cache=ray is not None or not no_cache,
+            engine=engine,
+            verify=verify,
+            time_zone=time_zone,
+        )
         detector = _spread(_detector(asked, load, threshold=threshold, progress=bar), ray)
         result = _result(detector, asked, wanted=wanted, progress=bar)
     result.tell(fail=fail, seconds=time.perf_counter() - started)
@@ -122,7 +137,9 @@ def detect(
         raise typer.Exit(1)
 
 
-def _result(detector: "Detector", asked: "Task", *, wanted: Wanted, progress: "Progress") -> "Result":
+def _result(
+    detector: "Detector", asked: "Task", *, wanted: Wanted, progress: "Progress"
+) -> "Result":
     """Judge, and write verdicts as they come."""
     # The page shows lines of the log, and standard input cannot be read a second time.
     aside = None if wanted.report is None else put_aside(asked)
@@ -166,7 +183,10 @@ class Result(NamedTuple):
             note(f"ray: {crew}")
             crew.close()
         if self.ranked and fail:
-            note("sessions are only ranked, so --fail-on-anomaly could never fail: give a good log with --against")
+            note(
+                "sessions are only ranked, so --fail-on-anomaly could never fail: give a good log"
+                " with --against"
+            )
         self._tell_more()
 
     def _tell_more(self) -> None:
@@ -220,9 +240,15 @@ def _check_unlabelled(
     if new_kinds and not asked.good:
         raise DataError("--new-kinds lists what good logs lack: name them with --against")
     if top_share is not None and asked.endless:
-        raise DataError("--top-share needs the whole log, and standard input or a pipe may never end: name a file")
+        raise DataError(
+            "--top-share needs the whole log, and standard input or a pipe may never end: name a"
+            " file"
+        )
     if threshold is not None and asked.settings is not None and not asked.good:
-        raise DataError("sessions of this log are ranked, not judged, so --threshold has no use: give a good log with --against")
+        raise DataError(
+            "sessions of this log are ranked, not judged, so --threshold has no use: give a good"
+            " log with --against"
+        )
 
 
 def _detector(
@@ -280,7 +306,9 @@ def _check_out(out: Path | None, *, report: Path | None, force: bool) -> None:
     if out is not None and out.is_dir():
         raise DataError(f"{out} is a folder: name a file for the verdicts")
     if out is not None and out.exists() and not out.is_file():
-        raise DataError(f"{out} is not a regular file: drop --out and redirect standard output instead")
+        raise DataError(
+            f"{out} is not a regular file: drop --out and redirect standard output instead"
+        )
     if out is not None and out.exists() and not force:
         raise DataError(f"{out} exists: name another file, or replace it with --force")
 

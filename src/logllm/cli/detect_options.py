@@ -20,26 +20,62 @@ Inputs = Annotated[
 ]
 Against = Annotated[
     list[str] | None,
-    typer.Option(metavar="LOG", help="A log in which nothing went wrong, to compare with; needs no labels. Repeatable."),
+    typer.Option(
+        metavar="LOG",
+        help="A log in which nothing went wrong, to compare with; needs no labels. Repeatable.",
+    ),
 ]
-NewKinds = Annotated[bool, typer.Option("--new-kinds", help="List the kinds of message that do not occur in the --against logs.")]
+NewKinds = Annotated[
+    bool,
+    typer.Option(
+        "--new-kinds", help="List the kinds of message that do not occur in the --against logs."
+    ),
+]
 TopShare = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Write the sessions with the highest scores first, and call at most this share of them anomalous."),
+    typer.Option(
+        min=0,
+        max=1,
+        help=(
+            "Write the sessions with the highest scores first, and call at most this share of them"
+            " anomalous."
+        ),
+    ),
 ]
-Format = Annotated[str | None, typer.Option(help="Format of the log, instead of the run's: a built-in one, a TOML file, or auto.")]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="Format of the log, instead of the run's: a built-in one, a TOML file, or auto."
+    ),
+]
 TimeZone = Annotated[
     str | None,
-    typer.Option(help="Time zone of times that name none, or only an ambiguous abbreviation: Europe/Berlin, +05:30."),
+    typer.Option(
+        help=(
+            "Time zone of times that name none, or only an ambiguous abbreviation: Europe/Berlin,"
+            " +05:30."
+        )
+    ),
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Call sessions with at least this score anomalous, instead of using the run's threshold."),
+    typer.Option(
+        min=0,
+        max=1,
+        help=(
+            "Call sessions with at least this score anomalous, instead of using the run's"
+            " threshold."
+        ),
+    ),
 ]
 
 # What is written, and where.
-OnlyAnomalous = Annotated[bool, typer.Option("--only-anomalous", help="Write only the anomalous sessions.")]
-Out = Annotated[Path | None, typer.Option(help="File to write the verdicts to, instead of standard output.")]
+OnlyAnomalous = Annotated[
+    bool, typer.Option("--only-anomalous", help="Write only the anomalous sessions.")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="File to write the verdicts to, instead of standard output.")
+]
 Report = Annotated[
     Path | None,
     typer.Option(
@@ -51,26 +87,64 @@ Report = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the --out file and the report.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Write at most this many verdicts; all sessions are still judged.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, help="Write at most this many verdicts; all sessions are still judged."),
+]
 Summary = Annotated[
     bool | None,
     typer.Option(
         "--summary/--no-summary",
-        help="Summarize what was wrong, when and in which sessions. On by default if the verdicts go to a terminal.",
+        help=(
+            "Summarize what was wrong, when and in which sessions. On by default if the verdicts go"
+            " to a terminal."
+        ),
     ),
 ]
-Fail = Annotated[bool, typer.Option("--fail-on-anomaly", help="Exit with status 1 if a session is anomalous.")]
-Redact = Annotated[
-    bool, typer.Option("--redact", help="Remove addresses, tokens, passwords and other secrets from everything that is written.")
+Fail = Annotated[
+    bool, typer.Option("--fail-on-anomaly", help="Exit with status 1 if a session is anomalous.")
 ]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Score everything again; neither use nor fill the cache of scores.")]
+Redact = Annotated[
+    bool,
+    typer.Option(
+        "--redact",
+        help=(
+            "Remove addresses, tokens, passwords and other secrets from everything that is written."
+        ),
+    ),
+]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache", help="Score everything again; neither use nor fill the cache of scores."
+    ),
+]
 Ray = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Share the work among the machines of a Ray cluster (HOST:PORT, or local to start one here)."),
+    typer.Option(
+        metavar="ADDRESS",
+        help=(
+            "Share the work among the machines of a Ray cluster (HOST:PORT, or local to start one"
+            " here)."
+        ),
+    ),
 ]
 
 # How records become sessions, which a run knows and novelty does not.
-Key = Annotated[str | None, typer.Option(help="Without a run: group lines by the key that this regular expression matches in the message.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        help=(
+            "Without a run: group lines by the key that this regular expression matches in the"
+            " message."
+        )
+    ),
+]
 KeyField = Annotated[str | None, typer.Option(help="Without a run: group lines by this field.")]
-SessionBy = Annotated[str | None, typer.Option(help="Without a run: one session a file, or one a folder.")]
-Window = Annotated[str | None, typer.Option(help="Without a run: one session for so many records (100) or so much time (5m).")]
+SessionBy = Annotated[
+    str | None, typer.Option(help="Without a run: one session a file, or one a folder.")
+]
+Window = Annotated[
+    str | None,
+    typer.Option(help="Without a run: one session for so many records (100) or so much time (5m)."),
+]

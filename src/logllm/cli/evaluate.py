@@ -22,7 +22,13 @@ _Data = Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")
 _Split = Annotated[str, typer.Option(help="test, validation or train.")]
 _Folder = Annotated[
     Path | None,
-    typer.Option("--report", help="Folder for a report: an HTML page, plots, scores and JSON, with trivial baselines for comparison."),
+    typer.Option(
+        "--report",
+        help=(
+            "Folder for a report: an HTML page, plots, scores and JSON, with trivial baselines for"
+            " comparison."
+        ),
+    ),
 ]
 _Force = Annotated[bool, typer.Option("--force", help="Replace a report in the folder.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the report on standard output.")]
@@ -50,7 +56,11 @@ def evaluate(
         detector = Detector.load(run, progress=progress, engine=engine, verify=verify)
     with counts("scoring") as bar:
         report, scores = scored(detector, data, split=split, progress=bar)
-    report = complete(report) if folder is None else _written(folder, data, detector, judged=(report, scores), force=force)
+    report = (
+        complete(report)
+        if folder is None
+        else _written(folder, data, detector, judged=(report, scores), force=force)
+    )
     if as_json:
         emit(report)
     draw(report)
@@ -87,7 +97,9 @@ def draw(report: dict[str, Any]) -> None:
     unseen = report["unseen"]
     # Sessions that training has seen, too, are easy: figures of the others stand beside them.
     rows = [_row(name, report, unseen) for name in _FIGURES]
-    rows += [(name, report[name], unseen[name] if unseen else "") for name in ("tp", "fp", "tn", "fn")]
+    rows += [
+        (name, report[name], unseen[name] if unseen else "") for name in ("tp", "fp", "tn", "fn")
+    ]
     judged = plural(report["sessions"], f"{report['split']} session")
     title = f"{report['model']} on {judged}"
     table(title, ("", "all (95 % interval)", "not in train"), rows)
@@ -96,10 +108,13 @@ def draw(report: dict[str, Any]) -> None:
     if rivals := report.get("baselines"):
         _draw_rivals(rivals)
     note(
-        f"{agreeing(report['sessions_seen_in_train'], '{session also occurs|sessions also occur}')} in train; "
-        f"threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
+        f"{agreeing(report['sessions_seen_in_train'], '{session also occurs|sessions also occur}')}"
+        f" in train; threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
     )
-    note(f"scores lie {report['calibration']['error']:.3f} away from the observed shares (expected calibration error)")
+    note(
+        f"scores lie {report['calibration']['error']:.3f} away from the observed shares (expected"
+        " calibration error)"
+    )
     for doubt in report.get("warnings", ()):
         note(f"doubt: {doubt}")
 
@@ -112,7 +127,10 @@ def _row(name: str, report: dict[str, Any], unseen: dict[str, Any] | None) -> tu
 def _draw_rivals(rivals: dict[str, Any]) -> None:
     """The first figures of methods that need no model: what a network must do better than."""
     figures = _FIGURES[:2]
-    rows = [(name, *(_with_interval(rival, figure) for figure in figures)) for name, rival in rivals.items()]
+    rows = [
+        (name, *(_with_interval(rival, figure) for figure in figures))
+        for name, rival in rivals.items()
+    ]
     columns = [figure.replace("_", " ") for figure in figures]
     table("trivial baselines on the same sessions", ("", *columns), rows)
 
@@ -122,7 +140,11 @@ def _draw_lines(lines: dict[str, Any]) -> None:
     top = "-" if lines["top"] is None else f"{lines['top']:.1%}"
     rows = [(f"top line anomalous, of {plural(lines['true_alarms'], 'true alarm')}", top)]
     rows += [(name.replace("_", " "), figure(lines[name], None, digits=4)) for name in _FIGURES]
-    table(f"lines, anomalous from {lines['threshold']:.4g} on ({lines['threshold_chosen']})", ("", "all lines"), rows)
+    table(
+        f"lines, anomalous from {lines['threshold']:.4g} on ({lines['threshold_chosen']})",
+        ("", "all lines"),
+        rows,
+    )
 
 
 def _with_interval(figures: dict[str, Any] | None, name: str) -> str:

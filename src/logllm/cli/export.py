@@ -9,9 +9,21 @@ from logllm.cli.console import note, shares, table
 
 _Run = Annotated[Path, typer.Argument(help="Folder that `logllm train` or `logllm import` wrote.")]
 _Out = Annotated[Path, typer.Option(help="Folder of the bundle.")]
-_Merged = Annotated[bool, typer.Option("--merged", help="Merge the adapters into whole models, so that no base models are needed.")]
-_License = Annotated[str, typer.Option(help="The bundle's licence as the Hugging Face hub spells it: apache-2.0, mit, ...")]
-_Report = Annotated[list[Path] | None, typer.Option(help="What `logllm evaluate RUN --json` printed. Repeatable.")]
+_Merged = Annotated[
+    bool,
+    typer.Option(
+        "--merged", help="Merge the adapters into whole models, so that no base models are needed."
+    ),
+]
+_License = Annotated[
+    str,
+    typer.Option(
+        help="The bundle's licence as the Hugging Face hub spells it: apache-2.0, mit, ..."
+    ),
+]
+_Report = Annotated[
+    list[Path] | None, typer.Option(help="What `logllm evaluate RUN --json` printed. Repeatable.")
+]
 _Force = Annotated[bool, typer.Option("--force", help="Replace a bundle in the folder.")]
 
 
@@ -23,7 +35,10 @@ def export(
     report: _Report = None,
     force: _Force = False,
 ) -> None:
-    """Write a copy of a run for others or the Hugging Face hub: with a model card, and nothing specific to this machine."""
+    """Write a copy of a run for others or the Hugging Face hub.
+
+    It has a model card, and holds nothing specific to this machine.
+    """
     from logllm.methods.bundle import Bundle, export_run
 
     bundle = Bundle(merged=merged, license=license, reports=tuple(report or ()))

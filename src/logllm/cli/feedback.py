@@ -1,4 +1,7 @@
-"""`logllm feedback`: true or false alarm, and which line: what a person says of a session that was judged."""
+"""`logllm feedback`: true or false alarm, and which line.
+
+What a person says of a session that was judged.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,32 +20,66 @@ if TYPE_CHECKING:
 
 # Which session.
 _Where = Annotated[
-    str, typer.Argument(metavar="STORE", help="What `logllm watch --store` writes: PATH, sqlite:///PATH or postgresql://...")
+    str,
+    typer.Argument(
+        metavar="STORE",
+        help="What `logllm watch --store` writes: PATH, sqlite:///PATH or postgresql://...",
+    ),
 ]
-_Session = Annotated[str | None, typer.Argument(help="Name of the session, as `logllm store show` prints it.")]
+_Session = Annotated[
+    str | None, typer.Argument(help="Name of the session, as `logllm store show` prints it.")
+]
 
 # What is said of it.
 _Anomalous = Annotated[
-    bool | None, typer.Option("--anomalous/--normal", help="The right verdict. A false alarm mutes its kind for 7 days.")
+    bool | None,
+    typer.Option(
+        "--anomalous/--normal", help="The right verdict. A false alarm mutes its kind for 7 days."
+    ),
 ]
 _Incident = Annotated[
-    int | None, typer.Option(min=1, help="Answer for this incident instead of a session; a false alarm mutes all its kinds.")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Answer for this incident instead of a session; a false alarm mutes all its kinds.",
+    ),
 ]
-_Lines = Annotated[list[int] | None, typer.Option("--line", min=1, help="Number of a line that shows the fault. Repeatable.")]
+_Lines = Annotated[
+    list[int] | None,
+    typer.Option("--line", min=1, help="Number of a line that shows the fault. Repeatable."),
+]
 _Words = Annotated[str, typer.Option("--note", help="A remark to keep with the answer.")]
 _By = Annotated[str, typer.Option(envvar=["LOGLLM_USER", "USER"], help="Who gives the answer.")]
-_Stream = Annotated[str | None, typer.Option(help="The watch that judged it, if several have a session of this name.")]
+_Stream = Annotated[
+    str | None,
+    typer.Option(help="The watch that judged it, if several have a session of this name."),
+]
 
 # A session that no verdict was stored for.
 _Text = Annotated[
     Path | None,
-    typer.Option(help="File with the lines of a session that was missed, or - for standard input; needs --run. Its lines count from 1."),
+    typer.Option(
+        help=(
+            "File with the lines of a session that was missed, or - for standard input; needs"
+            " --run. Its lines count from 1."
+        )
+    ),
 ]
 _Run = Annotated[Path | None, typer.Option(help="The run whose format the lines of --text have.")]
 
 # What was said before.
-_Listed = Annotated[bool, typer.Option("--list", help="List the answers so far, newest last; with SESSION only those on it.")]
-_Undo = Annotated[int | None, typer.Option(min=1, help="Take the answer with this number back, and with it the mute it caused.")]
+_Listed = Annotated[
+    bool,
+    typer.Option(
+        "--list", help="List the answers so far, newest last; with SESSION only those on it."
+    ),
+]
+_Undo = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Take the answer with this number back, and with it the mute it caused."
+    ),
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print answers as JSON on standard output.")]
 
 
@@ -96,7 +133,9 @@ def _said(anomalous: bool | None, *, lines: list[int] | None, note: str, by: str
 
     # No default: an answer that nobody meant would be learnt.
     if anomalous is None:
-        raise DataError("say what the session is with --anomalous or --normal, or use --list or --undo NUMBER")
+        raise DataError(
+            "say what the session is with --anomalous or --normal, or use --list or --undo NUMBER"
+        )
     answer: Literal["anomalous", "normal"] = ANOMALOUS if anomalous else NORMAL
     return Said(answer, by, tuple(lines) if lines else None, note)
 

@@ -8,11 +8,20 @@ import typer
 from logllm.cli.console import emit, note, table
 
 _Data = Annotated[Path, typer.Argument(help="Folder that `logllm prepare` wrote from one log.")]
-_Out = Annotated[Path, typer.Option(help="Folder for the folds: fold-1, fold-2, ... each hold prepared data.")]
-_Parts = Annotated[int, typer.Option(help="Number of parts, in order of time. N parts make N - 1 folds.")]
-_Validation = Annotated[float | None, typer.Option(help="Share of each train part, its latest sessions, kept for validation.")]
+_Out = Annotated[
+    Path, typer.Option(help="Folder for the folds: fold-1, fold-2, ... each hold prepared data.")
+]
+_Parts = Annotated[
+    int, typer.Option(help="Number of parts, in order of time. N parts make N - 1 folds.")
+]
+_Validation = Annotated[
+    float | None,
+    typer.Option(help="Share of each train part, its latest sessions, kept for validation."),
+]
 _Force = Annotated[bool, typer.Option("--force", help="Replace folds in the folder.")]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print the folds' counts on standard output.")]
+_AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the folds' counts on standard output.")
+]
 
 
 def folds(
@@ -23,7 +32,11 @@ def folds(
     force: _Force = False,
     as_json: _AsJson = False,
 ) -> None:
-    """Divide all sessions into parts by time: fold 1 trains on part 1 and tests on part 2, fold 2 trains on parts 1 and 2 and tests on part 3, ..."""
+    """Divide all sessions into parts by time.
+
+    Fold 1 trains on part 1 and tests on part 2, fold 2 trains on parts 1 and 2 and tests on part 3,
+    ...
+    """
     import json
 
     from logllm.evaluate.folds import folds as cut
@@ -33,7 +46,10 @@ def folds(
     if as_json:
         emit(about)
     by_path = list(zip(paths, about["folds"], strict=True))
-    rows = [(path.name, *map(_counts, fold["parts"].values()), fold["overlapping"]) for path, fold in by_path]
+    rows = [
+        (path.name, *map(_counts, fold["parts"].values()), fold["overlapping"])
+        for path, fold in by_path
+    ]
     table(f"{out}: sessions (anomalous)", ("", "train", "validation", "test", "overlapping"), rows)
     for path, fold in by_path:
         for warning in fold["warnings"]:

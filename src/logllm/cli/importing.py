@@ -9,13 +9,27 @@ import typer
 from logllm.cli.console import emit, note, shares
 from logllm.errors import RecipeError
 
-_Path = Annotated[Path, typer.Argument(help="Folder in the authors' layout: Bert_ft/, Llama_ft/, projector.pt.")]
+_Path = Annotated[
+    Path, typer.Argument(help="Folder in the authors' layout: Bert_ft/, Llama_ft/, projector.pt.")
+]
 _Out = Annotated[Path, typer.Option(help="Folder of the run.")]
-_Recipe = Annotated[str, typer.Option(help="The recipe of the data set the adapters were trained on.")]
-_Format = Annotated[str | None, typer.Option(help="Format of the logs to judge. Default: the one with the recipe's name.")]
-_Encoder = Annotated[str | None, typer.Option(help="Base model of the encoder: a folder or a name on the hub.")]
-_Decoder = Annotated[str | None, typer.Option(help="Base model of the decoder: a folder or a name on the hub.")]
-_Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: model.decoder.quantize=none. Repeatable.")]
+_Recipe = Annotated[
+    str, typer.Option(help="The recipe of the data set the adapters were trained on.")
+]
+_Format = Annotated[
+    str | None,
+    typer.Option(help="Format of the logs to judge. Default: the one with the recipe's name."),
+]
+_Encoder = Annotated[
+    str | None, typer.Option(help="Base model of the encoder: a folder or a name on the hub.")
+]
+_Decoder = Annotated[
+    str | None, typer.Option(help="Base model of the decoder: a folder or a name on the hub.")
+]
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting: model.decoder.quantize=none. Repeatable."),
+]
 _Threshold = Annotated[float, typer.Option(min=0, max=1, help="Scores from here on are anomalous.")]
 _Force = Annotated[bool, typer.Option("--force", help="Replace a run in the folder.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")]
@@ -42,7 +56,11 @@ def import_(
     released = read_released(path)
     named = {"encoder": encoder, "decoder": decoder}
     # The user's own settings come after what the release says of itself: the last one counts.
-    weights = [f"model.{network}.weights={json.dumps(name)}" for network, name in named.items() if name is not None]
+    weights = [
+        f"model.{network}.weights={json.dumps(name)}"
+        for network, name in named.items()
+        if name is not None
+    ]
     chosen = Recipe.load(recipe, overrides=[*released.overrides(), *(settings or []), *weights])
     own: dict[str, dict[str, str]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
     terms = Terms(chosen, choose(_format(format, recipe), recipe=recipe, overrides=own), threshold)
@@ -50,7 +68,10 @@ def import_(
         manifest = import_released(released, out, terms=terms, force=force, progress=progress)
     if as_json:
         emit(manifest)
-    note(f"imported; threshold {threshold}, not chosen on data: measure the run with logllm evaluate {out} --data DATA")
+    note(
+        f"imported; threshold {threshold}, not chosen on data: measure the run with logllm evaluate"
+        f" {out} --data DATA"
+    )
 
 
 def _format(named: str | None, recipe: str) -> str:
@@ -59,5 +80,7 @@ def _format(named: str | None, recipe: str) -> str:
 
     # `hdfs` is a recipe of the paper and a format; `small` is a recipe alone.
     if named is None and recipe not in known():
-        raise RecipeError(f"recipe {recipe} does not say which logs it is for: name their format with --format")
+        raise RecipeError(
+            f"recipe {recipe} does not say which logs it is for: name their format with --format"
+        )
     return named or recipe

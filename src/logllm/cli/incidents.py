@@ -1,4 +1,7 @@
-"""Incidents told on a terminal: when, how many sessions, and the lines that decided, as they are written in the log."""
+"""Incidents told on a terminal.
+
+When, how many sessions, and the lines that decided, as they are written in the log.
+"""
 
 import shutil
 import sys
@@ -50,7 +53,9 @@ def tell_incidents(
     )
     foremost = incidents[:_INCIDENTS]
     # One pass over the logs for all lines that are shown, however many incidents there are.
-    places = [(telling.file, telling.line) for incident in foremost for telling in incident.messages]
+    places = [
+        (telling.file, telling.line) for incident in foremost for telling in incident.messages
+    ]
     written = written_forms(places, logs, reading, redact=redact)
     more = f", the foremost {len(foremost)}" if len(foremost) < len(incidents) else ""
     note(f"\n{plural(len(incidents), 'incident')}{more}:")
@@ -58,7 +63,9 @@ def tell_incidents(
         _tell(incident, written, only=logs[0], redact=redact)
 
 
-def _tell(incident: "Incident", written: "Mapping[Place, Sequence[str]]", *, only: str, redact: bool) -> None:
+def _tell(
+    incident: "Incident", written: "Mapping[Place, Sequence[str]]", *, only: str, redact: bool
+) -> None:
     """One incident."""
     from logllm.logs.redaction import redact_text
 
@@ -69,7 +76,11 @@ def _tell(incident: "Incident", written: "Mapping[Place, Sequence[str]]", *, onl
         note(shown_line(begin, telling, written, only=only, redact=redact))
     for message in incident.expected:
         note(_cut("  did not come: " + (redact_text(message) if redact else message)))
-    note(_cut("  such as " + ", ".join(f"{session} ({score:.4f})" for session, score in incident.top)))
+    note(
+        _cut(
+            "  such as " + ", ".join(f"{session} ({score:.4f})" for session, score in incident.top)
+        )
+    )
 
 
 def shown_line(
@@ -119,11 +130,13 @@ def written_forms(
     *,
     redact: bool,
 ) -> "dict[Place, list[str]]":
-    """What is written in some lines, the longest form first; nothing of inputs that can be read only once.
+    """What is written in some lines, the longest form first.
+
+    Nothing of inputs that can be read only once.
 
     Nor anything of lines that do not tell which of their words are secret, where these are to be
-    taken out. A line stands as it is where people read such lines, and as what it says without what stands
-    before the message.
+    taken out. A line stands as it is where people read such lines, and as what it says without what
+    stands before the message.
     """
     from logllm.detect.evidence.written_lines import tells
     from logllm.detect.page.written import said_in, written_lines

@@ -21,21 +21,50 @@ if TYPE_CHECKING:
 
 # What is asked about.
 _Run = Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")]
-_Verdicts = Annotated[Path, typer.Argument(help="The run's verdicts, as `logllm detect RUN LOG --out verdicts.jsonl` wrote them.")]
+_Verdicts = Annotated[
+    Path,
+    typer.Argument(
+        help="The run's verdicts, as `logllm detect RUN LOG --out verdicts.jsonl` wrote them."
+    ),
+]
 _Logs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[LOG]...", help="The log that was judged. Not needed if the verdicts name their files."),
+    typer.Argument(
+        metavar="[LOG]...",
+        help="The log that was judged. Not needed if the verdicts name their files.",
+    ),
 ]
 
 # Where answers go, when they are not given at the terminal.
-_Labels = Annotated[Path | None, typer.Option(help="File for the labels, which `prepare --labels` reads. Default: beside the verdicts.")]
+_Labels = Annotated[
+    Path | None,
+    typer.Option(
+        help="File for the labels, which `prepare --labels` reads. Default: beside the verdicts."
+    ),
+]
 _Export = Annotated[
     Path | None,
-    typer.Option(help="Write the questions into this CSV file instead, so that somebody else can fill in its column `label`."),
+    typer.Option(
+        help=(
+            "Write the questions into this CSV file instead, so that somebody else can fill in its"
+            " column `label`."
+        )
+    ),
 ]
-_Import = Annotated[Path | None, typer.Option("--import", help="Read answers from a CSV file with the columns session and label.")]
+_Import = Annotated[
+    Path | None,
+    typer.Option(
+        "--import", help="Read answers from a CSV file with the columns session and label."
+    ),
+]
 _Most = Annotated[int, typer.Option(min=1, help="Ask about at most this many sessions.")]
-_Redact = Annotated[bool, typer.Option("--redact", help="Remove addresses, tokens, passwords and other secrets from the lines shown.")]
+_Redact = Annotated[
+    bool,
+    typer.Option(
+        "--redact",
+        help="Remove addresses, tokens, passwords and other secrets from the lines shown.",
+    ),
+]
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite the --export file.")]
 
 
@@ -50,7 +79,10 @@ def label(
     redact: _Redact = False,
     force: _Force = False,
 ) -> None:
-    """Ask you to label the sessions that training would gain most from; continues where it stopped."""
+    """Ask you to label the sessions that training would gain most from.
+
+    Continues where it stopped.
+    """
     from logllm.detect.labelling.answers import Answers
     from logllm.detect.labelling.beginning import open_labelling
 
@@ -103,7 +135,10 @@ def _hand_out(asked: "Sequence[Question]", log: "JudgedLog", path: Path) -> None
 
     write_atomic(path, handed_out(asked, log).write_csv().encode())
     questions = plural(len(asked), "question")
-    note(f"{questions} written: fill in the column label of {path} (anomalous or normal), then --import {path}")
+    note(
+        f"{questions} written: fill in the column label of {path} (anomalous or normal), then"
+        f" --import {path}"
+    )
 
 
 def _ask(asked: "Sequence[Question]", log: "JudgedLog", answers: "Answers") -> None:
@@ -132,11 +167,20 @@ def _tell(answers: "Answers", place: Path, *, run: Path, logs: "Sequence[str]") 
     anomalous, normal = answers.tally
     if not anomalous and not normal:
         return
-    note(f"{place}: {plural(anomalous + normal, 'session')} labelled, {anomalous:,} anomalous, {normal:,} normal")
+    note(
+        f"{place}: {plural(anomalous + normal, 'session')} labelled, {anomalous:,} anomalous,"
+        f" {normal:,} normal"
+    )
     if not anomalous or not normal:
         missing = "normal" if anomalous else "anomalous"
         note(f"training needs both kinds: no session is labelled {missing} yet")
         return
     raw = shlex.join([word for log in logs for word in ("--raw", log)])
-    note(f"next: logllm prepare --like {shlex.quote(str(run))} {raw} --labels {shlex.quote(str(place))} --split random --out DATA")
-    note("then: logllm train words --data DATA --out RUN, which learns in seconds, or small or both, with a network")
+    note(
+        f"next: logllm prepare --like {shlex.quote(str(run))} {raw} --labels"
+        f" {shlex.quote(str(place))} --split random --out DATA"
+    )
+    note(
+        "then: logllm train words --data DATA --out RUN, which learns in seconds, or small or both,"
+        " with a network"
+    )

@@ -12,10 +12,26 @@ if TYPE_CHECKING:
     from logllm.serve.store.verdict_store import Store
 
 
-_Store = Annotated[str, typer.Option(help="The store of verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")]
-_Run = Annotated[str | None, typer.Option(help="The run that judges lines. Without one, no lines are judged.")]
-_Logs = Annotated[list[Path] | None, typer.Option(help="A folder whose logs may be read and compared. Repeatable. Default: none.")]
-_Redact = Annotated[bool, typer.Option("--redact", help="Remove addresses, tokens, passwords and other secrets from what is judged.")]
+_Store = Annotated[
+    str,
+    typer.Option(
+        help="The store of verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE."
+    ),
+]
+_Run = Annotated[
+    str | None, typer.Option(help="The run that judges lines. Without one, no lines are judged.")
+]
+_Logs = Annotated[
+    list[Path] | None,
+    typer.Option(help="A folder whose logs may be read and compared. Repeatable. Default: none."),
+]
+_Redact = Annotated[
+    bool,
+    typer.Option(
+        "--redact",
+        help="Remove addresses, tokens, passwords and other secrets from what is judged.",
+    ),
+]
 _By = Annotated[str, typer.Option(help="Name under which labels are stored.")]
 
 
@@ -26,7 +42,10 @@ def mcp(
     redact: _Redact = False,
     by: _By = "agent",
 ) -> None:
-    """Serve the Model Context Protocol on standard input and output: incidents, sessions, verdicts on lines, labels."""
+    """Serve the Model Context Protocol on standard input and output.
+
+    An agent reads incidents and sessions, has lines judged, and labels sessions.
+    """
     from contextlib import closing
 
     from logllm.extras import require
@@ -56,7 +75,9 @@ def _following(run: str | None) -> "Following | None":
     return Following(run, load=Detector.load, told=note)
 
 
-def _answer(store: "Store", following: "Following | None", *, folders: list[Path], redact: bool, by: str) -> None:
+def _answer(
+    store: "Store", following: "Following | None", *, folders: list[Path], redact: bool, by: str
+) -> None:
     """Answer until standard input ends."""
     from logllm.serve.tools.mcp_server import mcp_server
     from logllm.serve.tools.toolbox import Toolbox

@@ -11,8 +11,13 @@ from logllm.counting import plural
 _Data = Annotated[Path, typer.Argument(help="Folder that `logllm prepare` wrote.")]
 _Out = Annotated[Path, typer.Option(help="Folder to write.")]
 _Kind = Annotated[str, typer.Option(help="insert, remove, duplicate, shuffle or reword.")]
-_Ratio = Annotated[float | None, typer.Option(help="Share of the test sessions to alter (default .2).")]
-_Strength = Annotated[float | None, typer.Option(help="Share of messages to alter in each, at least one (default .05).")]
+_Ratio = Annotated[
+    float | None, typer.Option(help="Share of the test sessions to alter (default .2).")
+]
+_Strength = Annotated[
+    float | None,
+    typer.Option(help="Share of messages to alter in each, at least one (default .05)."),
+]
 _Seed = Annotated[int | None, typer.Option(help="Random seed (default 0).")]
 _Force = Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")]
@@ -28,7 +33,10 @@ def perturb(
     force: _Force = False,
     as_json: _AsJson = False,
 ) -> None:
-    """Alter the test part of prepared data, as a log changes over time; labels, train and validation stay as they are."""
+    """Alter the test part of prepared data, as a log changes over time.
+
+    Labels, train and validation stay as they are.
+    """
     from logllm.config.perturb import PerturbSection
     from logllm.evaluate.altered import perturb as alter
 

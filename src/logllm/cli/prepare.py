@@ -32,7 +32,10 @@ _Named = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FORMAT|DATASET] [LOG]...",
-        help="A built-in format (`logllm show formats`), then logs as for --raw; or a data set alone (`show datasets`).",
+        help=(
+            "A built-in format (`logllm show formats`), then logs as for --raw; or a data set alone"
+            " (`show datasets`)."
+        ),
     ),
 ]
 _Raw = Annotated[
@@ -48,19 +51,42 @@ _Raw = Annotated[
 ]
 _TestRaw = Annotated[
     list[str] | None,
-    typer.Option(help="Another log to use as the whole test part; for postgres also test, changed or german. Repeatable."),
+    typer.Option(
+        help=(
+            "Another log to use as the whole test part; for postgres also test, changed or german."
+            " Repeatable."
+        )
+    ),
 ]
 _TestLabels = Annotated[Path | None, typer.Option(help="The labels of --test-raw.")]
 _Format = Annotated[
-    str | None, typer.Option(help="A built-in format, a TOML file that describes one, or auto (the default): the one that fits.")
+    str | None,
+    typer.Option(
+        help=(
+            "A built-in format, a TOML file that describes one, or auto (the default): the one that"
+            " fits."
+        )
+    ),
 ]
 _Labels = Annotated[
-    Path | None, typer.Option(help="CSV file of labels: for sessions (session,label), lines (line,label) or times (from,to,label).")
+    Path | None,
+    typer.Option(
+        help=(
+            "CSV file of labels: for sessions (session,label), lines (line,label) or times"
+            " (from,to,label)."
+        )
+    ),
 ]
-_Recipe = Annotated[str | None, typer.Option(help="Use the grouping and split of this recipe, such as the paper's hdfs.")]
+_Recipe = Annotated[
+    str | None,
+    typer.Option(help="Use the grouping and split of this recipe, such as the paper's hdfs."),
+]
 _Like = Annotated[
     Path | None,
-    typer.Option(metavar="RUN", help="Read, mask and group as for this run, such as the one whose verdicts you labelled."),
+    typer.Option(
+        metavar="RUN",
+        help="Read, mask and group as for this run, such as the one whose verdicts you labelled.",
+    ),
 ]
 
 # How its lines are read.
@@ -69,42 +95,82 @@ _Time = Annotated[str | None, typer.Option(help="Field that holds the time.")]
 _TimeFormat = Annotated[str | None, typer.Option(help="iso, epoch, epoch_ms or strftime codes.")]
 _TimeZone = Annotated[
     str | None,
-    typer.Option(help="Time zone of times that name none, or only an ambiguous abbreviation: Europe/Berlin, +05:30."),
+    typer.Option(
+        help=(
+            "Time zone of times that name none, or only an ambiguous abbreviation: Europe/Berlin,"
+            " +05:30."
+        )
+    ),
 ]
 _Label = Annotated[str | None, typer.Option(help="Field that holds the line's label.")]
-_Normal = Annotated[list[str] | None, typer.Option(help="Label that means normal, in the log or in the files of labels. Repeatable.")]
+_Normal = Annotated[
+    list[str] | None,
+    typer.Option(help="Label that means normal, in the log or in the files of labels. Repeatable."),
+]
 
 # How records become sessions.
 _Key = Annotated[
     str | None,
     typer.Option(
-        help="Group lines by the key that this regular expression matches in the message, or by its group alone, as in 'order ([0-9]+)'."
+        help=(
+            "Group lines by the key that this regular expression matches in the message, or by its"
+            " group alone, as in 'order ([0-9]+)'."
+        )
     ),
 ]
 _KeyField = Annotated[str | None, typer.Option(help="Group lines by this field.")]
 _SessionBy = Annotated[
     str | None,
-    typer.Option(help="One session a file, or one a folder, such as the logs of one application's containers."),
+    typer.Option(
+        help=(
+            "One session a file, or one a folder, such as the logs of one application's containers."
+        )
+    ),
 ]
-_Window = Annotated[str | None, typer.Option(help="One session for so many records (100) or so much time (30s, 5m, 1h).")]
-_Step = Annotated[str | None, typer.Option(help="From the start of one window to the start of the next, written like --window.")]
+_Window = Annotated[
+    str | None,
+    typer.Option(help="One session for so many records (100) or so much time (30s, 5m, 1h)."),
+]
+_Step = Annotated[
+    str | None,
+    typer.Option(
+        help="From the start of one window to the start of the next, written like --window."
+    ),
+]
 _MaxMessages = Annotated[int | None, typer.Option(help="Longest session, in messages.")]
 _Long = Annotated[str | None, typer.Option(help="What to do with longer sessions: cut or split.")]
 
 # How sessions are divided.
 _Split = Annotated[str | None, typer.Option(help="time or random.")]
 _Test = Annotated[float | None, typer.Option(help="Share of sessions for the test part.")]
-_Validation = Annotated[float | None, typer.Option(help="Share of the train part kept for validation.")]
+_Validation = Annotated[
+    float | None, typer.Option(help="Share of the train part kept for validation.")
+]
 _Seed = Annotated[int | None, typer.Option(help="Seed of a random split.")]
 
 # What becomes of bytes and of messages.
 _Encoding = Annotated[str | None, typer.Option(help="utf-8 or latin-1.")]
 _Mask = Annotated[str | None, typer.Option(help="paper or off.")]
-_MaskRule = Annotated[list[str] | None, typer.Option(help="Mask this as well: NAME=REGEX. Repeatable.")]
-_Keep = Annotated[str | None, typer.Option(help="codes (leave statuses of requests, exit codes and error codes unmasked) or nothing.")]
-_KeepRule = Annotated[list[str] | None, typer.Option(help="Leave this unmasked as well: NAME=REGEX. Repeatable.")]
+_MaskRule = Annotated[
+    list[str] | None, typer.Option(help="Mask this as well: NAME=REGEX. Repeatable.")
+]
+_Keep = Annotated[
+    str | None,
+    typer.Option(
+        help="codes (leave statuses of requests, exit codes and error codes unmasked) or nothing."
+    ),
+]
+_KeepRule = Annotated[
+    list[str] | None, typer.Option(help="Leave this unmasked as well: NAME=REGEX. Repeatable.")
+]
 _Redact = Annotated[
-    bool, typer.Option("--redact", help="Remove addresses, tokens, passwords and other secrets from everything that is written.")
+    bool,
+    typer.Option(
+        "--redact",
+        help=(
+            "Remove addresses, tokens, passwords and other secrets from everything that is written."
+        ),
+    ),
 ]
 
 # What is done besides.
@@ -168,20 +234,33 @@ def prepare(
             "encoding": encoding,
         },
         "sessions": {
-            **session_options(window=window, step=step, key=key, key_field=key_field, by=session_by),
+            **session_options(
+                window=window, step=step, key=key, key_field=key_field, by=session_by
+            ),
             "max_messages": max_messages,
             "long": long,
         },
         "split": {"by": split, "test": test, "validation": validation, "seed": seed},
-        "mask": {"rules": mask, "own": mask_rules(mask_rule or []), "keep": keep, "own_keep": mask_rules(keep_rule or [])},
+        "mask": {
+            "rules": mask,
+            "own": mask_rules(mask_rule or []),
+            "keep": keep,
+            "own_keep": mask_rules(keep_rule or []),
+        },
         "prepare": {"redact": redact},
     }
     # `prepare postgresql a.log b.log`: the first word is a format, the others are logs.
     dataset, raw = told_apart(named or [], raw or [])
     how = _chosen if like is None else partial(_as_run, like)
     settings, stdin = how(format, dataset, raw, recipe=recipe, overrides=overrides)
-    log: dict[str, Any] = {"raw": raw, "labels": labels} if raw else _by_name(dataset, out, settings, labels=labels, yes=yes, force=force)
-    inputs = log | _second_log(test_raw or [], dataset, settings=settings, labels=test_labels, normal=normal)
+    log: dict[str, Any] = (
+        {"raw": raw, "labels": labels}
+        if raw
+        else _by_name(dataset, out, settings, labels=labels, yes=yes, force=force)
+    )
+    inputs = log | _second_log(
+        test_raw or [], dataset, settings=settings, labels=test_labels, normal=normal
+    )
     started = clock.perf_counter()
     with redacted_errors() if redact else nullcontext(), counts("preparing") as bar:
         manifest = run(out=out, settings=settings, force=force, progress=bar, stdin=stdin, **inputs)
@@ -189,7 +268,12 @@ def prepare(
 
 
 def _chosen(
-    format: str | None, dataset: str | None, raw: list[str] | None, *, recipe: str | None, overrides: dict[str, dict[str, Any]]
+    format: str | None,
+    dataset: str | None,
+    raw: list[str] | None,
+    *,
+    recipe: str | None,
+    overrides: dict[str, dict[str, Any]],
 ) -> "tuple[PrepareSection, Bytes | None]":
     """How to prepare, said before it is checked, and standard input where some of it had to be read to find the format."""
     from logllm.datasets.public import CATALOG
@@ -201,7 +285,9 @@ def _chosen(
     grouped = recipe is not None or any(overrides["sessions"].values())
     redact = overrides["prepare"]["redact"]
     zone = overrides["format"]["time_zone"]
-    described, stdin, services = _described(format or format_of(dataset), raw, grouped=grouped, redact=redact, zone=zone)
+    described, stdin, services = _described(
+        format or format_of(dataset), raw, grouped=grouped, redact=redact, zone=zone
+    )
     # A recipe says how to mask; else the format's own rules and what the user asked for.
     if recipe is None:
         overrides = {**overrides, "mask": own_masks(described) | _named(overrides["mask"])}
@@ -259,7 +345,10 @@ def _described(
             note(redact_text(sentence) if redact else sentence)
         return load_format(name), None, ()
     if raw is None:
-        raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
+        raise RecipeError(
+            "name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA`"
+            " (`logllm show datasets`)"
+        )
     log = suited(raw, today=datetime.now(UTC).date(), zone=zone)
     # Why sessions are as they are is of interest only where nobody has said how they are to be.
     for sentence in log.notes if grouped else (*log.notes, log.sessions):
@@ -272,8 +361,19 @@ def _named(options: dict[str, Any]) -> dict[str, Any]:
     return {setting: value for setting, value in options.items() if value is not None}
 
 
-def _by_name(name: str | None, out: Path, settings: "PrepareSection", *, labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
-    """What to prepare where no log is named: a data set that comes with logllm, or a public one, fetched unless it is here."""
+def _by_name(
+    name: str | None,
+    out: Path,
+    settings: "PrepareSection",
+    *,
+    labels: Path | None,
+    yes: bool,
+    force: bool,
+) -> dict[str, Any]:
+    """What to prepare where no log is named.
+
+    A data set that comes with logllm, or a public one, fetched unless it is here.
+    """
     from logllm.datasets.packaged import PACKAGED
     from logllm.datasets.public import CATALOG
     from logllm.datasets.sources import packaged_inputs, public_inputs
@@ -289,7 +389,9 @@ def _by_name(name: str | None, out: Path, settings: "PrepareSection", *, labels:
         )
     # Before gigabytes are fetched.
     check_replaceable(out, force=force)
-    return public_inputs(CATALOG[name], _fetched(CATALOG[name], yes=yes), labels=labels, settings=settings)
+    return public_inputs(
+        CATALOG[name], _fetched(CATALOG[name], yes=yes), labels=labels, settings=settings
+    )
 
 
 def _fetched(public: "Dataset", *, yes: bool) -> "Source":
@@ -303,7 +405,10 @@ def _fetched(public: "Dataset", *, yes: bool) -> "Source":
         _ask(public, yes=yes)
         with counts(f"fetching {public.name}") as bar:
             source = fetching.fetch(public, progress=bar)
-    note(f"{public.name}: {plural(source.about['lines'], 'line')}, fetched {source.about['date']}, in {source.log}")
+    note(
+        f"{public.name}: {plural(source.about['lines'], 'line')}, fetched {source.about['date']},"
+        f" in {source.log}"
+    )
     return source
 
 
@@ -322,7 +427,9 @@ def _second_log(
     return inputs | _test_format(inputs.get("test_raw"), settings, normal=normal if logs else None)
 
 
-def _test_format(raw: "list[str | Path] | None", settings: "PrepareSection", *, normal: list[str] | None) -> dict[str, Any]:
+def _test_format(
+    raw: "list[str | Path] | None", settings: "PrepareSection", *, normal: list[str] | None
+) -> dict[str, Any]:
     """The format of a test log, said where it is another than the train log's."""
     from logllm.datasets.sources import second_format
 
@@ -330,7 +437,10 @@ def _test_format(raw: "list[str | Path] | None", settings: "PrepareSection", *, 
         return {}
     described = second_format(raw, settings, normal=normal, today=datetime.now(UTC).date())
     if described is not None and described != settings.format:
-        note(f"--test-raw has another format than --raw: {described.name}, with its message in {described.message}")
+        note(
+            f"--test-raw has another format than --raw: {described.name}, with its message in"
+            f" {described.message}"
+        )
     return {"test_format": described}
 
 
@@ -377,7 +487,11 @@ def _row(name: str, manifest: dict[str, Any]) -> tuple[str, ...]:
 
 def _tell_same(counts: dict[str, Any]) -> None:
     """Name the counts that are the paper's; those that differ are among the warnings."""
-    same = [field.replace(".", " ") for field, count in counts.items() if count["here"] == count["paper"]]
+    same = [
+        field.replace(".", " ")
+        for field, count in counts.items()
+        if count["here"] == count["paper"]
+    ]
     if same:
         note(f"the same counts as in the paper: {', '.join(same)}")
 

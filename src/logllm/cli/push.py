@@ -8,7 +8,9 @@ import typer
 from logllm.cli.console import note
 
 _Folder = Annotated[Path, typer.Argument(help="Folder that `logllm export` wrote.")]
-_Name = Annotated[str, typer.Argument(help="Repository on the hub: owner/name. Created if it does not exist.")]
+_Name = Annotated[
+    str, typer.Argument(help="Repository on the hub: owner/name. Created if it does not exist.")
+]
 _Private = Annotated[bool, typer.Option("--private", help="Make the repository private.")]
 
 
@@ -21,4 +23,7 @@ def push(
     from logllm.runs.hub import push as upload
 
     address = upload(folder, name, private=private)
-    note(f"pushed to {address}; to use it: hf download {name} --local-dir RUN, then logllm detect RUN app.log")
+    note(
+        f"pushed to {address}; to use it: hf download {name} --local-dir RUN, then logllm detect"
+        " RUN app.log"
+    )

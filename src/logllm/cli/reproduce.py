@@ -15,34 +15,76 @@ if TYPE_CHECKING:
 
 
 # Of every table.
-_Name = Annotated[str, typer.Argument(metavar="TABLE", help="main, preprocessing, stages, beta or unstable.")]
-_Data = Annotated[list[str], typer.Option(help="Folder that `logllm prepare` wrote, or NAME=FOLDER. Repeatable.")]
-_Out = Annotated[Path, typer.Option(help="Folder for the results; tables in the same folder share the cells they have in common.")]
-_Recipe = Annotated[str, typer.Option(help="Recipe that LogLLM is trained with: a packaged one or a TOML file.")]
-_Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting of the recipe. Repeatable.")]
+_Name = Annotated[
+    str, typer.Argument(metavar="TABLE", help="main, preprocessing, stages, beta or unstable.")
+]
+_Data = Annotated[
+    list[str], typer.Option(help="Folder that `logllm prepare` wrote, or NAME=FOLDER. Repeatable.")
+]
+_Out = Annotated[
+    Path,
+    typer.Option(
+        help=(
+            "Folder for the results; tables in the same folder share the cells they have in common."
+        )
+    ),
+]
+_Recipe = Annotated[
+    str, typer.Option(help="Recipe that LogLLM is trained with: a packaged one or a TOML file.")
+]
+_Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a setting of the recipe. Repeatable.")
+]
 
 # How much is trained.
 _Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds, starting at 0.")]
 _Sessions = Annotated[
     int | None,
-    typer.Option(min=1, help="Number of sessions that each cell trains on. Default: the recipe's own number in main, 2,400 elsewhere."),
+    typer.Option(
+        min=1,
+        help=(
+            "Number of sessions that each cell trains on. Default: the recipe's own number in main,"
+            " 2,400 elsewhere."
+        ),
+    ),
 ]
-_Baselines = Annotated[str | None, typer.Option(help="Names separated by commas, or none. Default: the table's own.")]
+_Baselines = Annotated[
+    str | None, typer.Option(help="Names separated by commas, or none. Default: the table's own.")
+]
 
 # Of one table each, which its help names.
-_Folds = Annotated[int | None, typer.Option(help="main: number of parts in order of time, each tested after training on all before it.")]
-_FromFold = Annotated[int, typer.Option(help="main: use the folds from this one on; earlier ones stay for development.")]
-_Raw = Annotated[list[str] | None, typer.Option(help="preprocessing: the log that --data was prepared from. Repeatable.")]
+_Folds = Annotated[
+    int | None,
+    typer.Option(
+        help="main: number of parts in order of time, each tested after training on all before it."
+    ),
+]
+_FromFold = Annotated[
+    int,
+    typer.Option(help="main: use the folds from this one on; earlier ones stay for development."),
+]
+_Raw = Annotated[
+    list[str] | None,
+    typer.Option(help="preprocessing: the log that --data was prepared from. Repeatable."),
+]
 _Labels = Annotated[Path | None, typer.Option(help="preprocessing: the log's labels.")]
 _Betas = Annotated[str | None, typer.Option(help="beta: shares separated by commas.")]
 _Kinds = Annotated[str | None, typer.Option(help="unstable: alterations separated by commas.")]
-_Ratios = Annotated[str | None, typer.Option(help="unstable: shares of sessions to alter, separated by commas.")]
+_Ratios = Annotated[
+    str | None, typer.Option(help="unstable: shares of sessions to alter, separated by commas.")
+]
 _Strength = Annotated[float, typer.Option(help="unstable: share of a session's messages to alter.")]
-_Run = Annotated[Path | None, typer.Option(help="unstable: an existing run to judge with; nothing is trained.")]
+_Run = Annotated[
+    Path | None, typer.Option(help="unstable: an existing run to judge with; nothing is trained.")
+]
 
 # How the work is done.
-_Jobs = Annotated[int, typer.Option(min=1, help="Number of cells to work on at once; they share the cores.")]
-_Only = Annotated[str | None, typer.Option(help="Only cells whose name contains this (* stands for anything).")]
+_Jobs = Annotated[
+    int, typer.Option(min=1, help="Number of cells to work on at once; they share the cores.")
+]
+_Only = Annotated[
+    str | None, typer.Option(help="Only cells whose name contains this (* stands for anything).")
+]
 _List = Annotated[bool, typer.Option("--list", help="List the cells and which are done, and exit.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the table on standard output.")]
 
@@ -78,7 +120,12 @@ def reproduce(
     from logllm.evaluate.tables.running import opened
     from logllm.evaluate.tables.running import run as work
 
-    lists: dict[str, Any] = {"baselines": _names(baselines), "kinds": _names(kinds), "betas": _numbers(betas), "ratios": _numbers(ratios)}
+    lists: dict[str, Any] = {
+        "baselines": _names(baselines),
+        "kinds": _names(kinds),
+        "betas": _numbers(betas),
+        "ratios": _numbers(ratios),
+    }
     asked = Asked(
         name, tuple(map(given_data, data)), Recipe.load(recipe, overrides=settings or []), seeds=seeds, sessions=sessions,
         strength=strength, run=run, raw=tuple(raw or ()), labels=labels, folds=folds, from_fold=from_fold,
@@ -88,7 +135,9 @@ def reproduce(
     if list_:
         _list(grid)
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Ctrl-C does: the processes end, the table is written
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # what Ctrl-C does: the processes end, the table is written
     results = work(grid, jobs=jobs, only=only, watch=note)
     _draw(results, out, as_json=as_json)
 
@@ -96,7 +145,11 @@ def reproduce(
 def _list(grid: "Table") -> None:
     """The cells, and how far they are."""
     states = list(grid.states())
-    table(grid.name, ("cell", "state", "folder"), [(cell.label, state, cell.slug) for cell, state in states])
+    table(
+        grid.name,
+        ("cell", "state", "folder"),
+        [(cell.label, state, cell.slug) for cell, state in states],
+    )
     note(f"{sum(state == 'done' for _, state in states)} of {len(states)} done")
 
 
@@ -134,4 +187,6 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
     try:
         return None if text is None else tuple(map(float, text.split(",")))
     except ValueError as exc:
-        raise RecipeError(f"{text}: {exc}; write numbers separated by commas, such as 0,0.1,0.3") from exc
+        raise RecipeError(
+            f"{text}: {exc}; write numbers separated by commas, such as 0,0.1,0.3"
+        ) from exc

@@ -16,13 +16,33 @@ if TYPE_CHECKING:
     from logllm.serve.store.verdict_store import Store
 
 
-_Run = Annotated[Path, typer.Argument(help="Folder of the run, as you name it to detect, watch and serve.")]
-_Store = Annotated[str | None, typer.Option(help="The store with the answers: a file, sqlite:///PATH, or postgresql://...")]
-_Data = Annotated[Path | None, typer.Option(help="The prepared data that the run was trained on; needed once, then remembered.")]
+_Run = Annotated[
+    Path, typer.Argument(help="Folder of the run, as you name it to detect, watch and serve.")
+]
+_Store = Annotated[
+    str | None,
+    typer.Option(help="The store with the answers: a file, sqlite:///PATH, or postgresql://..."),
+]
+_Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="The prepared data that the run was trained on; needed once, then remembered."
+    ),
+]
 _Back = Annotated[bool, typer.Option("--roll-back", help="Go back to the previous run.")]
-_Show = Annotated[bool, typer.Option("--show", help="Show which run judges now, which did before, and what was measured.")]
-_Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: shares=4, fewest=20. Repeatable.")]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON on standard output.")]
+_Show = Annotated[
+    bool,
+    typer.Option(
+        "--show", help="Show which run judges now, which did before, and what was measured."
+    ),
+]
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting: shares=4, fewest=20. Repeatable."),
+]
+_AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the outcome as JSON on standard output.")
+]
 
 
 def retrain(
@@ -34,7 +54,10 @@ def retrain(
     settings: _Settings = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Train a run again, with the answers people gave; the new run takes over only if it passes a test."""
+    """Train a run again, with the answers people gave.
+
+    The new run takes over only if it passes a test.
+    """
     if show:
         _show(run, as_json=as_json)
     elif back:
@@ -43,7 +66,9 @@ def retrain(
         _retrain(run, store, data=data, settings=settings or [], as_json=as_json)
 
 
-def _retrain(run: Path, store: str | None, *, data: Path | None, settings: list[str], as_json: bool) -> None:
+def _retrain(
+    run: Path, store: str | None, *, data: Path | None, settings: list[str], as_json: bool
+) -> None:
     """Retrain, and say what came of it."""
     from contextlib import closing
 
@@ -53,7 +78,9 @@ def _retrain(run: Path, store: str | None, *, data: Path | None, settings: list[
 
     how = RetrainSection.read(_settings(settings), source="--set")
     with closing(_opened(store)) as opened:
-        outcome = learn(run, feedback_on(run, opened, most=how.quiet), data=data, how=how, told=note)
+        outcome = learn(
+            run, feedback_on(run, opened, most=how.quiet), data=data, how=how, told=note
+        )
     if as_json:
         emit(outcome.as_object(datetime.now(UTC)))
     _tell(run, outcome)
@@ -73,7 +100,9 @@ def _opened(store: str | None) -> "Store":
     require("watch", to="read answers")
     require("train", to="retrain")
     if store is None:
-        raise DataError("name the store with the answers: --store app.db, as `logllm watch` writes it")
+        raise DataError(
+            "name the store with the answers: --store app.db, as `logllm watch` writes it"
+        )
     return Store.open(store, create=False)
 
 
@@ -99,15 +128,18 @@ def _tell(run: Path, outcome: "Outcome") -> None:
     """What came of it."""
     counts = outcome.counts
     note(
-        f"{plural(counts['given'], 'answer')}: {counts['new']:,} new, {counts['known']:,} learnt before, "
-        f"{counts['overruled']:,} overruled by later ones"
+        f"{plural(counts['given'], 'answer')}: {counts['new']:,} new, {counts['known']:,} learnt"
+        f" before, {counts['overruled']:,} overruled by later ones"
     )
     for one in outcome.contradicting:
         note(f"  answer {one.number} ({one.session}: {one.answer}): {one.against}")
     _tell_figures(outcome.gate.figures)
     # What happens next, and how it is undone.
     if outcome.gate.passed:
-        note(f"promoted: {outcome.newer} judges where {run} is named, and a watch takes it up by itself")
+        note(
+            f"promoted: {outcome.newer} judges where {run} is named, and a watch takes it up by"
+            " itself"
+        )
         note(f"back to {outcome.current}: logllm retrain {run} --roll-back")
         return
     for reason in outcome.gate.refused:
@@ -128,9 +160,15 @@ def _tell_figures(figures: "Mapping[str, Any]") -> None:
             # Beside figures of both runs stand counts, such as of sessions.
             if isinstance(figure, dict):
                 estimate, lower, upper = figure["difference"]
-                what = f"{name.replace('_', ' ')} {figure['current']:.3f} before, {figure['newer']:.3f} now"
+                what = (
+                    f"{name.replace('_', ' ')} {figure['current']:.3f} before,"
+                    f" {figure['newer']:.3f} now"
+                )
                 sessions = plural(figures[of]["sessions"], "session")
-                note(f"  {title} ({sessions}): {what}, {estimate:+.3f} (95 %: {lower:+.3f} to {upper:+.3f})")
+                note(
+                    f"  {title} ({sessions}): {what}, {estimate:+.3f} (95 %: {lower:+.3f} to"
+                    f" {upper:+.3f})"
+                )
 
 
 def _roll_back(run: Path) -> None:
@@ -150,7 +188,10 @@ def _show(run: Path, *, as_json: bool) -> None:
     promotion = read_promotion(run) or Promotion(run.absolute().name)
     if as_json:
         emit(asdict(promotion))
-    note(f"{promotion.current} judges where {run} is named; before it: {', '.join(promotion.earlier) or 'none'}")
+    note(
+        f"{promotion.current} judges where {run} is named; before it:"
+        f" {', '.join(promotion.earlier) or 'none'}"
+    )
     for gate in promotion.gates:
         _tell_gate(gate)
 

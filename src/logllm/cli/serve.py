@@ -1,4 +1,7 @@
-"""`logllm serve`: verdicts over HTTP, to people and to programs; and where sources are named the watch as well."""
+"""`logllm serve`: verdicts over HTTP, to people and to programs.
+
+And where sources are named the watch as well.
+"""
 
 import os
 from contextlib import closing
@@ -9,7 +12,18 @@ import typer
 
 from logllm.cli.alerts import AlertOption, AlertsOption, PageOption, alert_settings, delivering
 from logllm.cli.console import note
-from logllm.cli.watch import LearnOption, Shown, alerts_of, following_of, from_file, sources_of, tell, tell_idle, told_apart, with_alerts
+from logllm.cli.watch import (
+    LearnOption,
+    Shown,
+    alerts_of,
+    following_of,
+    from_file,
+    sources_of,
+    tell,
+    tell_idle,
+    told_apart,
+    with_alerts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,33 +46,83 @@ _Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN] [SOURCE...]",
-        help="A run (a folder that `logllm train` wrote) to judge what clients send, then sources to watch, as for `logllm watch`.",
+        help=(
+            "A run (a folder that `logllm train` wrote) to judge what clients send, then sources to"
+            " watch, as for `logllm watch`."
+        ),
     ),
 ]
 _Config = Annotated[
-    Path | None, typer.Option(help="The TOML file of `logllm watch --config`; its section serve holds the settings of the service.")
+    Path | None,
+    typer.Option(
+        help=(
+            "The TOML file of `logllm watch --config`; its section serve holds the settings of the"
+            " service."
+        )
+    ),
 ]
-_Store = Annotated[str, typer.Option(help="The store of verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")]
+_Store = Annotated[
+    str,
+    typer.Option(
+        help="The store of verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE."
+    ),
+]
 
 # Who reaches the service, and how.
-_Host = Annotated[str | None, typer.Option(help="Address to listen on, by default 127.0.0.1; 0.0.0.0 for all addresses of this machine.")]
-_Port = Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on, by default 8431; 0 for any free one.")]
-_TokenFile = Annotated[Path | None, typer.Option(help="File with the token that clients must send, instead of LOGLLM_TOKEN.")]
-_Name = Annotated[list[str] | None, typer.Option(help="Host name that browsers use, such as logs.example.org. Repeatable.")]
+_Host = Annotated[
+    str | None,
+    typer.Option(
+        help=(
+            "Address to listen on, by default 127.0.0.1; 0.0.0.0 for all addresses of this machine."
+        )
+    ),
+]
+_Port = Annotated[
+    int | None,
+    typer.Option(min=0, max=65_535, help="Port to listen on, by default 8431; 0 for any free one."),
+]
+_TokenFile = Annotated[
+    Path | None,
+    typer.Option(help="File with the token that clients must send, instead of LOGLLM_TOKEN."),
+]
+_Name = Annotated[
+    list[str] | None,
+    typer.Option(help="Host name that browsers use, such as logs.example.org. Repeatable."),
+]
 _Proxy = Annotated[
     list[str] | None,
-    typer.Option(help="Address of a reverse proxy to trust with the client's address; by default only this machine. Repeatable."),
+    typer.Option(
+        help=(
+            "Address of a reverse proxy to trust with the client's address; by default only this"
+            " machine. Repeatable."
+        )
+    ),
 ]
 
 # How the sources are watched; as of `logllm watch`.
 _Begin = Annotated[
-    Literal["start", "end", "stored"], typer.Option("--from", help="Where to begin with a watched log that is new to the store.")
+    Literal["start", "end", "stored"],
+    typer.Option("--from", help="Where to begin with a watched log that is new to the store."),
 ]
-_Idle = Annotated[int | None, typer.Option(min=1, help="Seconds without a line after which a watched session is over.")]
+_Idle = Annotated[
+    int | None,
+    typer.Option(min=1, help="Seconds without a line after which a watched session is over."),
+]
 _Format = Annotated[str | None, typer.Option(help="Format of the sources, instead of the run's.")]
-_Redact = Annotated[bool, typer.Option("--redact", help="Remove addresses, tokens and other secrets from the store and from answers.")]
-_LogRequests = Annotated[bool, typer.Option("--log-requests", help="Write a line for each request to standard error.")]
-_Engine = Annotated[str | None, typer.Option(help="Engine that scores, instead of the recipe's: exact, bf16, or auto.")]
+_Redact = Annotated[
+    bool,
+    typer.Option(
+        "--redact",
+        help="Remove addresses, tokens and other secrets from the store and from answers.",
+    ),
+]
+_LogRequests = Annotated[
+    bool, typer.Option("--log-requests", help="Write a line for each request to standard error.")
+]
+_Engine = Annotated[
+    str | None,
+    typer.Option(help="Engine that scores, instead of the recipe's: exact, bf16, or auto."),
+]
 
 
 def serve(
@@ -92,7 +156,13 @@ def serve(
     else:
         settings = {"store": store, "begin": begin, "idle": idle, "redact": redact, "learn": learn}
         wanted = _wanted(inputs or [], format=format, **settings)
-    answering = {"host": host, "port": port, "names": name, "proxies": proxy, "log_requests": log_requests or None}
+    answering = {
+        "host": host,
+        "port": port,
+        "names": name,
+        "proxies": proxy,
+        "log_requests": log_requests or None,
+    }
     wanted = _answering(wanted, answering)
     wanted = with_alerts(wanted, alert_settings(alerts, alert, page=public_url), named=alerts)
     token = _token(token_file, host=wanted.serve.host)
@@ -141,7 +211,11 @@ def _serve(wanted: "WatchFile", following: "Following | None", *, token: str | N
         listening(wanted.serve) as bound,
     ):
         judging = None if detector is None else _judging(wanted, detector)
-        watching = _watching(wanted, detector, store=store) if detector is not None and wanted.sources else None
+        watching = (
+            _watching(wanted, detector, store=store)
+            if detector is not None and wanted.sources
+            else None
+        )
         _take_up_newer(following, judging, watching)
         server = _server(wanted, store, judging=judging, watching=watching, token=token)
         note(f"{store.name} is shown at {address_of(bound)}")
@@ -157,7 +231,9 @@ def _judging(wanted: "WatchFile", detector: "Detector") -> "JudgingNow":
     from logllm.serve.web.judging.judging_now import JudgingNow
 
     limits = wanted.serve
-    return JudgingNow(detector, lines=limits.lines, at_once=limits.judged_at_once, redact=wanted.redact)
+    return JudgingNow(
+        detector, lines=limits.lines, at_once=limits.judged_at_once, redact=wanted.redact
+    )
 
 
 def _watching(wanted: "WatchFile", detector: "Detector", *, store: "Store") -> "WatchingThread":
@@ -177,7 +253,10 @@ def _take_up_newer(
     judging: "JudgingNow | None",
     watching: "WatchingThread | None",
 ) -> None:
-    """Have a run that is promoted meanwhile judge here: it is loaded once, by the watch where there is one."""
+    """Have a run that is promoted meanwhile judge here.
+
+    It is loaded once, by the watch where there is one.
+    """
     if following is None or judging is None:
         return
     # Nobody else looks for a newer run: it is looked for when something is to be judged.
@@ -217,7 +296,9 @@ def _server(
     return Server(application(service, token=token), wanted.serve, closing=closing)
 
 
-def _watch_beside(watching: "WatchingThread", answer: "Callable[[], None]", *, failed: "Callable[[], None]") -> None:
+def _watch_beside(
+    watching: "WatchingThread", answer: "Callable[[], None]", *, failed: "Callable[[], None]"
+) -> None:
     """Answer, and watch meanwhile; whatever has ended the watch ends the service."""
     shown = Shown(None)
     watching.start(status=shown.show, failed=failed)
@@ -244,16 +325,22 @@ def _token(file: Path | None, *, host: str) -> str | None:
 
     # Never on the command line, where every user of the machine sees it.
     try:
-        token = os.environ.get("LOGLLM_TOKEN", "") if file is None else file.read_text(encoding="utf-8")
+        token = (
+            os.environ.get("LOGLLM_TOKEN", "") if file is None else file.read_text(encoding="utf-8")
+        )
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"{file} cannot be read: {getattr(exc, 'strerror', 'it is not text')}") from exc
+        raise DataError(
+            f"{file} cannot be read: {getattr(exc, 'strerror', 'it is not text')}"
+        ) from exc
     token = token.strip()
     # Loopback is reached from this machine alone.
     if not token and file is None and is_loopback(host):
         return None
     remedy = "make one with `openssl rand -hex 32 > token` and add --token-file token"
     if not token:
-        raise RecipeError(f"who reaches {host} could read every log, so a token is needed; {remedy}")
+        raise RecipeError(
+            f"who reaches {host} could read every log, so a token is needed; {remedy}"
+        )
     if len(token) < _SHORTEST_TOKEN:
         raise RecipeError(f"the token is short enough to be found by trying: {remedy}")
     return token

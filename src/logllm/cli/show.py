@@ -7,13 +7,23 @@ import typer
 
 from logllm.cli.console import emit, note, size, table
 
-app = typer.Typer(help="Show recipes, methods, runs, verdicts, formats, data sets, masks and weights.")
+app = typer.Typer(
+    help="Show recipes, methods, runs, verdicts, formats, data sets, masks and weights."
+)
 
 
 @app.command()
 def recipe(
-    name: Annotated[str | None, typer.Argument(help="A packaged recipe or a TOML file. Without it, list the packaged ones.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: train.seed=7. Repeatable.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A packaged recipe or a TOML file. Without it, list the packaged ones."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a setting: train.seed=7. Repeatable."),
+    ] = None,
 ) -> None:
     """Print a recipe with every setting resolved, as TOML."""
     from logllm.config.recipe import Recipe, packaged
@@ -28,7 +38,10 @@ def recipe(
 @app.command()
 def run(
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder that `logllm train` wrote. Default: the run that comes with logllm.")
+        Path | None,
+        typer.Argument(
+            help="Folder that `logllm train` wrote. Default: the run that comes with logllm."
+        ),
     ] = None,
 ) -> None:
     """Print a run's manifest as JSON."""
@@ -51,7 +64,10 @@ def methods() -> None:
         by_labels.setdefault(labels, []).append(f"  {name:<21}{known.what}{source}")
     for labels, lines in by_labels.items():
         note("\n".join([f"learning from {labels}:", *lines, ""]))
-    note("logllm train NAME --data DATA --out RUN; methods of other packages are found by their entry point (docs/extend/method.md)")
+    note(
+        "logllm train NAME --data DATA --out RUN; methods of other packages are found by their"
+        " entry point (docs/extend/method.md)"
+    )
 
 
 @app.command()
@@ -67,7 +83,10 @@ def formats(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A format or a TOML file. Without it, list all formats: your own in the folder LOGLLM_FORMATS, and the built-in ones."
+            help=(
+                "A format or a TOML file. Without it, list all formats: your own in the folder"
+                " LOGLLM_FORMATS, and the built-in ones."
+            )
         ),
     ] = None,
 ) -> None:
@@ -85,9 +104,13 @@ def formats(
             grouping = described.sessions.in_words
             rows.append((described.name, described.kind, fields, grouping, described.title))
         table("formats", ("name", "kind", "fields", "sessions", "for"), rows)
-        note("the TOML of one: logllm show formats NAME; without --format the one that fits is taken")
+        note(
+            "the TOML of one: logllm show formats NAME; without --format the one that fits is taken"
+        )
     else:
-        typer.echo(tomli_w.dumps(load_format(name).model_dump(mode="json", exclude_none=True)), nl=False)
+        typer.echo(
+            tomli_w.dumps(load_format(name).model_dump(mode="json", exclude_none=True)), nl=False
+        )
 
 
 @app.command()
@@ -115,10 +138,16 @@ def datasets() -> None:
 @app.command()
 def mask(
     messages: Annotated[
-        list[str] | None, typer.Argument(help="Messages to mask, or - for standard input. Without them, list the rules.")
+        list[str] | None,
+        typer.Argument(
+            help="Messages to mask, or - for standard input. Without them, list the rules."
+        ),
     ] = None,
     keep: Annotated[
-        str, typer.Option(help="codes: mask as `prepare` does for your own logs; nothing: mask as the paper does.")
+        str,
+        typer.Option(
+            help="codes: mask as `prepare` does for your own logs; nothing: mask as the paper does."
+        ),
     ] = "nothing",
 ) -> None:
     """Show the masking rules in the order they are tried, or what they make of messages."""
@@ -130,22 +159,39 @@ def mask(
         rows = [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(settings))]
         table("masking rules", ("rule", "matches", "pattern"), rows)
         if unmasked := codes(settings):
-            table("not masked", ("code", "such as", "pattern"), [(row.name, row.about, row.code) for row in unmasked])
+            table(
+                "not masked",
+                ("code", "such as", "pattern"),
+                [(row.name, row.about, row.code) for row in unmasked],
+            )
         return
     import polars as pl
 
     from logllm.logs.lines import STDIN, read_lines
 
     # A log on standard input may be long: batch by batch.
-    given = [pl.Series(messages)] if messages != [STDIN] else (lines.frame["text"] for lines in read_lines([STDIN]))
+    given = (
+        [pl.Series(messages)]
+        if messages != [STDIN]
+        else (lines.frame["text"] for lines in read_lines([STDIN]))
+    )
     for texts in given:
         typer.echo("\n".join(mask(texts, settings)))
 
 
 _Name = Annotated[
-    str | None, typer.Argument(help="A folder, a small model, or a model of the Hugging Face hub. Without it, list the small models.")
+    str | None,
+    typer.Argument(
+        help=(
+            "A folder, a small model, or a model of the Hugging Face hub. Without it, list the"
+            " small models."
+        )
+    ),
 ]
-_Layers = Annotated[int | None, typer.Option(min=1, help="Count only its first layers, as model.decoder.layers keeps them.")]
+_Layers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Count only its first layers, as model.decoder.layers keeps them."),
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print what is found on standard output.")]
 
 
@@ -155,7 +201,10 @@ def weights(
     layers: _Layers = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Show the small base models and whether they are here, or how another model would fit: size, adapters, memory."""
+    """Show the small base models and whether they are here, or how another model would fit.
+
+    The fit is its size, where its adapters go, and the memory it takes.
+    """
     if name is not None:
         _candidate(name, layers=layers, as_json=as_json)
         return
@@ -167,7 +216,10 @@ def weights(
         state = "here" if available(model.name) else f"{model.bytes / 1e6:.0f} MB to fetch"
         rows.append((model.name, state, model.title))
     table("small tier", ("name", "state", "what"), rows)
-    note(f"kept in {cache()}; any folder or Hugging Face model serves as model.encoder.weights or model.decoder.weights")
+    note(
+        f"kept in {cache()}; any folder or Hugging Face model serves as model.encoder.weights or"
+        " model.decoder.weights"
+    )
 
 
 def _candidate(name: str, *, layers: int | None, as_json: bool) -> None:
@@ -180,15 +232,26 @@ def _candidate(name: str, *, layers: int | None, as_json: bool) -> None:
     if as_json:
         emit(asdict(candidate))
         return
-    rows: list[tuple[str, object]] = [("architecture", candidate.architecture), ("weights", "here" if candidate.here else "not here")]
-    rows += [(what, f"{getattr(candidate, what) or 0:,}") for what in ("parameters", "layers", "width", "vocabulary")]
+    rows: list[tuple[str, object]] = [
+        ("architecture", candidate.architecture),
+        ("weights", "here" if candidate.here else "not here"),
+    ]
+    rows += [
+        (what, f"{getattr(candidate, what) or 0:,}")
+        for what in ("parameters", "layers", "width", "vocabulary")
+    ]
     rows += [
         ("pooler", "yes" if candidate.pooler else "no"),
         ("tokenizer sets BOS", {None: "?", True: "yes", False: "no"}[candidate.sets_bos]),
     ]
     # A model may serve as one of the two, as both, or as neither.
     for network, role in (("encoder", candidate.encoder), ("decoder", candidate.decoder)):
-        serves = f"yes; adapters on {', '.join(role.targets)}: {role.adapter_parameters:,} parameters"
+        serves = (
+            f"yes; adapters on {', '.join(role.targets)}: {role.adapter_parameters:,} parameters"
+        )
         rows.append((f"as {network}", serves if role.refused is None else f"no: {role.refused}"))
-    rows += [(f"memory in {number_format}", size(count)) for number_format, count in candidate.bytes.items()]
+    rows += [
+        (f"memory in {number_format}", size(count))
+        for number_format, count in candidate.bytes.items()
+    ]
     table(name, ("what", "value"), rows)

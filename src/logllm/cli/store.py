@@ -33,9 +33,15 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, as 
 _Anomalous = Annotated[bool, typer.Option("--anomalous", help="Only sessions that are anomalous.")]
 _Since = Annotated[
     str | None,
-    typer.Option(help="Written since then: 2026-11-27T12:00 (UTC unless it names a zone), or 90m, 2h, 7d ago."),
+    typer.Option(
+        help=(
+            "Written since then: 2026-11-27T12:00 (UTC unless it names a zone), or 90m, 2h, 7d ago."
+        )
+    ),
 ]
-_Days = Annotated[int, typer.Option(min=1, max=36_500, help="Keep verdicts that are younger than this.")]
+_Days = Annotated[
+    int, typer.Option(min=1, max=36_500, help="Keep verdicts that are younger than this.")
+]
 
 
 _State = Annotated[
@@ -60,7 +66,9 @@ def show(
     earliest = None if since is None else _time(since, now=datetime.now(UTC))
     store = _opened(where)
     # None: verdicts of either kind; there is no option for the normal ones alone.
-    rows = store.verdicts(stream, anomalous=True if anomalous else None, state=state, since=earliest, limit=limit)
+    rows = store.verdicts(
+        stream, anomalous=True if anomalous else None, state=state, since=earliest, limit=limit
+    )
     store.close()
     if as_json:
         _write(rows)
@@ -113,10 +121,19 @@ def retain(where: _Where, days: _Days) -> None:
 @app.command()
 def learnt(
     where: _Where,
-    run: Annotated[Path | None, typer.Option(help="Show what was learnt in addition to this run: counts, and kinds of message.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Show what was learnt in addition to this run: counts, and kinds of message."
+        ),
+    ] = None,
     stream: Annotated[str | None, typer.Option(help="Only of this watch.")] = None,
-    forget: Annotated[bool, typer.Option("--forget", help="Forget it; a running watch starts over.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per watch and run.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Forget it; a running watch starts over.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per watch and run.")
+    ] = False,
 ) -> None:
     """What watches with --learn have learnt beside their runs."""
     from logllm.serve.learning_on.learnings import forgotten, told
@@ -141,7 +158,9 @@ def _tell_learnt(every: "Sequence[Mapping[str, Any]]", *, as_json: bool) -> None
         if as_json:
             sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
             continue
-        counts = [counted_as(count, name) for name, count in told.get("counts", {}).items() if count]
+        counts = [
+            counted_as(count, name) for name, count in told.get("counts", {}).items() if count
+        ]
         note(printable(", ".join([f"{told['stream']}, beside {told['model']}", *counts])))
         for line in told.get("kinds", {}).values():
             note(printable(f"    {line}"))

@@ -15,7 +15,10 @@ TargetPrecision = Annotated[
         min=0,
         max=1,
         metavar="P",
-        help="Choose the threshold so that at least this share of the alarms is true, missing as few anomalies as possible.",
+        help=(
+            "Choose the threshold so that at least this share of the alarms is true, missing as few"
+            " anomalies as possible."
+        ),
     ),
 ]
 TargetRecall = Annotated[
@@ -25,7 +28,10 @@ TargetRecall = Annotated[
         min=0,
         max=1,
         metavar="R",
-        help="Choose the threshold so that at least this share of the anomalies is found, with as few false alarms as possible.",
+        help=(
+            "Choose the threshold so that at least this share of the anomalies is found, with as"
+            " few false alarms as possible."
+        ),
     ),
 ]
 AlertsPerDay = Annotated[
@@ -34,7 +40,10 @@ AlertsPerDay = Annotated[
         "--alerts-per-day",
         min=0,
         metavar="N",
-        help="Choose the threshold so that at most this many sessions a day are called anomalous. Needs times, but no labels.",
+        help=(
+            "Choose the threshold so that at most this many sessions a day are called anomalous."
+            " Needs times, but no labels."
+        ),
     ),
 ]
 TopShare = Annotated[
@@ -44,7 +53,10 @@ TopShare = Annotated[
         min=0,
         max=1,
         metavar="S",
-        help="Choose the threshold so that at most this share of the sessions is called anomalous. Needs no labels.",
+        help=(
+            "Choose the threshold so that at most this share of the sessions is called anomalous."
+            " Needs no labels."
+        ),
     ),
 ]
 

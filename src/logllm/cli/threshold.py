@@ -13,14 +13,23 @@ if TYPE_CHECKING:
 
 
 _Run = Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")]
-_Value = Annotated[float | None, typer.Argument(min=0, max=1, help="Score from which a session is anomalous.")]
+_Value = Annotated[
+    float | None, typer.Argument(min=0, max=1, help="Score from which a session is anomalous.")
+]
 _Data = Annotated[
     Path | None,
-    typer.Option(help="Choose the threshold on these data, for the best F1 unless a target is given: folder that `logllm prepare` wrote."),
+    typer.Option(
+        help=(
+            "Choose the threshold on these data, for the best F1 unless a target is given: folder"
+            " that `logllm prepare` wrote."
+        )
+    ),
 ]
 _Split = Annotated[str, typer.Option(help="The part of --data to use.")]
 _Because = Annotated[str, typer.Option(help="Why this value; the run and every report show it.")]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be chosen, without changing the run.")]
+_DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be chosen, without changing the run.")
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the threshold on standard output.")]
 
 
@@ -37,14 +46,21 @@ def threshold(
     dry_run: _DryRun = False,
     as_json: _AsJson = False,
 ) -> None:
-    """Show a run's threshold, set it, or choose it on new data: for the best F1, or for a target."""
+    """Show a run's threshold, set it, or choose it on new data.
+
+    It is chosen for the best F1, or for a target.
+    """
     from logllm.config.target import TargetSection
     from logllm.detect.threshold import choose, current, given, write
 
     target = TargetSection.read(targets(precision, recall, alerts, share), source="the threshold")
     _check(target, value=value, data=data)
     with counts("scoring") as bar:
-        chosen = choose(run, data, split=split, target=target, progress=bar) if data is not None else given(value, because=because)
+        chosen = (
+            choose(run, data, split=split, target=target, progress=bar)
+            if data is not None
+            else given(value, because=because)
+        )
     if chosen is not None and not dry_run:
         write(run, chosen)
     # Without a value and without data it only tells what holds.
@@ -59,6 +75,8 @@ def _check(target: "TargetSection", *, value: float | None, data: Path | None) -
     from logllm.errors import RecipeError
 
     if target.wanted and data is None:
-        raise RecipeError("a threshold is chosen on sessions that training has not seen: name them with --data")
+        raise RecipeError(
+            "a threshold is chosen on sessions that training has not seen: name them with --data"
+        )
     if value is not None and data is not None:
         raise RecipeError("give either a value or --data")

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from logllm.cli.console import counts, duration, emit, note, shares, size, table
-from logllm.cli.target import AlertsPerDay, TargetPrecision, TargetRecall, TopShare, check_targets, targets
+from logllm.cli.target import (
+    AlertsPerDay,
+    TargetPrecision,
+    TargetRecall,
+    TopShare,
+    check_targets,
+    targets,
+)
 from logllm.counting import plural
 from logllm.training.processes import writes
 
@@ -24,12 +31,34 @@ _QUIET = 20.0
 
 _Data = Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")]
 _Out = Annotated[Path, typer.Option(help="Folder of the run.")]
-_Recipe = Annotated[str, typer.Argument(help="A packaged recipe (`logllm show recipe`), a TOML file, or a method (`logllm show methods`).")]
-_Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: train.seed=7. Repeatable.")]
-_Resume = Annotated[bool, typer.Option("--resume", help="Continue a training that was interrupted.")]
-_Force = Annotated[bool, typer.Option("--force", help="Start over: replace a run in the folder as soon as the new training can begin.")]
-_Check = Annotated[bool, typer.Option("--check", help="Check recipe, data and models, print the plan and exit.")]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print the manifest, or the plan, on standard output.")]
+_Recipe = Annotated[
+    str,
+    typer.Argument(
+        help=(
+            "A packaged recipe (`logllm show recipe`), a TOML file, or a method (`logllm show"
+            " methods`)."
+        )
+    ),
+]
+_Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a setting: train.seed=7. Repeatable.")
+]
+_Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue a training that was interrupted.")
+]
+_Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Start over: replace a run in the folder as soon as the new training can begin.",
+    ),
+]
+_Check = Annotated[
+    bool, typer.Option("--check", help="Check recipe, data and models, print the plan and exit.")
+]
+_AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the manifest, or the plan, on standard output.")
+]
 
 
 def train(
@@ -49,7 +78,10 @@ def train(
     """Train LogLLM or a simpler method on prepared data; the result is a run."""
     from logllm.methods.registry import recipe_for
 
-    wanted = [f"target.{name}={value}" for name, value in targets(precision, recall, alerts, share).items()]
+    wanted = [
+        f"target.{name}={value}"
+        for name, value in targets(precision, recall, alerts, share).items()
+    ]
     chosen = recipe_for(recipe, overrides=[*(settings or []), *wanted])
     if check:
         check_targets(chosen, data)
@@ -58,7 +90,9 @@ def train(
     from logllm.methods.train import train as run
 
     with shares() as progress, counts("training") as bar:
-        manifest = run(chosen, data, out=out, resume=resume, force=force, watch=_watch(bar), progress=progress)
+        manifest = run(
+            chosen, data, out=out, resume=resume, force=force, watch=_watch(bar), progress=progress
+        )
     if writes():  # of several processes one speaks
         _tell(manifest, as_json=as_json, out=out, data=data)
 
@@ -70,13 +104,20 @@ def _tell(manifest: dict[str, Any], *, as_json: bool, out: Path, data: Path) -> 
     _summary(manifest)
     # A run that was trained by an earlier release, and is done, does not say.
     labelled = manifest.get("labelled", True)
-    note(f"next: logllm evaluate {out} --data {data}" if labelled else f"next: logllm detect {out} LOG")
+    note(
+        f"next: logllm evaluate {out} --data {data}"
+        if labelled
+        else f"next: logllm detect {out} LOG"
+    )
 
 
 def _summary(manifest: dict[str, Any]) -> None:
     """What training came to."""
     threshold = manifest["threshold"]
-    note(f"trained in {duration(manifest['seconds'])}; threshold {threshold['value']:.4f} ({threshold['how']})")
+    note(
+        f"trained in {duration(manifest['seconds'])}; threshold {threshold['value']:.4f}"
+        f" ({threshold['how']})"
+    )
 
 
 def _check_simple(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
@@ -86,8 +127,15 @@ def _check_simple(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
     data_counts = checked(recipe, data)
     if as_json:
         emit(data_counts)
-    anomalous = "without labels" if data_counts["anomalous"] is None else f"{data_counts['anomalous']:,} anomalous"
-    sessions, messages = plural(data_counts["sessions"], "train session"), plural(data_counts["distinct_messages"], "distinct message")
+    anomalous = (
+        "without labels"
+        if data_counts["anomalous"] is None
+        else f"{data_counts['anomalous']:,} anomalous"
+    )
+    sessions, messages = (
+        plural(data_counts["sessions"], "train session"),
+        plural(data_counts["distinct_messages"], "distinct message"),
+    )
     note(f"method {data_counts['method']}: {sessions}, {anomalous}, {messages}")
 
 
@@ -104,16 +152,24 @@ def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
     _show_stages(recipe.name, planned)
     _show_memory(planned)
     note(
-        f"{plural(planned.sessions, 'train session')}, {planned.anomalous:,} anomalous, {plural(planned.distinct_messages, 'distinct message')}"
+        f"{plural(planned.sessions, 'train session')}, {planned.anomalous:,} anomalous,"
+        f" {plural(planned.distinct_messages, 'distinct message')}"
     )
     known = (
-        f"about {duration(planned.seconds)} on {plural(planned.threads, 'thread')} (timed here, one pass a stage)"
+        f"about {duration(planned.seconds)} on {plural(planned.threads, 'thread')} (timed here, one"
+        " pass a stage)"
         if planned.seconds
         else "time not known"
     )
-    note(f"{planned.parameters:,} parameters in all; {plural(planned.micro_batch, 'session')} a pass; {known}")
+    note(
+        f"{planned.parameters:,} parameters in all; {plural(planned.micro_batch, 'session')} a"
+        f" pass; {known}"
+    )
     if planned.assumed:
-        note(f"weights not here: {', '.join(planned.assumed)}; sizes derived from the published shapes, lengths of messages estimated")
+        note(
+            f"weights not here: {', '.join(planned.assumed)}; sizes derived from the published"
+            " shapes, lengths of messages estimated"
+        )
 
 
 def _show_stages(name: str, planned: "Plan") -> None:
@@ -122,7 +178,9 @@ def _show_stages(name: str, planned: "Plan") -> None:
     for number, stage in enumerate(planned.stages, start=1):
         counts = (stage.parameters, stage.sessions, stage.steps)
         time_taken = "?" if stage.seconds is None else duration(stage.seconds)
-        rows.append((number, " + ".join(stage.trains), *(f"{count:,}" for count in counts), time_taken))
+        rows.append(
+            (number, " + ".join(stage.trains), *(f"{count:,}" for count in counts), time_taken)
+        )
     table(f"recipe {name}", ("stage", "trains", "parameters", "sessions", "steps", "time"), rows)
 
 
@@ -135,8 +193,15 @@ def _show_memory(planned: "Plan") -> None:
         sizes = [getattr(stage.memory, name) for name in columns]
         sizes += [planned.program, stage.memory.total + planned.program]
         rows.append((number, *map(_megabytes, sizes)))
-    table("memory at a stage's worst step, in MB", ("stage", *columns[:-1], "gaps", "program", "all"), rows)
-    note(f"{size(planned.peak)} of memory in all: derived from shapes and the longest sessions, the allocator's gaps estimated")
+    table(
+        "memory at a stage's worst step, in MB",
+        ("stage", *columns[:-1], "gaps", "program", "all"),
+        rows,
+    )
+    note(
+        f"{size(planned.peak)} of memory in all: derived from shapes and the longest sessions, the"
+        " allocator's gaps estimated"
+    )
 
 
 def _megabytes(count: int | None) -> str:
@@ -144,7 +209,10 @@ def _megabytes(count: int | None) -> str:
 
 
 def _watch(bar: Callable[..., None]) -> "Callable[[Step], None]":
-    """Loss, speed and time left: in the bar, or as a line now and then where there is no terminal."""
+    """Loss, speed and time left.
+
+    In the bar, or as a line now and then where there is no terminal.
+    """
     started = said = time.monotonic()
     first: int | None = None
 
@@ -154,7 +222,10 @@ def _watch(bar: Callable[..., None]) -> "Callable[[Step], None]":
         first = step.sessions if first is None else first
         now = time.monotonic()
         speed = (step.sessions - first) / max(now - started, 1e-9)
-        text = f"stage {step.stage + 1} step {step.step}/{step.steps} loss {step.loss:.3f} {speed:.1f} sessions/s"
+        text = (
+            f"stage {step.stage + 1} step {step.step}/{step.steps} loss {step.loss:.3f} {speed:.1f}"
+            " sessions/s"
+        )
         bar(step.sessions, step.total, text)
         # A file gets a line now and then, and in any case the last one of a stage.
         if not sys.stderr.isatty() and (now - said > _QUIET or step.step == step.steps):

@@ -1,4 +1,7 @@
-"""What novelty found, told on a terminal: the most unusual sessions, new kinds of message, and drift."""
+"""What novelty found, told on a terminal.
+
+The most unusual sessions, new kinds of message, and drift.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -26,14 +26,19 @@ if TYPE_CHECKING:
     from logllm.serve.watch import Watch
 
 _STATUS_EVERY = 1.0
-"""Seconds between two looks at how far things are, on a terminal; else a line comes once in so many of them."""
+"""Seconds between two looks at how far things are, on a terminal; else a line comes once in so many
+of them."""
 _WITHOUT_TERMINAL = 60
 _NEWS = 20
 """Kinds of message that are listed when a watch ends."""
 LearnOption = Annotated[
     bool,
     typer.Option(
-        "--learn", help="Learn from normal sessions while watching; only for runs of method novelty. The run itself is not changed."
+        "--learn",
+        help=(
+            "Learn from normal sessions while watching; only for runs of method novelty. The run"
+            " itself is not changed."
+        ),
     ),
 ]
 
@@ -51,32 +56,82 @@ _Inputs = Annotated[
         ),
     ),
 ]
-_Config = Annotated[Path | None, typer.Option(help="TOML file with one or more sources, instead of arguments and other options.")]
-_Store = Annotated[str, typer.Option(help="Where verdicts go: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")]
+_Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file with one or more sources, instead of arguments and other options."
+    ),
+]
+_Store = Annotated[
+    str,
+    typer.Option(
+        help="Where verdicts go: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE."
+    ),
+]
 
 # Where a log begins, and when a session of it is over.
 _Begin = Annotated[
     Literal["start", "end", "stored"],
-    typer.Option("--from", help="Where to begin with a log that is new to the store: at its first line, after its last, or not at all."),
+    typer.Option(
+        "--from",
+        help=(
+            "Where to begin with a log that is new to the store: at its first line, after its last,"
+            " or not at all."
+        ),
+    ),
 ]
 _Idle = Annotated[
     int | None,
-    typer.Option(min=1, help="Seconds without a line after which a session is over. Default: as long as sessions paused in training."),
+    typer.Option(
+        min=1,
+        help=(
+            "Seconds without a line after which a session is over. Default: as long as sessions"
+            " paused in training."
+        ),
+    ),
 ]
-_MaxOpenAge = Annotated[int, typer.Option(min=1, help="Seconds after which a session is closed although it may go on.")]
+_MaxOpenAge = Annotated[
+    int, typer.Option(min=1, help="Seconds after which a session is closed although it may go on.")
+]
 
 # How a source is read; with several of them `--config` says it of each.
-_Format = Annotated[str | None, typer.Option(help="Format of the log, instead of the run's: a built-in one, a TOML file, or auto.")]
-_TimeZone = Annotated[str | None, typer.Option(help="Time zone of times that name none, or only an ambiguous abbreviation.")]
-_Stream = Annotated[str | None, typer.Option(help="Name of the source in the store. Default: the argument itself.")]
-_Token = Annotated[str | None, typer.Option(envvar="LOGLLM_OTLP_TOKEN", help="Token that senders of OTLP must send.")]
+_Format = Annotated[
+    str | None,
+    typer.Option(
+        help="Format of the log, instead of the run's: a built-in one, a TOML file, or auto."
+    ),
+]
+_TimeZone = Annotated[
+    str | None,
+    typer.Option(help="Time zone of times that name none, or only an ambiguous abbreviation."),
+]
+_Stream = Annotated[
+    str | None, typer.Option(help="Name of the source in the store. Default: the argument itself.")
+]
+_Token = Annotated[
+    str | None,
+    typer.Option(envvar="LOGLLM_OTLP_TOKEN", help="Token that senders of OTLP must send."),
+]
 
 # What is kept, and what is shown meanwhile.
-_Redact = Annotated[bool, typer.Option("--redact", help="Remove addresses, tokens, passwords and other secrets from the store.")]
+_Redact = Annotated[
+    bool,
+    typer.Option(
+        "--redact", help="Remove addresses, tokens, passwords and other secrets from the store."
+    ),
+]
 _RetainDays = Annotated[int, typer.Option(min=1, help="Number of days to keep verdicts.")]
-_Metrics = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port on this machine where Prometheus finds metrics.")]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Show how the first lines are read, and store nothing.")]
-_Engine = Annotated[str | None, typer.Option(help="Engine that scores, instead of the recipe's: exact, bf16, or auto.")]
+_Metrics = Annotated[
+    int | None,
+    typer.Option(min=1, max=65_535, help="Port on this machine where Prometheus finds metrics."),
+]
+_DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show how the first lines are read, and store nothing.")
+]
+_Engine = Annotated[
+    str | None,
+    typer.Option(help="Engine that scores, instead of the recipe's: exact, bf16, or auto."),
+]
 
 
 def watch(
@@ -100,7 +155,10 @@ def watch(
     dry_run: _DryRun = False,
     engine: _Engine = None,
 ) -> None:
-    """Judge a log while it is written, and store the verdicts; continues where it was stopped or killed."""
+    """Judge a log while it is written, and store the verdicts.
+
+    Continues where it was stopped or killed.
+    """
     from logllm.config.watch import SourceSection, WatchFile
     from logllm.extras import require
 
@@ -110,7 +168,13 @@ def watch(
     else:
         run, sources = _what_to_watch(inputs or [])
         section = SourceSection.read(
-            {"source": sources, "stream": stream, "format": format, "time_zone": time_zone, "token": token},
+            {
+                "source": sources,
+                "stream": stream,
+                "format": format,
+                "time_zone": time_zone,
+                "token": token,
+            },
             source="the command line",
         )
         wanted = _wanted(
@@ -154,7 +218,10 @@ def _what_to_watch(inputs: list[str]) -> tuple[str | None, list[str]]:
 
     run, sources = told_apart(inputs)
     if not sources:
-        raise DataError("no source: name files, - for standard input, journald:, syslog://, otlp://, or kafka:// after the run")
+        raise DataError(
+            "no source: name files, - for standard input, journald:, syslog://, otlp://, or"
+            " kafka:// after the run"
+        )
     return run, sources
 
 
@@ -180,7 +247,9 @@ def from_file(config: Path, inputs: list[str] | None, *, kind: "type[WatchFile]"
 
     # Which of the two holds would be a guess.
     if inputs:
-        raise DataError(f"{config} already says what to watch: leave {' '.join(inputs)} out, or --config")
+        raise DataError(
+            f"{config} already says what to watch: leave {' '.join(inputs)} out, or --config"
+        )
     try:
         settings = tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as exc:
@@ -191,7 +260,10 @@ def from_file(config: Path, inputs: list[str] | None, *, kind: "type[WatchFile]"
 
 
 def with_alerts(wanted: "WatchFile", settings: "AlertsFile", *, named: Path | None) -> "WatchFile":
-    """What is watched, with who else is told of incidents; a file that is named says when sessions are one."""
+    """What is watched, with who else is told of incidents.
+
+    A file that is named says when sessions are one.
+    """
     # The command line comes over what the file says.
     page = settings.public_url or wanted.public_url
     changes: dict[str, Any] = {"alerts": wanted.alerts + settings.alerts, "public_url": page}
@@ -260,7 +332,10 @@ def _watch(
         running.newer = newer
         _stop_when_told(running)
         shown = Shown(Metrics(metrics) if metrics is not None else None)
-        note(f"watching {', '.join(source.name for source in watched)} with {detector.model}; verdicts go to {store.name}")
+        note(
+            f"watching {', '.join(source.name for source in watched)} with {detector.model};"
+            f" verdicts go to {store.name}"
+        )
         if detector.settings.sessions.by_key:
             tell_idle(wanted, detector)
         try:
@@ -328,8 +403,13 @@ def tell(running: "Watch") -> None:
 
     for stream in running.streams:
         kinds = sorted(stream.counts.items())
-        troubles = ", ".join(counted_as(count, name) for name, count in kinds if count and name != "lines")
-        note(f"{stream.name}: {plural(stream.lines, 'line')} read{': ' + troubles if troubles else ''}")
+        troubles = ", ".join(
+            counted_as(count, name) for name, count in kinds if count and name != "lines"
+        )
+        note(
+            f"{stream.name}: {plural(stream.lines, 'line')}"
+            f" read{': ' + troubles if troubles else ''}"
+        )
         note(f"{plural(stream.sessions, 'session')} closed, {stream.anomalous:,} anomalous")
         if stream.learner is not None:
             _tell_learnt(stream.learner.news)
@@ -342,7 +422,10 @@ def _tell_learnt(news: "Mapping[str, str]") -> None:
     for line in list(news.values())[:_NEWS]:
         note(printable(f"learnt: {line}"))
     if len(news) > _NEWS:
-        note(f"and {plural(len(news) - _NEWS, 'more kind')} of message: `logllm store learnt` lists them")
+        note(
+            f"and {plural(len(news) - _NEWS, 'more kind')} of message: `logllm store learnt` lists"
+            " them"
+        )
 
 
 def _tried(watched: "list[Watched]") -> None:

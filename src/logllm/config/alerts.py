@@ -45,13 +45,13 @@ class SinkSection(Section):
     """What is told."""
     # How often, and for how long it is tried.
     budget: int = Field(default=20, ge=1)
-    """Messages an hour at most. What is more is told in one summary. Alertmanager has none: it groups
-    by itself."""
+    """Messages an hour at most. What is more is told in one summary. Alertmanager has none: it
+    groups by itself."""
     wait: int = Field(default=10, ge=0)
     """Seconds that a message of a new incident waits for what else comes of it."""
     resend: int = Field(default=60, ge=5)
-    """Alertmanager: seconds after which it is told again that an alert still holds. After three times
-    as long without a word it takes the alert for over."""
+    """Alertmanager: seconds after which it is told again that an alert still holds. After three
+    times as long without a word it takes the alert for over."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Alertmanager: more labels of each alert, such as `severity`."""
     timeout: int = Field(default=10, ge=1, le=30)

@@ -20,7 +20,8 @@ class LoraSection(Section):
     dropout: float = Field(ge=0, lt=1)
     """Dropout on the adapters' input."""
     targets: tuple[str, ...] = ()
-    """Names of the linear layers that get adapters; empty: the query and value projections found for the architecture (paper)."""
+    """Names of the linear layers that get adapters; empty: the query and value projections found
+    for the architecture (paper)."""
 
 
 class EncoderLoraSection(LoraSection):
@@ -50,9 +51,11 @@ class EncoderSection(Section):
 
     # Which model, and what is read of it.
     weights: str = "all-MiniLM-L6-v2"
-    """A folder, a model of the small tier (`logllm show weights`), or a name on the Hugging Face hub (paper: bert-base-uncased)."""
+    """A folder, a model of the small tier (`logllm show weights`), or a name on the Hugging Face
+    hub (paper: bert-base-uncased)."""
     pooling: Pooling = "mean"
-    """`pooler`: the model's own pooled output (paper, for BERT-base); `mean`: the mean of its last states over the tokens."""
+    """`pooler`: the model's own pooled output (paper, for BERT-base); `mean`: the mean of its last
+    states over the tokens."""
     max_tokens: int = Field(default=100, ge=3)
     """Tokens read of a message, special ones included (paper: 100)."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -60,20 +63,27 @@ class EncoderSection(Section):
     quantize: Literal["none", "nf4"] = "none"
     """`nf4`: the frozen weights in 4 bits (paper); needs the extra `qlora`."""
     compute: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    """Number format in which 4-bit weights are multiplied (paper: bfloat16); without 4 bits `dtype` says it."""
+    """Number format in which 4-bit weights are multiplied (paper: bfloat16); without 4 bits `dtype`
+    says it."""
     lora: EncoderLoraSection = EncoderLoraSection()
     """Adapters trained in stages whose parts name the encoder."""
 
 
 class ProjectorSection(Section):
-    """The linear layer from the encoder's space to the decoder's; its weights are always float32."""
+    """The linear layer from the encoder's space to the decoder's.
+
+    Its weights are always float32.
+    """
 
     output: Literal["decoder", "float16"] = "decoder"
-    """`float16`: rounded to float16 before the decoder reads it (the paper's scripts); `decoder`: straight to the decoder's number format."""
+    """`float16`: rounded to float16 before the decoder reads it (the paper's scripts); `decoder`:
+    straight to the decoder's number format."""
     start: Literal["random", "words", "alerts"] = "random"
-    """What training begins with: `random` (paper); `words`: fitted, without labels, to the decoder's own embeddings of the training messages'
-    words, so that a message's vector means to the decoder from the start what its text would; `alerts`: fitted to the labels of lines, so that a
-    message means to the decoder how much of an alert it is by itself, and nothing else: for a few hundred sessions, the projector left as it is."""
+    """What training begins with: `random` (paper); `words`: fitted, without labels, to the
+    decoder's own embeddings of the training messages' words, so that a message's vector means to
+    the decoder from the start what its text would; `alerts`: fitted to the labels of lines, so that
+    a message means to the decoder how much of an alert it is by itself, and nothing else: for a few
+    hundred sessions, the projector left as it is."""
 
 
 class DecoderSection(Section):
@@ -81,16 +91,19 @@ class DecoderSection(Section):
 
     # Which model, and how much of it.
     weights: str = "SmolLM2-135M-Instruct"
-    """A folder, a model of the small tier, or a name on the Hugging Face hub (paper: meta-llama/Meta-Llama-3-8B)."""
+    """A folder, a model of the small tier, or a name on the Hugging Face hub (paper:
+    meta-llama/Meta-Llama-3-8B)."""
     layers: int | None = Field(default=None, ge=1)
-    """First layers that are kept, beneath the model's own final norm and output head; none: all of them (paper). Time and memory fall with
-    them; adapters belong to the number they were trained with."""
+    """First layers that are kept, beneath the model's own final norm and output head; none: all of
+    them (paper). Time and memory fall with them; adapters belong to the number they were trained
+    with."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the frozen weights."""
     quantize: Literal["none", "nf4"] = "none"
     """`nf4`: the frozen weights in 4 bits (paper); needs the extra `qlora`."""
     compute: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    """Number format in which 4-bit weights are multiplied (paper: bfloat16); without 4 bits `dtype` says it."""
+    """Number format in which 4-bit weights are multiplied (paper: bfloat16); without 4 bits `dtype`
+    says it."""
     lora: DecoderLoraSection = DecoderLoraSection()
     """Adapters trained in stages whose parts name the decoder."""
 
@@ -101,11 +114,13 @@ class PromptSection(Section):
     head: str = "Below is a sequence of system log messages:"
     """Before the first message."""
     tail: str = ". Is this sequence normal or anomalous? \n"
-    """After the last message. The authors' scripts have a backslash and an n where this has a newline."""
+    """After the last message. The authors' scripts have a backslash and an n where this has a
+    newline."""
     normal: str = "The sequence is normal."
     """The answer for a normal session."""
     anomalous: str = "The sequence is anomalous."
-    """The answer for an anomalous session; the verdict is read where the two answers' tokens first differ."""
+    """The answer for an anomalous session; the verdict is read where the two answers' tokens first
+    differ."""
 
 
 class ModelSection(Section):
@@ -120,9 +135,10 @@ class ModelSection(Section):
     prompt: PromptSection = PromptSection()
     """The words around."""
     verdict: Literal["last", "largest"] = "last"
-    """`last`: a session's score is the verdict after its last message (paper). `largest`: the largest of
-    the verdicts after each of its messages, so that an alert is not forgotten over what follows it, in
-    about 1.2 times the time; for models that were taught to judge beginnings (`train.stages.beginnings`)."""
+    """`last`: a session's score is the verdict after its last message (paper). `largest`: the
+    largest of the verdicts after each of its messages, so that an alert is not forgotten over what
+    follows it, in about 1.2 times the time; for models that were taught to judge beginnings
+    (`train.stages.beginnings`)."""
 
     @property
     def weights(self) -> dict[str, str]:

@@ -14,11 +14,13 @@ class SplitSection(Section):
     """Division of the sessions into train, validation and test."""
 
     by: Literal["time", "random"] = "time"
-    """`time`: the first part trains, the last part tests (windows: cut by lines, then windowed); `random`: by session, stratified by label."""
+    """`time`: the first part trains, the last part tests (windows: cut by lines, then windowed);
+    `random`: by session, stratified by label."""
     test: float = Field(default=0.2, ge=0, lt=1)
     """Share of the test part (paper: .2)."""
     validation: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the train part carved out for validation: by time its last sessions, at random stratified (paper: 0)."""
+    """Share of the train part carved out for validation: by time its last sessions, at random
+    stratified (paper: 0)."""
     seed: int = Field(default=0, ge=0)
     """Seed of a random split."""
 
@@ -36,7 +38,10 @@ class ServiceSection(Section):
 
 
 class PrepareSection(Section):
-    """Everything that decides what sessions a raw log gives; a run carries it, and `detect` reads logs by it."""
+    """Everything that decides what sessions a raw log gives.
+
+    A run carries it, and `detect` reads logs by it.
+    """
 
     # In the order of work: lines, messages, sessions, parts.
     format: FormatSection
@@ -51,5 +56,6 @@ class PrepareSection(Section):
     split: SplitSection = SplitSection()
     """How sessions are divided."""
     redact: bool = False
-    """Secrets (e-mail and IP addresses, tokens, keys, passwords, card and telephone numbers and the like) are replaced in messages before they
-    are masked, and in all that is written: names of sessions and files, lines that did not parse, errors. Detection with a run does the same."""
+    """Secrets (e-mail and IP addresses, tokens, keys, passwords, card and telephone numbers and the
+    like) are replaced in messages before they are masked, and in all that is written: names of
+    sessions and files, lines that did not parse, errors. Detection with a run does the same."""

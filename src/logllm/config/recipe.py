@@ -23,7 +23,10 @@ _INDEX = re.compile(r"\[(\d+)\]")
 
 
 class DataSection(Section):
-    """The data settings a recipe was made for; `prepare --recipe` uses them, a run keeps what its data was prepared with."""
+    """The data settings a recipe was made for.
+
+    `prepare --recipe` uses them, a run keeps what its data was prepared with.
+    """
 
     sessions: SessionSection | None = None
     """Grouping; none: the format's own."""
@@ -57,11 +60,13 @@ class Recipe(Section):
     def load(cls, name: str | Path, *, overrides: Sequence[str] = ()) -> Self:
         """Read a packaged recipe or a TOML file, then apply `key.path=value` overrides in order.
 
-        A recipe may say `extends = "small"`: its tables are then laid over that recipe's, lists replaced whole. A stage is
-        named by its number from 0: `train.stages.0.crop=false`, or `train.stages[0].crop=false`.
+        A recipe may say `extends = "small"`: its tables are then laid over that recipe's, lists
+        replaced whole. A stage is named by its number from 0: `train.stages.0.crop=false`, or
+        `train.stages[0].crop=false`.
 
         Raises:
-            RecipeError: no such recipe, not TOML, an unknown key, a value that does not fit, or a malformed override.
+            RecipeError: no such recipe, not TOML, an unknown key, a value that does not fit, or a
+                malformed override.
         """
         return cls._overridden(_settings(str(name), seen=()), overrides, source=f"recipe {name}")
 
@@ -78,7 +83,9 @@ class Recipe(Section):
         return cls._overridden(settings, overrides, source=f"method {name}")
 
     @classmethod
-    def _overridden(cls, settings: dict[str, Any], overrides: Sequence[str], *, source: str) -> Self:
+    def _overridden(
+        cls, settings: dict[str, Any], overrides: Sequence[str], *, source: str
+    ) -> Self:
         """Plain settings with overrides, checked."""
         for override in overrides:
             _override(settings, override)
@@ -87,7 +94,9 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _stages_where_needed(self) -> Self:
         if self.method in {"logllm", "both"} and not self.train.stages:
-            raise ValueError(f"method {self.method} needs stages: say extends = 'small', or write train.stages")
+            raise ValueError(
+                f"method {self.method} needs stages: say extends = 'small', or write train.stages"
+            )
         return self
 
     def toml(self) -> str:
@@ -136,7 +145,10 @@ def _parse(name: str) -> dict[str, Any]:
             text = path.read_text(encoding="utf-8")
         else:
             near = nearest(name, packaged())
-            raise RecipeError(f"no recipe {name!r}: name a TOML file or one of {', '.join(packaged())} (nearest: {near})")
+            raise RecipeError(
+                f"no recipe {name!r}: name a TOML file or one of {', '.join(packaged())} (nearest:"
+                f" {near})"
+            )
         return tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as exc:
         raise RecipeError(f"recipe {name} cannot be read: {exc}") from exc
@@ -191,9 +203,16 @@ def _override(settings: dict[str, Any], override: str) -> None:
 
 
 def _step_into(place: Any, key: str, *, override: str, before: Sequence[str]) -> Any:
-    """The table or list one step further along an override's path, `before` being the steps so far; missing tables are made."""
+    """The table or list one step further along an override's path, `before` being the steps so far.
+
+    Missing tables are made.
+    """
     in_list = isinstance(place, list)
-    inner = place[_index(place, key, override=override, before=before)] if in_list else place.setdefault(key, {})
+    inner = (
+        place[_index(place, key, override=override, before=before)]
+        if in_list
+        else place.setdefault(key, {})
+    )
     if not isinstance(inner, dict | list):
         raise RecipeError(f"--set {override}: {key} is a value, not a section")
     return inner
@@ -210,4 +229,7 @@ def _index(place: list[Any], key: str, *, override: str, before: Sequence[str]) 
     further = override.partition("=")[0].removeprefix(f"{name}.").removeprefix(key).lstrip(".")
     field = further or ("" if key.isdecimal() else key)
     example = ".".join(filter(None, (name, "0", field))) + "=" + override.partition("=")[2]
-    raise RecipeError(f"--set {override}: {name} is a list with the numbers {numbers}: write, for example, --set {example}")
+    raise RecipeError(
+        f"--set {override}: {name} is a list with the numbers {numbers}: write, for example, --set"
+        f" {example}"
+    )

@@ -31,14 +31,16 @@ _KINDS = {
     "literal_error": "takes {expected}",
     "value_error": "{error}",
 }
-"""What is wrong with a setting, by pydantic's name for it, or the name's first word where several say the same."""
+"""What is wrong with a setting, by pydantic's name for it, or the name's first word where several
+say the same."""
 
 
 def _counted(value: Any) -> Any:
     """A whole number of 1 or more, or `auto`.
 
     Raises:
-        ValueError: anything else; in one piece, where a union would give a problem for each of its members.
+        ValueError: anything else; in one piece, where a union would give a problem for each of its
+            members.
     """
     whole = isinstance(value, int) and not isinstance(value, bool)
     if value == "auto" or (whole and value >= 1):
@@ -53,14 +55,17 @@ CountOrAuto = Annotated[int | Literal["auto"], PlainValidator(_counted)]
 class Section(BaseModel):
     """One group of settings. Frozen; an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="strings"
+    )
 
     @classmethod
     def read(cls, settings: Mapping[str, Any], *, source: str) -> Self:
         """Check settings from a file or a command line.
 
         Raises:
-            RecipeError: one line with the source, the key, what is wrong, and for an unknown key the nearest known.
+            RecipeError: one line with the source, the key, what is wrong, and for an unknown key
+                the nearest known.
         """
         try:
             return cls.model_validate(settings)
@@ -75,7 +80,9 @@ def _explain(section: type[BaseModel], problem: ErrorDetails) -> str:
     # `train.stages.0.lr`: the way to the setting as a TOML file or `--set` writes it.
     key = ".".join(str(part) for part in problem["loc"]) or "settings"
     if problem["type"] != "extra_forbidden":
-        shown = "" if isinstance(problem["input"], Mapping) else f" (found {problem['input']!r:.80})"
+        shown = (
+            "" if isinstance(problem["input"], Mapping) else f" (found {problem['input']!r:.80})"
+        )
         return f"{key}: {_wrong(problem)}{shown}" if problem["loc"] else _wrong(problem)
     # A key that nobody knows is mostly a slip: name the one that was meant.
     fields = sorted(_fields_at(section, problem["loc"][:-1]))

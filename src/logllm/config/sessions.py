@@ -19,13 +19,15 @@ class SessionSection(Section):
     r"""Regular expression (Rust syntax) whose every match in the message is a key, or what its one
     group matches: `order (\d+)`; a line belongs to each of its keys."""
     key_field: str | None = None
-    """Field of the record that holds the key, instead of `key_pattern`: a named group, or a JSON field (a list names several keys).
-    What stands for nothing there, such as `-` or `N/A`, is no key."""
+    """Field of the record that holds the key, instead of `key_pattern`: a named group, or a JSON
+    field (a list names several keys). What stands for nothing there, such as `-` or `N/A`, is no
+    key."""
     # Windows: how long, and how far apart.
     size: int = Field(default=100, ge=1)
     """Length of a window: records (`count`; the paper: 100) or seconds (`time`)."""
     step: int | None = Field(default=None, ge=1)
-    """From one window's start to the next one's, in the unit of `size`; none: the size, windows do not overlap."""
+    """From one window's start to the next one's, in the unit of `size`; none: the size, windows do
+    not overlap."""
     merged: bool = False
     """The records of all files are one timeline, in the order of their times: those of several
     services. They are all read before the first session, and windows go on from file to file."""
@@ -33,9 +35,11 @@ class SessionSection(Section):
     max_messages: int = Field(default=128, ge=1)
     """Longest session the decoder reads, in messages (paper: 128)."""
     long: Literal["cut", "split"] = "split"
-    """A longer session is cut after `max_messages` (the paper) or goes on as part 2, 3, ... with ids `<session>#2`, `<session>#3`."""
+    """A longer session is cut after `max_messages` (the paper) or goes on as part 2, 3, ... with
+    ids `<session>#2`, `<session>#3`."""
     idle: int | None = Field(default=None, ge=1)
-    """Seconds of log time after which a key session without records closes; none: at the end of the input."""
+    """Seconds of log time after which a key session without records closes; none: at the end of the
+    input."""
     max_open_sessions: int = Field(default=1_000_000, ge=1)
     """Open key sessions held at once; beyond it the ones idle for longest close early."""
 
@@ -54,7 +58,10 @@ class SessionSection(Section):
 
     @property
     def key(self) -> tuple[str | None, str | None]:
-        """The field that holds the key of a record, and the pattern that finds it in the message; of windows neither."""
+        """The field that holds the key of a record, and the pattern that finds it in the message.
+
+        Of windows neither.
+        """
         if self.by != "key":
             return None, None
         return self.key_field, self.key_pattern
@@ -86,5 +93,8 @@ class SessionSection(Section):
         if self.by == "key" and (self.key_pattern is None) == (self.key_field is None):
             raise ValueError("sessions by key take one of key_pattern and key_field")
         if self.step is not None and self.step > self.size:
-            raise ValueError(f"step {self.step} is larger than size {self.size}: records would belong to no window")
+            raise ValueError(
+                f"step {self.step} is larger than size {self.size}: records would belong to no"
+                " window"
+            )
         return self

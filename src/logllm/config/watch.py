@@ -17,15 +17,17 @@ class WatchSection(Section):
     """Where a log begins that the store knows nothing of: at its first line, or after its last one;
     `stored`: it is refused."""
     idle: int | None = Field(default=None, ge=1)
-    """Seconds without a record after which a session has ended, by the clock of this machine and by that of the log; none: longer than
-    999 of 1,000 pauses in sessions of training, and at least 300."""
+    """Seconds without a record after which a session has ended, by the clock of this machine and by
+    that of the log; none: longer than 999 of 1,000 pauses in sessions of training, and at least
+    300."""
     max_open_age: int = Field(default=86_400, ge=1)
     """Seconds after which a session is closed early, though records still come."""
     # What is kept.
     redact: bool = False
     """Nothing secret in what is stored."""
     learn: bool = False
-    """Go on to learn from normal sessions while they are judged; only with a run of method `novelty`."""
+    """Go on to learn from normal sessions while they are judged; only with a run of method
+    `novelty`."""
     retain_days: int = Field(default=90, ge=1)
     """Number of days to keep verdicts."""
     incidents: IncidentSection = IncidentSection()
@@ -36,7 +38,8 @@ class SourceSection(Section):
     """One source of lines among several."""
 
     source: str | tuple[str, ...]
-    """As on the command line: files and globs, `-`, `journald:`, `syslog://HOST:PORT`, `otlp://HOST:PORT`, `kafka://HOST:PORT/TOPIC`."""
+    """As on the command line: files and globs, `-`, `journald:`, `syslog://HOST:PORT`,
+    `otlp://HOST:PORT`, `kafka://HOST:PORT/TOPIC`."""
     stream: str | None = None
     """Its name in the store; none: the source itself."""
     format: str | None = None
@@ -53,7 +56,8 @@ class WatchFile(WatchSection):
     """A file that says what is watched: `logllm watch --config watch.toml`."""
 
     run: str
-    """What judges: a folder that `logllm train` wrote, or `postgres` for the one that comes with logllm."""
+    """What judges: a folder that `logllm train` wrote, or `postgres` for the one that comes with
+    logllm."""
     store: str
     """Where verdicts are kept: a file of SQLite's, `sqlite:///PATH`, or `postgresql://...`."""
     sources: tuple[SourceSection, ...] = Field(min_length=1)

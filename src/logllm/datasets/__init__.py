@@ -1,1 +1,4 @@
-"""Labelled sessions: prepared from logs, divided, compared; public data sets and those that come with the package."""
+"""Labelled sessions: prepared from logs, divided, compared.
+
+Public data sets and those that come with the package.
+"""

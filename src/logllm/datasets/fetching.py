@@ -1,7 +1,9 @@
-"""Public data sets on this machine: fetched once, kept as compressed lines, of a slice the slice alone.
+"""Public data sets on this machine.
 
-`here` says what has been fetched, `announced` what fetching would cost, `fetch` does it. In the cache
-lie:
+Fetched once, kept as compressed lines, of a slice the slice alone.
+
+`here` says what has been fetched, `announced` what fetching would cost, `fetch` does it. In the
+cache lie:
 
     datasets/hdfs/hdfs.log.zst         the lines
     datasets/hdfs/anomaly_label.csv    labels of sessions, where they are a file of their own
@@ -34,7 +36,14 @@ from logllm.progress import Progress
 from logllm.storage import cache, explained, locked, new_folder, write_json
 
 _ABOUT = "source.json"
-_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, tarfile.TarError, zipfile.BadZipFile)
+_DAMAGE = (
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zstandard.ZstdError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +55,9 @@ class Source:
     labels: Path | None
     """Labels of its sessions; none: the lines carry them."""
     about: dict[str, Any]
-    """`source.json`: `name, url, bytes, md5` (none where it was not read to its end), `published_md5, start, stop, lines, sha256`
-    (of the lines), `files` (bytes of each), `date, terms, cite`."""
+    """`source.json`: `name, url, bytes, md5` (none where it was not read to its end),
+    `published_md5, start, stop, lines, sha256` (of the lines), `files` (bytes of each), `date,
+    terms, cite`."""
 
 
 def here(dataset: Dataset) -> Source | None:
@@ -67,7 +77,10 @@ def here(dataset: Dataset) -> Source | None:
         if sizes != about["files"] or not same_slice:
             raise ValueError(f"{_ABOUT} says {about['files']}, there are {sizes}")
     except (OSError, ValueError, LookupError, TypeError) as exc:
-        raise DataError(f"{folder} does not hold {dataset.name} as it was fetched ({exc}): delete the folder and run it again") from exc
+        raise DataError(
+            f"{folder} does not hold {dataset.name} as it was fetched ({exc}): delete the folder"
+            " and run it again"
+        ) from exc
     return _source(dataset, about)
 
 
@@ -88,21 +101,28 @@ def announced(dataset: Dataset, *, patience: Patience | None = None) -> int | No
     return max(0, transfer.size - fetched)
 
 
-def fetch(dataset: Dataset, *, progress: Progress | None = None, patience: Patience | None = None) -> Source:
+def fetch(
+    dataset: Dataset, *, progress: Progress | None = None, patience: Patience | None = None
+) -> Source:
     """The data set from the cache, or fetched into it.
 
-    A zip archive, whose list of files is at its end, goes to a part file that a later process goes on with. Other archives are read as
-    they come and nothing is written but the slice; after it the rest is read only where there is a checksum to compare.
+    A zip archive, whose list of files is at its end, goes to a part file that a later process goes
+    on with. Other archives are read as they come and nothing is written but the slice; after it the
+    rest is read only where there is a checksum to compare.
 
     Raises:
-        DataError: it cannot be fetched, is damaged, or there is no room; or another process is fetching it.
+        DataError: it cannot be fetched, is damaged, or there is no room; or another process is
+            fetching it.
     """
     folder = _folder(dataset)
     patience = patience or Patience()
     transfer = Transfer(address(dataset), size=dataset.bytes, patience=patience, progress=progress)
     with locked(folder.parent / f".{folder.name}.lock") as ours:
         if not ours:
-            raise DataError(f"{folder.name} is being fetched into {folder.parent} by another process: wait for it")
+            raise DataError(
+                f"{folder.name} is being fetched into {folder.parent} by another process: wait"
+                " for it"
+            )
         source = here(dataset)
         if source is not None:
             return source
@@ -124,7 +144,10 @@ def fetch(dataset: Dataset, *, progress: Progress | None = None, patience: Patie
 
 
 def address(dataset: Dataset) -> str:
-    """Where a data set is fetched from: `LOGLLM_DATASETS`, a folder or an address that has the archives, else its own server."""
+    """Where a data set is fetched from.
+
+    `LOGLLM_DATASETS`, a folder or an address that has the archives, else its own server.
+    """
     # For machines without a way out, and for tests.
     mirror = os.environ.get("LOGLLM_DATASETS")
     if not mirror:
@@ -164,7 +187,8 @@ def _from_stream(dataset: Dataset, transfer: Transfer, *, folder: Path) -> Kept:
 
 def _untarred(plain: Bytes, log: str) -> Bytes:
     """One file of a tar archive that is read once, from front to back."""
-    archive: Any = tarfile.open(fileobj=cast(Any, plain), mode="r|", bufsize=BLOCK)  # noqa: SIM115 - it ends with the stream
+    # It ends with the stream.
+    archive: Any = tarfile.open(fileobj=cast(Any, plain), mode="r|", bufsize=BLOCK)  # noqa: SIM115
     names: list[str] = []
     for info in archive:
         names.append(info.name)
@@ -182,7 +206,10 @@ def _member(names: Sequence[str], wanted: str) -> str:
 
 
 def _without(wanted: str, names: Sequence[str]) -> DataError:
-    return DataError(f"the archive holds no {wanted}: it holds {', '.join(names[:8]) or 'nothing'}; it is not the one expected")
+    return DataError(
+        f"the archive holds no {wanted}: it holds {', '.join(names[:8]) or 'nothing'}; it is not"
+        " the one expected"
+    )
 
 
 @contextmanager
@@ -193,13 +220,19 @@ def _explained(transfer: Transfer) -> Iterator[None]:
     except _DAMAGE as exc:
         size = "an unknown number of" if transfer.size is None else f"{transfer.size:,}"
         raise DataError(
-            f"{transfer.url} is damaged or cut off ({exc}): {transfer.at:,} bytes of {size} announced have been read; run it again, or {REMEDY}"
+            f"{transfer.url} is damaged or cut off ({exc}): {transfer.at:,} bytes of {size}"
+            f" announced have been read; run it again, or {REMEDY}"
         ) from exc
 
 
 def _wanted(dataset: Dataset) -> dict[str, Any]:
     """What must be the same for what is here to serve."""
-    return {"name": dataset.name, "published_md5": dataset.md5, "start": dataset.start, "stop": dataset.stop}
+    return {
+        "name": dataset.name,
+        "published_md5": dataset.md5,
+        "start": dataset.start,
+        "stop": dataset.stop,
+    }
 
 
 def _about(dataset: Dataset, transfer: Transfer) -> dict[str, Any]:

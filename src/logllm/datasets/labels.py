@@ -69,9 +69,10 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
     wanted = (by, settings.label)
     if missing := [column for column in wanted if column not in table.columns]:
         raise DataError(
-            f"labels {path} has no column {missing[0]!r}: its columns are {', '.join(table.columns[:8])}; "
-            f"expected are {settings.session} (or {settings.line}, or {settings.begin} and {settings.end}) and {settings.label} "
-            "(label_file in the format's TOML names others)"
+            f"labels {path} has no column {missing[0]!r}: its columns are"
+            f" {', '.join(table.columns[:8])}; expected are {settings.session} (or {settings.line},"
+            f" or {settings.begin} and {settings.end}) and {settings.label} (label_file in the"
+            " format's TOML names others)"
         )
     name = pl.col(by).str.strip_chars()
     label = pl.col(settings.label).str.strip_chars()
@@ -120,7 +121,9 @@ def _check_kinds(table: pl.DataFrame, settings: LabelFileSection, *, path: Path)
     third = others["label"].unique(maintain_order=True)
     if len(third):
         known = ", ".join(two_kinds)
-        raise DataError(f"labels {path} holds labels other than {known}: {', '.join(third.head(_SHOWN))}")
+        raise DataError(
+            f"labels {path} holds labels other than {known}: {', '.join(third.head(_SHOWN))}"
+        )
 
 
 def check_words(
@@ -141,8 +144,8 @@ def check_words(
         of_lines: the lines themselves carry them.
 
     Raises:
-        DataError: none means normal, one that says that nothing is wrong would be an alarm, or nearly each is another one. The message shows
-            what was read as what.
+        DataError: none means normal, one that says that nothing is wrong would be an alarm, or
+            nearly each is another one. The message shows what was read as what.
     """
     alarms = {label: count for label, count in counts.items() if label not in normal}
     if not alarms:
@@ -150,7 +153,9 @@ def check_words(
     reading = f"{where}: {_listed(alarms)} would be read as anomalous"
     remedy = f"normal are {', '.join(filter(None, normal))}; say --normal LABEL"
     if some_normal and len(alarms) == len(counts):
-        raise DataError(f"{reading}, and none means normal: {remedy}{'' if of_lines else _OR_NAMED}")
+        raise DataError(
+            f"{reading}, and none means normal: {remedy}{'' if of_lines else _OR_NAMED}"
+        )
     # A person who has reading what is normal has seen the labels.
     if tuple(normal) not in _DEFAULTS:
         return
@@ -160,7 +165,10 @@ def check_words(
         raise DataError(f"{where}: {listed} would be read as anomalous: {remedy}")
     # Names of people or numbers of tickets are labels of no kind: nearly each is another one.
     if len(alarms) > _MANY and 2 * len(alarms) > sum(counts.values()):
-        raise DataError(f"{reading}, nearly each label is another one: name the column that holds labels, or {remedy}")
+        raise DataError(
+            f"{reading}, nearly each label is another one: name the column that holds labels, or"
+            f" {remedy}"
+        )
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -196,9 +204,13 @@ def _read(path: Path) -> pl.DataFrame:
             plain, _ = unpack(Counted(file))
             table = pl.read_csv(plain.read(), infer_schema=False, encoding="utf8-lossy")
     except FAULTS as exc:
-        raise DataError(f"labels {path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+        raise DataError(
+            f"labels {path} cannot be read: {getattr(exc, 'strerror', None) or exc}"
+        ) from exc
     except pl.exceptions.PolarsError as exc:
-        raise DataError(f"labels {path} is not a CSV file with a header: {str(exc).splitlines()[0]}") from exc
+        raise DataError(
+            f"labels {path} is not a CSV file with a header: {str(exc).splitlines()[0]}"
+        ) from exc
     # Excel writes a mark before the first column's name.
     return table.rename(lambda column: column.strip().removeprefix("\ufeff"))
 
@@ -211,7 +223,9 @@ def _numbered(labels: pl.DataFrame, path: Path) -> pl.DataFrame:
     is_number = (pl.col("line") > 0).fill_null(False)
     wrong = numbered.filter(is_number.not_())
     if wrong.height:
-        raise DataError(f"labels {path} names line {wrong['name'][0]!r}: lines are whole numbers from 1")
+        raise DataError(
+            f"labels {path} names line {wrong['name'][0]!r}: lines are whole numbers from 1"
+        )
     return numbered.select("line", "anomalous").sort("line")
 
 
@@ -235,11 +249,15 @@ def with_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -
     return Labelled(named.with_columns(anomalous="label").select(sessions.columns), unused)
 
 
-def intervals(table: pl.DataFrame, described: FormatSection, *, source: Path, today: date) -> pl.DataFrame:
-    """Intervals of a table of labels: `from`, `to` (UTC), `written` (as a person reads it), `anomalous`.
+def intervals(
+    table: pl.DataFrame, described: FormatSection, *, source: Path, today: date
+) -> pl.DataFrame:
+    """Intervals of a table of labels.
 
-    Times are written as ISO 8601 (seconds may be left out), in seconds or milliseconds since 1970, or
-    as in the log. A time without a zone is UTC, as it is in a log.
+    `from`, `to` (UTC), `written` (as a person reads it), `anomalous`.
+
+    Times are written as ISO 8601 (seconds may be left out), in seconds or milliseconds since 1970,
+    or as in the log. A time without a zone is UTC, as it is in a log.
 
     Args:
         table: text columns `from`, `to`, and `anomalous` (bool).
@@ -248,7 +266,8 @@ def intervals(table: pl.DataFrame, described: FormatSection, *, source: Path, to
         today: gives times without a year theirs.
 
     Raises:
-        DataError: no interval, a time that cannot be read, or an interval that ends before it begins.
+        DataError: no interval, a time that cannot be read, or an interval that ends before it
+            begins.
     """
     forms = (*_FORMS, *described.time_format)
     if not table.height:
@@ -290,11 +309,13 @@ def without_zone(table: pl.DataFrame) -> bool:
     return False
 
 
-def with_interval_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -> pl.DataFrame:
+def with_interval_labels(
+    sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path
+) -> pl.DataFrame:
     """Sessions, anomalous where they overlap an interval of an anomalous label, else normal.
 
-    A session reaches from its first record to its last, an interval from its first moment to its last,
-    both included. A session without times has no label.
+    A session reaches from its first record to its last, an interval from its first moment to its
+    last, both included. A session without times has no label.
 
     Raises:
         DataError: the log has no times, or an interval holds nothing of any session.
@@ -302,8 +323,12 @@ def with_interval_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source
     row = pl.int_range(pl.len()).alias("row")
     timed = sessions.select(row, "start", "end").drop_nulls("start")
     if not timed.height:
-        raise DataError(f"labels {source} are by time, and the log has no times: label sessions, or lines where it is one file")
-    # Both reach from a first moment to a last one: they overlap if each begins before the other ends.
+        raise DataError(
+            f"labels {source} are by time, and the log has no times: label sessions, or lines where"
+            " it is one file"
+        )
+    # Both reach from a first moment to a last one: they overlap if each begins before the other
+    # ends.
     numbered = labels.with_row_index("interval")
     begins_before = pl.col("start") <= pl.col("to")
     ends_after = pl.col("end") >= pl.col("from")
@@ -335,14 +360,17 @@ def _shown(time: object) -> str:
 class LineLabels:
     """Labels by line number on their way into a log of one file.
 
-    A label belongs to the record of its line. On a line that goes on a record (`FormatSection.continuation`, `partial`) it belongs to the record
-    that began last, on one that did not parse to none. A record is anomalous where one of its labels says so; one without labels is normal.
+    A label belongs to the record of its line. On a line that goes on a record
+    (`FormatSection.continuation`, `partial`) it belongs to the record that began last, on one that
+    did not parse to none. A record is anomalous where one of its labels says so; one without labels
+    is normal.
     """
 
     def __init__(self, labels: pl.DataFrame) -> None:
         """Take labels as `read_labels` gives them: `line`, in order, and `anomalous`."""
         self.counts = {"labels_beyond": 0, "labels_joined": 0, "rejected_alerts": 0}
-        """Labels of lines that the log does not have, of lines that go on a record, and of lines that did not parse but are anomalous."""
+        """Labels of lines that the log does not have, of lines that go on a record, and of lines
+        that did not parse but are anomalous."""
         self._labels = labels
         self._given = labels.height
         self._rejects = pl.Series("line", [], dtype=pl.UInt64)
@@ -371,8 +399,8 @@ class LineLabels:
         """
         if self._given and self.counts["labels_beyond"] == self._given:
             raise DataError(
-                f"labels {source} has none for any line of the log: it names lines like {self._labels['line'][0]:,}; "
-                "a label's line counts from 1 in this one file"
+                f"labels {source} has none for any line of the log: it names lines like"
+                f" {self._labels['line'][0]:,}; a label's line counts from 1 in this one file"
             )
 
     def _labelled(self, records: pl.DataFrame, *, before: int) -> pl.DataFrame:

@@ -52,11 +52,17 @@ class Grouped(NamedTuple):
     counts: dict[str, int]
     """What was read and what was not, in plain counts."""
     cut: int | None
-    """The place of the first window of the last records, where the log was cut before it was windowed."""
+    """The place of the first window of the last records, where the log was cut before it was
+    windowed."""
 
 
 def grouped(
-    log: RawLog, reader: Reader | ServicesReader, *, messages: MessageTable, cut: bool, progress: Progress | None = None
+    log: RawLog,
+    reader: Reader | ServicesReader,
+    *,
+    messages: MessageTable,
+    cut: bool,
+    progress: Progress | None = None,
 ) -> Grouped:
     """Read a log and make sessions of it.
 
@@ -64,18 +70,21 @@ def grouped(
         log: Files and labels.
         reader: Reads them, by settings for format, grouping and split; it has read nothing before.
         messages: Numbers their messages.
-        cut: Window the last records, the split's share for testing, apart from the first, so that no window reaches across.
+        cut: Window the last records, the split's share for testing, apart from the first, so that
+            no window reaches across.
         progress: Told the bytes read so far and those there are (0: not known).
 
     Raises:
-        DataError: the log or its labels cannot be read, there is no session, most records are late, or not one label is of this log.
+        DataError: the log or its labels cannot be read, there is no session, most records are late,
+            or not one label is of this log.
     """
     settings = reader.settings
     labels = None if log.labels is None else read_labels(log.labels, settings.format.label_file)
     marks = LineLabels(labels) if labels is not None and by_line(labels) else None
     if marks is not None and len(log.names) > 1:
         raise DataError(
-            f"labels {log.labels} are by line, of one file; {len(log.names)} files were given: make one of them, or label sessions"
+            f"labels {log.labels} are by line, of one file; {len(log.names)} files were given: make"
+            " one of them, or label sessions"
         )
     spans = None
     if labels is not None and log.labels is not None and by_interval(labels):
@@ -87,7 +96,9 @@ def grouped(
     if marks is not None and isinstance(reader, Reader):
         records = marks.given(records, reader)
     batches = map(messages.numbered, records)
-    sessionizers, pieces = _cut_then_windowed(batches, settings) if cut else _grouped(batches, settings)
+    sessionizers, pieces = (
+        _cut_then_windowed(batches, settings) if cut else _grouped(batches, settings)
+    )
     # Only sessions by key are marked anew, and a log of those is not cut before it is grouped.
     span = sessionizers[0].span
     grouping = settings.sessions
@@ -101,7 +112,9 @@ def grouped(
         raise DataError(_why_no_sessions(settings, sessions=sessionizers[0], records=read))
     counts = _counts(reader, sessionizers)
     if 2 * counts.get("late", 0) > read:
-        late = agreeing(counts["late"], "{record comes after its|records come after their} window has closed")
+        late = agreeing(
+            counts["late"], "{record comes after its|records come after their} window has closed"
+        )
         raise DataError(f"{late}: sort the log by time, or use windows by count")
     if marks is not None:
         marks.check(log.labels)
@@ -119,13 +132,18 @@ def grouped(
 
 
 def file_entry(name: str, reader: Reader | ServicesReader) -> dict[str, Any]:
-    """A file as the manifest names it: without its folder, which may be anywhere, and as the reader lets it be written."""
+    """A file as the manifest names it.
+
+    Without its folder, which may be anywhere, and as the reader lets it be written.
+    """
     # Only what can be read again is a file with a size: a pipe has none.
     size = Path(name).stat().st_size if read_again(name) else None
     return {"name": reader.named(Path(name).name), "bytes": size}
 
 
-def _advised(reader: Reader | ServicesReader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
+def _advised(
+    reader: Reader | ServicesReader, names: list[str], *, progress: Progress | None
+) -> Iterator[pl.DataFrame]:
     """The reader's records; where they are in another format, the error says in which."""
     try:
         yield from reader.read(names, progress=progress)
@@ -142,14 +160,18 @@ def _counts(reader: Reader | ServicesReader, sessionizers: list[Sessionizer]) ->
     return dict(total)
 
 
-def _grouped(batches: Iterable[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
+def _grouped(
+    batches: Iterable[pl.DataFrame], settings: PrepareSection
+) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
     """All sessions of the records."""
     sessionizer = Sessionizer(settings.sessions)
     pieces = [sessionizer.push(records) for records in batches]
     return [sessionizer], [*pieces, sessionizer.flush()]
 
 
-def _cut_then_windowed(batches: Iterable[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
+def _cut_then_windowed(
+    batches: Iterable[pl.DataFrame], settings: PrepareSection
+) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
     """Windows of the first records and windows of the last, so that none reaches across the split."""
     # Where the test part begins is known only when all records are there.
     records = pl.concat(list(batches))
@@ -157,7 +179,9 @@ def _cut_then_windowed(batches: Iterable[pl.DataFrame], settings: PrepareSection
     sessionizers = [Sessionizer(settings.sessions), Sessionizer(settings.sessions)]
     pieces: list[pl.DataFrame] = []
     # The split comes first: a window that reaches across would be learnt and tested.
-    for sessionizer, piece in zip(sessionizers, (records.head(cut), records.slice(cut)), strict=True):
+    for sessionizer, piece in zip(
+        sessionizers, (records.head(cut), records.slice(cut)), strict=True
+    ):
         closed, left = sessionizer.push(piece), sessionizer.flush()
         pieces.append(pl.concat([closed, left]))
     return sessionizers, pieces
@@ -167,5 +191,11 @@ def _why_no_sessions(settings: PrepareSection, *, sessions: Sessionizer, records
     """The error for records of which not one is in a session."""
     if sessions.counts.get("keyless"):
         sought = settings.sessions.key_pattern or settings.sessions.key_field
-        return f"none of the {plural(records, 'record')} names a key ({sought}): another key, or windows (--window)"
-    return f"none of the {plural(records, 'record')} has a time: windows by count (--window), or a format that says where times are"
+        return (
+            f"none of the {plural(records, 'record')} names a key ({sought}): another key, or"
+            " windows (--window)"
+        )
+    return (
+        f"none of the {plural(records, 'record')} has a time: windows by count (--window), or a"
+        " format that says where times are"
+    )

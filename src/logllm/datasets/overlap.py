@@ -1,4 +1,7 @@
-"""What a part shares with the train part: how far figures on it can be those of learning by heart."""
+"""What a part shares with the train part.
+
+How far figures on it can be those of learning by heart.
+"""
 
 from typing import Any
 
@@ -26,10 +29,12 @@ def leakage(part: pl.DataFrame, train: pl.DataFrame, *, in_train: pl.Series) -> 
         in_train: which of the part's sessions are among them (`seen`).
 
     Returns:
-        `seen`, `seen_normal`, `seen_anomalous`: sessions of the part (with that label) whose exact sequence is in train; `repeated`: sessions
-        whose sequence came before within the part; `new_messages`: distinct messages of the part that train does not hold, and
-        `new_occurrences`: how much of the part's messages they are; `early`: sessions that start before the last train session ends.
-        None where there is nothing to take a share of, and for `early` without times.
+        `seen`, `seen_normal`, `seen_anomalous`: sessions of the part (with that label) whose exact
+        sequence is in train; `repeated`: sessions whose sequence came before within the part;
+        `new_messages`: distinct messages of the part that train does not hold, and
+        `new_occurrences`: how much of the part's messages they are; `early`: sessions that start
+        before the last train session ends. None where there is nothing to take a share of, and for
+        `early` without times.
     """
     sessions = part.select("anomalous", start=pl.col("start"), in_train=in_train)
     known = train["messages"].explode().unique().implode()

@@ -10,7 +10,10 @@ from logllm.errors import DataError
 
 @dataclass(frozen=True)
 class PackagedSet:
-    """Logs of separate runs of one system. Its folder, `datasets/sets/<name>`, holds `<log>.log.xz` and `<log>.labels.csv` for each."""
+    """Logs of separate runs of one system.
+
+    Its folder, `datasets/sets/<name>`, holds `<log>.log.xz` and `<log>.labels.csv` for each.
+    """
 
     name: str
     """What it is called on the command line."""
@@ -53,7 +56,10 @@ class PackagedSet:
     def _file(self, name: str) -> Path:
         path = self.folder / name
         if not path.is_file():
-            raise DataError(f"this installation of logllm lacks {name} of the data set {self.name}: install it again")
+            raise DataError(
+                f"this installation of logllm lacks {name} of the data set {self.name}: install it"
+                " again"
+            )
         return path
 
 
@@ -66,7 +72,10 @@ PACKAGED = {
             format="postgresql",
             logs=("train", "test", "changed", "german"),
             terms="CC-BY-4.0",
-            cite="logllm's PostgreSQL log data set with injected faults; its data card lies beside it",
+            cite=(
+                "logllm's PostgreSQL log data set with injected faults; its data card lies"
+                " beside it"
+            ),
         ),
     )
 }

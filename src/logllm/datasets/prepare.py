@@ -29,13 +29,15 @@ from logllm.storage import check_replaceable
 
 _TEST = "test:{}"  # a test log may have sessions of the same names
 _GOES_BACK = (
-    "the test part begins before the train part ends: give files oldest first (a glob gives them by name, app.log before app.log.1), "
-    "or sort the log by time"
+    "the test part begins before the train part ends: give files oldest first (a glob gives them by"
+    " name, app.log before app.log.1), or sort the log by time"
 )
 _MANY_RECORDS = 1000  # from which on masks are judged by how many distinct messages there are
 _HANDFUL = 5
 _NEARLY_ALL = 0.5
-_FEW = 0.01  # of a part's sessions may lie across the cut: what many processes write is never quite in order
+# The share of a part's sessions that may lie across the cut: what many processes write is never
+# quite in order.
+_FEW = 0.01
 
 
 class Options(TypedDict, total=False):
@@ -61,19 +63,24 @@ class Options(TypedDict, total=False):
     """The paper's counts of this data set, to compare with (`logllm.datasets.public.compared`)."""
 
 
-def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, **options: Unpack[Options]) -> Manifest:
+def prepare(
+    raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, **options: Unpack[Options]
+) -> Manifest:
     """Read a raw log, divide its sessions, and write them with the message table and a manifest.
 
     Args:
         raw: Files, globs or `-`, oldest first.
         out: The folder to make.
         settings: Format, masks, sessions and split.
-        options: `labels`, `test_raw`, `test_labels`, `test_format`, `force`, `progress`, `source`, `stdin`, `paper`; see `Options`.
+        options: `labels`, `test_raw`, `test_labels`, `test_format`, `force`, `progress`, `source`,
+            `stdin`, `paper`; see `Options`.
 
     Returns:
-        The manifest: `lines, rejected, sessions, anomalous, distinct_messages, distinct_sessions` of the whole data, further counts,
-        `parts` with `sessions, anomalous, distinct_sessions` each, `first_rejects`, `warnings`, `settings`, `raw`, `labels`, `files`,
-        `fingerprint`, `logllm`, `version`; `test_raw`, `test_labels`, `test_format`, `source` and `paper` where they were given.
+        The manifest: `lines, rejected, sessions, anomalous, distinct_messages, distinct_sessions`
+        of the whole data, further counts, `parts` with `sessions, anomalous, distinct_sessions`
+        each, `first_rejects`, `warnings`, `settings`, `raw`, `labels`, `files`, `fingerprint`,
+        `logllm`, `version`; `test_raw`, `test_labels`, `test_format`, `source` and `paper` where
+        they were given.
 
     Raises:
         DataError: the log, the labels or the place to write to are not as they must be.
@@ -120,8 +127,14 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         manifest[f"{name}labels"] = file_entry(labels, reader) if labels else None
     if len(logs) > 1:
         manifest["test_format"] = logs[1][1].format.model_dump(mode="json")
-        manifest["warnings"].insert(0, (f"the test part is another log: the share of {settings.split.test:g} for testing is not used"))
-    elif settings.split.by == "time" and _goes_back(parts["train"]["start"], parts["test"]["start"]):
+        manifest["warnings"].insert(
+            0,
+            f"the test part is another log: the share of {settings.split.test:g} for testing is not"
+            " used",
+        )
+    elif settings.split.by == "time" and _goes_back(
+        parts["train"]["start"], parts["test"]["start"]
+    ):
         manifest["warnings"].append(_GOES_BACK)
     if source := options.get("source"):
         manifest["source"] = dict(source)
@@ -139,7 +152,9 @@ def _renamed(group: Grouped) -> Grouped:
     return group._replace(sessions=group.sessions.with_columns(session=session))
 
 
-def _logs(raw: Sequence[str | Path], options: Options, *, settings: PrepareSection) -> list[tuple[RawLog, PrepareSection]]:
+def _logs(
+    raw: Sequence[str | Path], options: Options, *, settings: PrepareSection
+) -> list[tuple[RawLog, PrepareSection]]:
     """The log, the test log where there is one, and how each is read."""
     logs = [(RawLog(named_files(raw), options.get("labels")), settings)]
     if test := options.get("test_raw"):
@@ -184,7 +199,10 @@ def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.
     if _by_records(settings):
         train = without_overlap(train, validation)
     if not train.height:
-        raise DataError(f"too few sessions to split ( {labelled.height}): none is left to train on; give more lines or smaller windows")
+        raise DataError(
+            f"too few sessions to split ( {labelled.height}): none is left to train on; give more"
+            " lines or smaller windows"
+        )
     parts = zip(PARTS, (train, validation, test), strict=True)
     return {name: part.drop("place") for name, part in parts}
 
@@ -230,7 +248,9 @@ def _mask_warnings(messages: pl.Series, counts: Mapping[str, int]) -> list[str]:
     return []
 
 
-def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, settings: PrepareSection) -> list[str]:
+def _warnings(
+    parts: dict[str, pl.DataFrame], counts: dict[str, int], *, settings: PrepareSection
+) -> list[str]:
     """What a person should know before training on this."""
     warnings: list[str] = []
     # A part that was not asked for may be empty.
@@ -240,7 +260,9 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         if not parts[name].height and share:
             warnings.append(f"the {name} part is empty")
         elif len(kinds) == 1:
-            warnings.append(f"the {name} part holds only {'anomalous' if kinds[0] else 'normal'} sessions")
+            warnings.append(
+                f"the {name} part holds only {'anomalous' if kinds[0] else 'normal'} sessions"
+            )
     # A sentence for each count that is not 0, for one and for several.
     told = {
         "overlapping": (
@@ -248,31 +270,67 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
             "validation part and {is|are} left out: is the log in order of time?"
         ),
         "labels_beyond": "{label is of a line|labels are of lines} that the log does not have",
-        "labels_unused": "{label is of a session|labels are of sessions} that the log does not hold",
-        "labels_without_zone": "{file of labels has times without a zone, which are read as UTC|files of labels have times without a zone, "
-        "which are read as UTC}, as the log's are",
-        "labels_joined": "{label is of a line that goes|labels are of lines that go} on a record, and {counts|count} for it",
-        "rejected_alerts": "{line|lines} with an alert label did not parse and {is|are} in no session",
-        "files_without_records": ("{file holds|files hold} no record in the format: prepare logs of another format separately"),
+        "labels_unused": (
+            "{label is of a session|labels are of sessions} that the log does not hold"
+        ),
+        "labels_without_zone": (
+            "{file of labels has times without a zone, which are read as UTC|files of labels have"
+            " times without a zone, which are read as UTC}, as the log's are"
+        ),
+        "labels_joined": (
+            "{label is of a line that goes|labels are of lines that go} on a record, and"
+            " {counts|count} for it"
+        ),
+        "rejected_alerts": (
+            "{line|lines} with an alert label did not parse and {is|are} in no session"
+        ),
+        "files_without_records": (
+            "{file holds|files hold} no record in the format: prepare logs of another format"
+            " separately"
+        ),
         "empty": "of the rejected lines {is|are} empty",
         "unlabelled": "{session has|sessions have} no label and {is|are} in no part",
         "keyless": "{record names|records name} no key and {is|are} in no session",
         "timeless": "{record has|records have} no time that could be read",
-        "turned": "{record is|records are} in files written newest first, which were held in memory whole and turned",
+        "turned": (
+            "{record is|records are} in files written newest first, which were held in memory whole"
+            " and turned"
+        ),
         "moved_years": (
             "{time|times} without a year would lie in the future, and {was|were} put into an "
             "earlier year; given as a file, the log would be read to its end first"
         ),
-        "late": "{record|records} came after {its|their} window had closed and {is|are} in no session; sort the log by time",
-        "replaced_characters": ("{character was|characters were} not text and {has|have} been replaced"),
-        "of_other_kinds": "{line is|lines are} of another kind than the format, and {is a record|are records} of {its|their} own",
-        "lines_with_colours": "{line|lines} held codes of a terminal, such as colours, which have been taken out",
+        "late": (
+            "{record|records} came after {its|their} window had closed and {is|are} in no session;"
+            " sort the log by time"
+        ),
+        "replaced_characters": (
+            "{character was|characters were} not text and {has|have} been replaced"
+        ),
+        "of_other_kinds": (
+            "{line is|lines are} of another kind than the format, and {is a record|are records} of"
+            " {its|their} own"
+        ),
+        "lines_with_colours": (
+            "{line|lines} held codes of a terminal, such as colours, which have been taken out"
+        ),
         "cut_lines": "{line was|lines were} too long and {has|have} been cut",
-        "shortened_traces": "{stack trace was|stack traces were} shortened to {its|their} exceptions and innermost calls",
-        "reordered_messages": "{long message has|long messages have} {its|their} last words behind the first ones, where a model reads them",
-        "cut_sessions": "{session|sessions} may have begun before the log or go on after it, and {counts as it is|count as they are}: "
-        "the column cut says which",
-        "cut_messages": "{message has|messages have} been cut from the ends of long sessions: --long split keeps them",
+        "shortened_traces": (
+            "{stack trace was|stack traces were} shortened to {its|their} exceptions and innermost"
+            " calls"
+        ),
+        "reordered_messages": (
+            "{long message has|long messages have} {its|their} last words behind the first ones,"
+            " where a model reads them"
+        ),
+        "cut_sessions": (
+            "{session|sessions} may have begun before the log or go on after it, and {counts as it"
+            " is|count as they are}: the column cut says which"
+        ),
+        "cut_messages": (
+            "{message has|messages have} been cut from the ends of long sessions: --long split"
+            " keeps them"
+        ),
     }
     # Said once, in words that say what to do, instead of as a count of all sessions.
     if all(part["anomalous"].null_count() == part.height for part in parts.values()):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,7 +47,9 @@ class Prepared:
         folder = Path(folder)
         path = folder / MANIFEST
         if not path.is_file():
-            raise DataError(f"{folder} is not prepared data (it has no {MANIFEST}): make it with logllm prepare")
+            raise DataError(
+                f"{folder} is not prepared data (it has no {MANIFEST}): make it with logllm prepare"
+            )
         try:
             manifest = json.loads(path.read_bytes())
         except (OSError, ValueError) as exc:
@@ -55,14 +58,18 @@ class Prepared:
             raise DataError(f"{folder} is not prepared data: its {MANIFEST} is of another kind")
         if manifest.get("version") != DATA_VERSION:
             raise DataError(
-                f"{folder} has version {manifest.get('version')} of the layout, this logllm reads {DATA_VERSION}: prepare it again"
+                f"{folder} has version {manifest.get('version')} of the layout, this logllm reads"
+                f" {DATA_VERSION}: prepare it again"
             )
         # All files before any is used: a part that somebody replaced would give figures of nothing.
         for name, recorded in manifest["files"].items():
             if not (folder / name).is_file():
                 raise DataError(f"{folder} has no {name}: prepare it again")
             if sha256(folder / name) != recorded["sha256"]:
-                raise DataError(f"{folder / name} has changed since it was prepared (its sha256 is another): prepare it again")
+                raise DataError(
+                    f"{folder / name} has changed since it was prepared (its sha256 is another):"
+                    " prepare it again"
+                )
         settings = PrepareSection.read(manifest["settings"], source=str(path))
         return cls(folder, manifest=manifest, settings=settings)
 
@@ -85,8 +92,9 @@ class Prepared:
         part = self.part(name)
         if part["anomalous"].null_count():
             raise DataError(
-                f"{self.folder} was prepared without labels: prepare it again with --labels FILE.csv, a label for each session, "
-                "or --label FIELD where the log's lines carry them"
+                f"{self.folder} was prepared without labels: prepare it again with --labels"
+                " FILE.csv, a label for each session, or --label FIELD where the log's lines carry"
+                " them"
             )
         return part
 
@@ -100,8 +108,12 @@ def part_figures(sessions: pl.DataFrame) -> dict[str, int]:
     }
 
 
-def write_prepared(out: Path, frames: Mapping[str, pl.DataFrame], *, manifest: Manifest, force: bool) -> None:
-    """Write a folder of prepared data; the manifest, which gains the files' hashes and the fingerprint, is last.
+def write_prepared(
+    out: Path, frames: Mapping[str, pl.DataFrame], *, manifest: Manifest, force: bool
+) -> None:
+    """Write a folder of prepared data.
+
+    The manifest, which gains the files' hashes and the fingerprint, is last.
 
     Args:
         out: the folder to make.
@@ -116,7 +128,8 @@ def write_prepared(out: Path, frames: Mapping[str, pl.DataFrame], *, manifest: M
         manifest["files"] = {}
         for name, frame in frames.items():
             path = folder / f"{name}.parquet"
-            write_atomic(path, lambda place, frame=frame: frame.write_parquet(place, row_group_size=_ROW_GROUP))  # type: ignore[misc]
+            write = partial(frame.write_parquet, row_group_size=_ROW_GROUP)
+            write_atomic(path, write)
             manifest["files"][path.name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
         # Over what the frames hold, not over the files: another release of Parquet writes other
         # bytes.
@@ -125,7 +138,9 @@ def write_prepared(out: Path, frames: Mapping[str, pl.DataFrame], *, manifest: M
 
 
 def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
-    """SHA-256 over what frames hold but for `cut`: the same for the same sessions, however Parquet lays them out.
+    """SHA-256 over what frames hold but for `cut`.
+
+    The same for the same sessions, however Parquet lays them out.
 
     >>> fingerprint({"a": pl.DataFrame({"x": [[1], []]})}) == fingerprint({"a": pl.DataFrame({"x": [[], [1]]})})
     False

@@ -1,4 +1,7 @@
-"""The public data sets of the paper: where they are, what of them it uses, and what it counted in them."""
+"""The public data sets of the paper.
+
+Where they are, what of them it uses, and what it counted in them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +11,17 @@ from logllm.config.prepare import PrepareSection
 from logllm.datasets.settings import choose
 
 _LOGHUB_TERMS = (
-    "loghub: free for research and academic work on condition that any use refers to github.com/logpai/loghub and cites its paper; "
-    "the record doi.org/10.5281/zenodo.8196385 is marked CC BY 4.0"
+    "loghub: free for research and academic work on condition that any use refers to"
+    " github.com/logpai/loghub and cites its paper; the record doi.org/10.5281/zenodo.8196385 is"
+    " marked CC BY 4.0"
 )
-_CFDR_TERMS = "published by the USENIX Computer Failure Data Repository; its terms are at usenix.org/cfdr"
-_LOGHUB = "Zhu, He, He, Liu, Lyu: Loghub: A Large Collection of System Log Datasets for AI-driven Log Analytics, ISSRE 2023"
+_CFDR_TERMS = (
+    "published by the USENIX Computer Failure Data Repository; its terms are at usenix.org/cfdr"
+)
+_LOGHUB = (
+    "Zhu, He, He, Liu, Lyu: Loghub: A Large Collection of System Log Datasets for AI-driven Log"
+    " Analytics, ISSRE 2023"
+)
 _SUPERCOMPUTERS = "Oliner, Stearley: What Supercomputers Say: A Study of Five System Logs, DSN 2007"
 _ZENODO = "https://zenodo.org/records/8196385/files"
 _CFDR = "http://0b4af6cdc2f0c5998459-c0245c5c937c5dedcca3f1764ecc9b2f.r43.cf2.rackcdn.com/hpc4"
@@ -49,7 +58,9 @@ class Dataset:
 
 
 def _counts(lines: int, *, train: tuple[int, int], test: tuple[int, int]) -> dict[str, int]:
-    """The paper's table as a manifest counts: lines, sessions, and of each part sessions and anomalous ones.
+    """The paper's table as a manifest counts.
+
+    Lines, sessions, and of each part sessions and anomalous ones.
 
     >>> _counts(9, train=(4, 2), test=(1, 0))["anomalous"]
     2
@@ -73,7 +84,10 @@ CATALOG = {
             md5="76a24b4d9a6164d543fb275f89773260",
             paper=_counts(11_175_629, train=(460_048, 13_497), test=(115_013, 3_341)),
             terms=_LOGHUB_TERMS,
-            cite=f"{_LOGHUB}; Xu, Huang, Fox, Patterson, Jordan: Detecting Large-Scale System Problems by Mining Console Logs, SOSP 2009",
+            cite=(
+                f"{_LOGHUB}; Xu, Huang, Fox, Patterson, Jordan: Detecting Large-Scale System"
+                " Problems by Mining Console Logs, SOSP 2009"
+            ),
         ),
         Dataset(
             name="bgl",
@@ -111,7 +125,8 @@ CATALOG = {
         ),
     )
 }
-"""Counts as in the paper; sizes and MD5 sums of the Zenodo record as public repositories quote them, not compared with the record by us."""
+"""Counts as in the paper; sizes and MD5 sums of the Zenodo record as public repositories quote
+them, not compared with the record by us."""
 
 
 def paper_settings(dataset: Dataset) -> PrepareSection:
@@ -128,7 +143,8 @@ def paper_settings(dataset: Dataset) -> PrepareSection:
 def compared(manifest: Mapping[str, Any], paper: Mapping[str, int]) -> dict[str, dict[str, int]]:
     """Counts of prepared data next to the paper's, by field; `train.sessions` is the part's.
 
-    `lines` are the paper's *messages*: it counts those that do not parse, too (BGL has 47,135 windows of 100, but 4,747,963 messages).
+    `lines` are the paper's *messages*: it counts those that do not parse, too (BGL has 47,135
+    windows of 100, but 4,747,963 messages).
 
     >>> compared({"lines": 7, "parts": {"test": {"anomalous": 1}}}, {"lines": 7, "test.anomalous": 2})
     {'lines': {'paper': 7, 'here': 7}, 'test.anomalous': {'paper': 2, 'here': 1}}

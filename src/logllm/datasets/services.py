@@ -1,4 +1,7 @@
-"""Logs of several kinds at once: which file is read by which format, and what sessions suit them all."""
+"""Logs of several kinds at once.
+
+Which file is read by which format, and what sessions suit them all.
+"""
 
 import math
 import re
@@ -69,8 +72,8 @@ class Together(NamedTuple):
 class ServicesReader:
     """Records of logs of several kinds: each file is read by the format of its service.
 
-    It gives what a `Reader` gives, a frame a batch of lines of one file. Where the settings say that
-    records are `merged`, all are read first and given in the order of their times.
+    It gives what a `Reader` gives, a frame a batch of lines of one file. Where the settings say
+    that records are `merged`, all are read first and given in the order of their times.
     """
 
     def __init__(
@@ -112,7 +115,9 @@ class ServicesReader:
         self.rejects = pl.Series("line", [], dtype=pl.UInt64)
         """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
 
-    def read(self, sources: Sequence[str | Path], *, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
+    def read(
+        self, sources: Sequence[str | Path], *, progress: Progress | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Records of files (`logllm.logs.records.RECORDS`); see `Reader.read`.
 
         Raises:
@@ -127,7 +132,9 @@ class ServicesReader:
         count = 0
         # Each reader numbers its own records from 1: numbered anew, they are one log's.
         for records in frames:
-            numbers = pl.int_range(count + 1, count + 1 + records.height, dtype=pl.UInt64, eager=True)
+            numbers = pl.int_range(
+                count + 1, count + 1 + records.height, dtype=pl.UInt64, eager=True
+            )
             count += records.height
             yield records.with_columns(record=numbers)
 
@@ -177,7 +184,8 @@ class ServicesReader:
             reader = self._readers[service]
             # A service may come again later: its reader then counts on from the files it has read.
             earlier, read_so_far = len(reader.files), before
-            told = None if progress is None else lambda read, _: progress(read_so_far + read, total)  # noqa: B023 - used at once
+            # It is used at once.
+            told = None if progress is None else lambda read, _: progress(read_so_far + read, total)  # noqa: B023
             for records in reader.read(files, progress=told):
                 self.tally.take([other.tally for other in self._readers.values()])
                 self.rejects = reader.rejects
@@ -201,7 +209,10 @@ class ServicesReader:
         return records.with_columns(file=pl.lit(place, dtype=pl.UInt32), keys=keys)
 
     def _in_time(self, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        """All records in the order of their times; one without a time follows the one before it in its file."""
+        """All records in the order of their times.
+
+        One without a time follows the one before it in its file.
+        """
         records = pl.concat(list(batches))
         clock = pl.col("time").forward_fill().over("file")
         in_order = records.sort(clock, maintain_order=True, nulls_last=False)
@@ -228,7 +239,9 @@ def _alone(settings: PrepareSection, service: ServiceSection) -> PrepareSection:
         sessions = own
     if sessions.by_file:
         sessions = SessionSection()  # all files together say what those are called
-    return settings.model_copy(update={"format": service.format, "services": (), "sessions": sessions})
+    return settings.model_copy(
+        update={"format": service.format, "services": (), "sessions": sessions}
+    )
 
 
 def service_name(file: str) -> str:
@@ -251,8 +264,8 @@ def kinds(files: Sequence[str], *, today: date, zone: str | None = None) -> list
     """Files by service and format, in the order of the first file of each.
 
     The first file of a service is looked at as a log of its own; a further one is of the same kind
-    where that format fits it. A file without lines is of the kind before it. `zone` is that of times
-    that name none.
+    where that format fits it. A file without lines is of the kind before it. `zone` is that of
+    times that name none.
 
     Raises:
         DataError: a file cannot be read.
@@ -287,8 +300,9 @@ def in_words(several: Sequence[Kind]) -> tuple[str, ...]:
 def together(several: Sequence[Kind], *, today: date) -> Together:
     """Sessions for logs of several kinds, judged by their first lines.
 
-    Where each has a key they are by key, each by its own. Else windows: of time where all have times,
-    so that a window holds what all services said in it, else of lines, which end with their file.
+    Where each has a key they are by key, each by its own. Else windows: of time where all have
+    times, so that a window holds what all services said in it, else of lines, which end with their
+    file.
     """
     proposals: list[Proposal] = []
     for kind in several:
@@ -302,7 +316,10 @@ def together(several: Sequence[Kind], *, today: date) -> Together:
     if all(service.format.time is not None for service in services):
         size = _seconds(several, today=today)
         sessions = SessionSection(by="time", size=size, merged=True)
-        reason = f"windows of {size} seconds of all files, their records merged by time: not all have a key"
+        reason = (
+            f"windows of {size} seconds of all files, their records merged by time: not all have"
+            " a key"
+        )
         return Together(sessions, services, reason)
     without = next(kind for kind in several if kind.service.format.time is None)
     size = min(window_size(kind.lines) for kind in several)
@@ -325,8 +342,12 @@ def _by_own_keys(several: Sequence[Kind], proposals: Sequence[Proposal]) -> Toge
     return Together(proposals[0].sessions, tuple(services), reason)
 
 
-def assigned(files: Sequence[str], services: Sequence[ServiceSection], *, today: date) -> Mapping[str, ServiceSection]:
-    """Which file is of which service: of its name if the format fits, else the one whose format fits best, else that of its name.
+def assigned(
+    files: Sequence[str], services: Sequence[ServiceSection], *, today: date
+) -> Mapping[str, ServiceSection]:
+    """Which file is of which service.
+
+    Of its name if the format fits, else the one whose format fits best, else that of its name.
 
     Raises:
         DataError: no service has the name of a file or a format that fits it, or it cannot be read.
@@ -340,12 +361,21 @@ def assigned(files: Sequence[str], services: Sequence[ServiceSection], *, today:
         fits = [(fit_of(text, service.format, today=today), service) for service in services]
         # The name decides where its format fits; else the format that matches most lines; else,
         # as a log that says nothing yet fits none, the name alone.
-        candidates = [(service.name == name, fit.matched, service) for fit, service in fits if fit.share > _FITS]
+        candidates = [
+            (service.name == name, fit.matched, service)
+            for fit, service in fits
+            if fit.share > _FITS
+        ]
         if not candidates:
-            candidates = [(True, fit.matched, service) for fit, service in fits if service.name == name]
+            candidates = [
+                (True, fit.matched, service) for fit, service in fits if service.name == name
+            ]
         if not candidates:
             known = ", ".join(f"{service.name} ({service.format.name})" for service in services)
-            raise DataError(f"{file} is in the format of none of the services that the data was prepared from: {known}")
+            raise DataError(
+                f"{file} is in the format of none of the services that the data was prepared from:"
+                f" {known}"
+            )
         _, _, best = max(candidates, key=lambda candidate: candidate[:2])
         chosen[file] = best
     return chosen

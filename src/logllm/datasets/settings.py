@@ -51,9 +51,11 @@ def choose(
     """Settings for one log.
 
     Args:
-        name: a built-in format, a TOML file that describes one, or a format that was recognised (`logllm.formats.recognition`).
+        name: a built-in format, a TOML file that describes one, or a format that was recognised
+            (`logllm.formats.recognition`).
         recipe: a recipe whose data settings to use.
-        overrides: the user's own, in sections `format`, `sessions`, `split`, `mask`; `prepare` holds those of none, such as `redact`.
+        overrides: the user's own, in sections `format`, `sessions`, `split`, `mask`; `prepare`
+            holds those of none, such as `redact`.
         services: where logs are of several kinds, which files are read by which format.
 
     Raises:
@@ -61,7 +63,8 @@ def choose(
     """
     if name is None:
         raise RecipeError(
-            "name a format: `logllm prepare hdfs ...`, or --format with a built-in one or a TOML file (`logllm show formats`)"
+            "name a format: `logllm prepare hdfs ...`, or --format with a built-in one or a TOML"
+            " file (`logllm show formats`)"
         )
     described = name if isinstance(name, FormatSection) else load_format(name)
     recipe_data = Recipe.load(recipe).data if recipe is not None else None
@@ -73,11 +76,15 @@ def choose(
         of_format = {"tail": (), **of_format}
     if "time" in of_format:
         of_format = {"day": None, **of_format}
-    described = FormatSection.read({**described.model_dump(), **of_format}, source=f"format {described.name}")
+    described = FormatSection.read(
+        {**described.model_dump(), **of_format}, source=f"format {described.name}"
+    )
     described = meaning_normal(described, of_format.get("normal"), field="label" in of_format)
     # The recipe's grouping and split come before the format's own, the user's before both.
     sessions = recipe_data.sessions if recipe_data and recipe_data.sessions else described.sessions
-    split = recipe_data.split if recipe_data and recipe_data.split else SplitSection(by=described.split)
+    split = (
+        recipe_data.split if recipe_data and recipe_data.split else SplitSection(by=described.split)
+    )
     of_sessions = _said(overrides["sessions"])
     grouping = _sessions(sessions, of_sessions)
     if services:
@@ -85,7 +92,9 @@ def choose(
         apart = not grouping.by_key and any(service.format.time is None for service in services)
         if apart:
             split = SplitSection(by="random")
-        services, grouping = _for_services(services, grouping, format_options=of_format, session_options=of_sessions)
+        services, grouping = _for_services(
+            services, grouping, format_options=of_format, session_options=of_sessions
+        )
     chosen_split = {**split.model_dump(), **_said(overrides["split"])}
     return PrepareSection(
         format=described,
@@ -97,7 +106,9 @@ def choose(
     )
 
 
-def as_before(before: Mapping[str, Any], *, overrides: Mapping[str, Options], source: str) -> PrepareSection:
+def as_before(
+    before: Mapping[str, Any], *, overrides: Mapping[str, Options], source: str
+) -> PrepareSection:
     """Settings of data that were prepared before, for another log of the same kind or for labels that came later.
 
     Args:
@@ -113,7 +124,10 @@ def as_before(before: Mapping[str, Any], *, overrides: Mapping[str, Options], so
     for section in ("format", "sessions", "mask"):
         fixed += [option for option, value in overrides[section].items() if value]
     if fixed:
-        raise RecipeError(f"{source} says how lines are read, masked and grouped: leave out what sets {', '.join(fixed)}")
+        raise RecipeError(
+            f"{source} says how lines are read, masked and grouped: leave out what sets"
+            f" {', '.join(fixed)}"
+        )
     split = {**before["split"], **_said(overrides["split"])}
     redact = before["redact"] or overrides["prepare"]["redact"]
     return PrepareSection.read({**before, "split": split, "redact": redact}, source=source)
@@ -131,7 +145,8 @@ class Suited(NamedTuple):
     stdin: Bytes | None
     """What `-` reads from now on; none: nothing of it has been read."""
     services: tuple[ServiceSection, ...] = ()
-    """Where the log is of several kinds, which files are read by which format; `format` is the first's."""
+    """Where the log is of several kinds, which files are read by which format; `format` is the
+    first's."""
 
 
 def suited(
@@ -186,7 +201,9 @@ def _several(several: Sequence[Kind], *, notes: tuple[str, ...], today: date) ->
     return Suited(described, (*notes, *in_words(several)), reason, None, suiting.services)
 
 
-def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, field: bool = False) -> FormatSection:
+def meaning_normal(
+    described: FormatSection, normal: Sequence[str] | None, *, field: bool = False
+) -> FormatSection:
     """A format in which some labels mean normal, those of lines as well as those of a file.
 
     >>> meaning_normal(FormatSection(name="own", kind="json"), ["ok"]).label_file.normal
@@ -195,7 +212,8 @@ def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, fi
     Args:
         described: the format.
         normal: the labels; none: the format's own.
-        field: the user named the field of the lines' labels: where the format says no more than `-`, the usual spellings mean normal.
+        field: the user named the field of the lines' labels: where the format says no more than
+            `-`, the usual spellings mean normal.
     """
     # What the user says holds for labels in lines as well as for those in a file.
     if normal is not None:
@@ -207,10 +225,12 @@ def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, fi
 
 
 def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSection:
-    r"""Settings for a log of another format: the same masks, and the same grouping with the key where the other format has it.
+    r"""Settings for a log of another format.
 
-    Where its lines have no such field, as those of a PostgreSQL server that does not name its processes, they are grouped
-    as the other format has it.
+    The same masks, and the same grouping with the key where the other format has it.
+
+    Where its lines have no such field, as those of a PostgreSQL server that does not name its
+    processes, they are grouped as the other format has it.
 
     >>> run = choose("hdfs", overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}})
     >>> other = FormatSection(name="own", kind="json", sessions=SessionSection(by="key", key_field="block"))
@@ -223,14 +243,19 @@ def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSec
     if sessions.by == theirs.by == "key":
         own_key = {"key_pattern": theirs.key_pattern, "key_field": theirs.key_field}
         sessions = sessions.model_copy(update=own_key)
-    elif key_field is not None and not any(may_have(layer, key_field) for layer in described.layers):
+    elif key_field is not None and not any(
+        may_have(layer, key_field) for layer in described.layers
+    ):
         limits = {"max_messages": sessions.max_messages, "long": sessions.long}
         sessions = theirs.model_copy(update=limits)
     return settings.model_copy(update={"format": described, "sessions": sessions, "services": ()})
 
 
 def for_services(settings: PrepareSection, services: tuple[ServiceSection, ...]) -> PrepareSection:
-    """Settings for logs of several kinds: the same masks, and the same grouping with each kind's key."""
+    """Settings for logs of several kinds.
+
+    The same masks, and the same grouping with each kind's key.
+    """
     first = for_format(settings, services[0].format)
     return first.model_copy(update={"services": services})
 
@@ -251,8 +276,12 @@ def in_zone(settings: PrepareSection, zone: str) -> PrepareSection:
     return settings.model_copy(update={"format": described, "services": tuple(services)})
 
 
-def with_times_read(settings: PrepareSection, raw: Sequence[str | Path], *, stdin: Bytes | None) -> Bytes | None:
-    """Whether the times of a log are read, of which the user named the field or the way of writing; and what `-` reads from now on.
+def with_times_read(
+    settings: PrepareSection, raw: Sequence[str | Path], *, stdin: Bytes | None
+) -> Bytes | None:
+    """Whether the times of a log are read, of which the user named the field or the way of writing.
+
+    And what `-` reads from now on.
 
     Raises:
         DataError: they are not; see `logllm.formats.time_notes.check_times`.
@@ -278,7 +307,10 @@ def _for_services(
     if of_one := sorted(set(format_options).intersection(_OF_ONE_FORMAT)):
         option = f"--{of_one[0].replace('_', '-')}"
         kinds_of_them = ", ".join(f"{service.name} ({service.format.name})" for service in services)
-        raise RecipeError(f"{option} is about one format, but the logs have several, {kinds_of_them}: prepare them separately")
+        raise RecipeError(
+            f"{option} is about one format, but the logs have several, {kinds_of_them}: prepare"
+            " them separately"
+        )
     timed = all(service.format.time is not None for service in services)
     if "by" in session_options and sessions.by == "key":
         # The user's key is sought in the lines of every service, and joins what they say of it.
@@ -290,7 +322,8 @@ def _for_services(
     if sessions.by == "time" and not timed:
         without = next(service.name for service in services if service.format.time is None)
         raise RecipeError(
-            f"windows of time need times, and no time was found in the files of {without}: windows of lines, such as --window 100"
+            f"windows of time need times, and no time was found in the files of {without}: windows"
+            " of lines, such as --window 100"
         )
     if sessions.by_key:
         return services, sessions
@@ -313,7 +346,9 @@ def session_options(
     key_field: str | None,
     by: str | None = None,
 ) -> dict[str, Any]:
-    """Session settings from the way people say them: `100` records, `5m` of time, a key, `file` or `folder`.
+    """Session settings from the way people say them.
+
+    `100` records, `5m` of time, a key, `file` or `folder`.
 
     >>> session_options(window="5m", step="60s", key=None, key_field=None)
     {'by': 'time', 'size': 300, 'step': 60}
@@ -324,11 +359,16 @@ def session_options(
     ways = {"--window": window, "--key": key, "--key-field": key_field, "--session-by": by}
     named = [option for option, value in ways.items() if value]
     if len(named) > 1:
-        raise RecipeError(f"sessions are by key, by file or folder, or by window: leave out {' or '.join(named)}")
+        raise RecipeError(
+            f"sessions are by key, by file or folder, or by window: leave out {' or '.join(named)}"
+        )
     if step is not None and window is None:
         raise RecipeError("--step needs --window")
     if by is not None and by not in _FILES:
-        raise RecipeError(f"--session-by {by}: write file or folder; by a key say --key or --key-field, by window --window")
+        raise RecipeError(
+            f"--session-by {by}: write file or folder; by a key say --key or --key-field, by window"
+            " --window"
+        )
     if window is None:
         chosen = {"by": by} if by else {"by": "key", "key_pattern": key, "key_field": key_field}
         return chosen if named else {}
@@ -337,7 +377,9 @@ def session_options(
         return {"by": size_by, "size": size, "step": size}  # not the step of the format or recipe
     step_by, step_size = _length("--step", step)
     if step_by != size_by:
-        raise RecipeError(f"--window {window} and --step {step} are not of one kind: both records, or both time")
+        raise RecipeError(
+            f"--window {window} and --step {step} are not of one kind: both records, or both time"
+        )
     return {"by": size_by, "size": size, "step": step_size}
 
 
@@ -358,7 +400,10 @@ def _length(option: str, text: str) -> tuple[str, int]:
     """`count` and records, or `time` and seconds."""
     match = re.fullmatch(r"([1-9]\d*)([smhd]?)", text)
     if match is None:
-        raise RecipeError(f"{option} {text}: write a number of records, such as 100, or a time, such as 30s, 5m, 1h")
+        raise RecipeError(
+            f"{option} {text}: write a number of records, such as 100, or a time, such as 30s,"
+            " 5m, 1h"
+        )
     if match[2]:
         return "time", int(match[1]) * _UNITS[match[2]]
     return "count", int(match[1])
@@ -373,7 +418,10 @@ def _masks(described: FormatSection, said: dict[str, Any]) -> MaskSection:
 
 
 def _sessions(section: SessionSection, said: dict[str, Any]) -> SessionSection:
-    """Session settings with the user's over them; another way of grouping brings its own defaults."""
+    """Session settings with the user's over them.
+
+    Another way of grouping brings its own defaults.
+    """
     # Limits stay; a window's size would mean nothing to sessions by key.
     # A window of 100 records says nothing about one of seconds.
     under = section.model_dump()

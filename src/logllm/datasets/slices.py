@@ -15,7 +15,10 @@ from logllm.storage import explained
 
 
 class Slice:
-    """Lines `start` to `stop` of a stream, counted from 0, `stop` not among them; `stop` none: all from `start` on."""
+    """Lines `start` to `stop` of a stream, counted from 0, `stop` not among them.
+
+    `stop` none: all from `start` on.
+    """
 
     def __init__(self, start: int = 0, stop: int | None = None) -> None:
         self.start, self.stop = start, stop
@@ -62,13 +65,19 @@ class Kept(NamedTuple):
 
 
 def keep(plain: Bytes, path: Path, *, lines: Slice) -> Kept:
-    """Write a slice of a stream as a zst file; memory and disk do not grow with what is outside of it.
+    """Write a slice of a stream as a zst file.
+
+    Memory and disk do not grow with what is outside of it.
 
     Raises:
         DataError: the stream ends before the slice does, or the disk is full.
     """
     digest = hashlib.sha256()
-    with explained(path), path.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as sink:
+    with (
+        explained(path),
+        path.open("wb") as file,
+        zstandard.ZstdCompressor().stream_writer(file) as sink,
+    ):
         while not lines.done and (block := plain.read(BLOCK)):
             inside = lines.of(block)
             digest.update(inside)
@@ -76,9 +85,13 @@ def keep(plain: Bytes, path: Path, *, lines: Slice) -> Kept:
     # An archive that was replaced since would give other lines than the paper's.
     too_few = lines.stop is not None and lines.kept < lines.stop - lines.start
     if not lines.kept or too_few:
-        wanted = "" if lines.stop is None else f", wanted are lines {lines.start:,} to {lines.stop:,}"
+        wanted = (
+            "" if lines.stop is None else f", wanted are lines {lines.start:,} to {lines.stop:,}"
+        )
         end = lines.start + lines.kept if lines.kept else lines.lines
-        raise DataError(f"the log ends after {plural(end, 'line')}{wanted}: it is not the one expected")
+        raise DataError(
+            f"the log ends after {plural(end, 'line')}{wanted}: it is not the one expected"
+        )
     return Kept(lines.kept, digest.hexdigest())
 
 

@@ -23,11 +23,14 @@ _OF_LOGS = {".log", ".txt", ".jsonl", ".ndjson", ".gz", ".bz2", ".xz", ".zst"}
 """How names of logs end, those of files that are not here too."""
 
 Inputs = dict[str, Any]
-"""Arguments of `logllm.datasets.prepare.prepare`: what is read, and what is said of where it is from."""
+"""Arguments of `logllm.datasets.prepare.prepare`: what is read, and what is said of where it is
+from."""
 
 
 def told_apart(arguments: Sequence[str], raw: Sequence[str]) -> tuple[str | None, list[str] | None]:
-    """The format or data set among arguments, which comes first, and the logs: the others, and those named as such.
+    """The format or data set among arguments, which comes first, and the logs.
+
+    The others, and those named as such.
 
     >>> told_apart(["hdfs", "a.log"], []), told_apart(["nothing.log"], [])
     (('hdfs', ['a.log']), ('nothing.log', None))
@@ -41,7 +44,11 @@ def told_apart(arguments: Sequence[str], raw: Sequence[str]) -> tuple[str | None
 
 def _here(name: str) -> bool:
     """Whether a log, a folder of logs or something that a glob matches is here."""
-    return name == STDIN or Path(name).exists() or (has_magic(name) and bool(glob(name, recursive=True)))  # noqa: PTH207 - absolute globs, which Path refuses
+    return (
+        name == STDIN
+        or Path(name).exists()
+        or (has_magic(name) and bool(glob(name, recursive=True)))  # noqa: PTH207
+    )
 
 
 def format_of(name: str | None) -> str | None:
@@ -51,12 +58,17 @@ def format_of(name: str | None) -> str | None:
         RecipeError: the name is a log's.
     """
     if name is not None and is_log(name):
-        raise RecipeError(f"{name} is neither a format nor a data set: did you mean --raw {shlex.quote(name)}? A log is named with --raw")
+        raise RecipeError(
+            f"{name} is neither a format nor a data set: did you mean --raw {shlex.quote(name)}? A"
+            " log is named with --raw"
+        )
     return PACKAGED[name].format if name in PACKAGED else name
 
 
 def is_log(name: str) -> bool:
-    """Whether what stands where a format or a data set is named is a log: standard input, a glob, a file that describes no format.
+    """Whether what stands where a format or a data set is named is a log.
+
+    Standard input, a glob, a file that describes no format.
 
     >>> is_log("-"), is_log("*.log"), is_log("hdfs"), is_log("own.toml")
     (True, True, False, False)
@@ -67,7 +79,9 @@ def is_log(name: str) -> bool:
 
 
 def own_masks(described: FormatSection) -> Inputs:
-    """The masks of a log of one's own: codes are kept, traces short and ends early, but in the formats of the paper's data sets.
+    """The masks of a log of one's own.
+
+    Codes are kept, traces short and ends early, but in the formats of the paper's data sets.
 
     >>> own_masks(FormatSection(name="own", kind="json"))
     {'keep': 'codes', 'traces': 'short', 'ends': 'early'}
@@ -88,7 +102,9 @@ def packaged_inputs(ours: PackagedSet, *, labels: Path | None) -> Inputs:
     return to_train | {"test_raw": [ours.log(test)], "test_labels": ours.labels(test)}
 
 
-def public_inputs(dataset: Dataset, source: Source, *, labels: Path | None, settings: PrepareSection) -> Inputs:
+def public_inputs(
+    dataset: Dataset, source: Source, *, labels: Path | None, settings: PrepareSection
+) -> Inputs:
     """The log of a public data set, to be compared with the paper's counts where it is prepared as the paper did."""
     paper = dataset.paper if settings == paper_settings(dataset) else None
     return {
@@ -103,7 +119,8 @@ def second_log(logs: Sequence[str], name: str | None, *, labels: Path | None) ->
     """A log that is the test part, whole.
 
     Args:
-        logs: files, globs or `-`, or the name of a log of a data set that comes with logllm; empty: there is none.
+        logs: files, globs or `-`, or the name of a log of a data set that comes with logllm; empty:
+            there is none.
         name: the data set.
         labels: the log's labels; none: those of the data set.
 
@@ -126,7 +143,9 @@ def second_format(
     normal: Sequence[str] | None,
     today: date,
 ) -> FormatSection | None:
-    """The format to read such a log by: the first log's where it fits, else its own; none where it can be read only once.
+    """The format to read such a log by: the first log's where it fits, else its own.
+
+    None where it can be read only once.
 
     Args:
         logs: files, globs or `-`.

@@ -20,16 +20,24 @@ def number_of(total: int, share: float) -> int:
 
 
 def last_share(sessions: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """All but the last share of the sessions in order of their start, and that share; the parts of a session stay together."""
+    """All but the last share of the sessions in order of their start, and that share.
+
+    The parts of a session stay together.
+    """
     units = in_time(sessions)
     count = number_of(units.height, share)
     return _divided(sessions, units, chosen=units["name"].tail(count))
 
 
-def random_share(sessions: pl.DataFrame, share: float, *, generator: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """All but a share of the sessions drawn at random, and that share; the parts of a session stay together.
+def random_share(
+    sessions: pl.DataFrame, share: float, *, generator: np.random.Generator
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """All but a share of the sessions drawn at random, and that share.
 
-    Each label's share is as near the whole's as whole sessions allow, so a label with a single session is drawn rarely.
+    The parts of a session stay together.
+
+    Each label's share is as near the whole's as whole sessions allow, so a label with a single
+    session is drawn rarely.
     """
     units = _units(sessions)
     # Normal and anomalous ones are drawn apart, so that both have their share in each part.
@@ -43,7 +51,9 @@ def random_share(sessions: pl.DataFrame, share: float, *, generator: np.random.G
 
 
 def in_time(sessions: pl.DataFrame) -> pl.DataFrame:
-    """Sessions in order of their start, then of their first record, their parts as one: `name`, `start`, `first`, `anomalous`.
+    """Sessions in order of their start, then of their first record, their parts as one.
+
+    `name`, `start`, `first`, `anomalous`.
 
     One without a time follows the one before it in the log.
     """
@@ -64,7 +74,9 @@ def _units(sessions: pl.DataFrame) -> pl.DataFrame:
     named = sessions.select("start", "first", "anomalous", name=base_name())
     by_name = named.group_by("name", maintain_order=True)
     # Without a label a session counts as normal here: only its label's share is asked for.
-    return by_name.agg(pl.col("start").min(), pl.col("first").min(), pl.col("anomalous").max().fill_null(False))
+    return by_name.agg(
+        pl.col("start").min(), pl.col("first").min(), pl.col("anomalous").max().fill_null(False)
+    )
 
 
 def _counts(classes: list[pl.Series], share: float) -> list[int]:
@@ -80,7 +92,9 @@ def _counts(classes: list[pl.Series], share: float) -> list[int]:
     return counts
 
 
-def _divided(sessions: pl.DataFrame, units: pl.DataFrame, *, chosen: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _divided(
+    sessions: pl.DataFrame, units: pl.DataFrame, *, chosen: pl.Series
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Sessions whose unit is not chosen, and those whose is."""
     names = sessions.select(base_name().alias("name"))["name"]
     if len(chosen) < units.height:

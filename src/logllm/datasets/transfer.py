@@ -20,11 +20,19 @@ from logllm.errors import DataError
 from logllm.progress import Progress
 from logllm.storage import explained, write_atomic
 
-REMEDY = "fetch it by other means and set LOGLLM_DATASETS to its folder, or unpack it and name the log with --raw"
+REMEDY = (
+    "fetch it by other means and set LOGLLM_DATASETS to its folder, or unpack it and name the log"
+    " with --raw"
+)
 BLOCK = 1 << 20
 """Bytes read at once."""
 _LATER = {408, 425, 429, 500, 502, 503, 504}
-_HOPELESS = (socket.gaierror, ConnectionRefusedError, FileNotFoundError, ssl.SSLCertVerificationError)
+_HOPELESS = (
+    socket.gaierror,
+    ConnectionRefusedError,
+    FileNotFoundError,
+    ssl.SSLCertVerificationError,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,8 @@ class Patience:
     """How long to go on with a server that does not answer as it should."""
 
     tries: int = 6
-    """Connections in a row that give nothing before it is an error; one that gives bytes starts the count again."""
+    """Connections in a row that give nothing before it is an error; one that gives bytes starts the
+    count again."""
     timeout: float = 60.0
     """Seconds without a byte that break a connection off."""
     sleep: Callable[[float], None] = time.sleep
@@ -42,11 +51,19 @@ class Patience:
 class Transfer:
     """A stream that connects again where it broke off, and never gives a byte of another file.
 
-    It asks for the rest alone (`Range`, with `If-Range` where the server names a version). A server that sends all of it again is heard
-    from the start, and what it repeats is compared by hash with what it gave before. `http`, `https` and `file` addresses.
+    It asks for the rest alone (`Range`, with `If-Range` where the server names a version). A server
+    that sends all of it again is heard from the start, and what it repeats is compared by hash with
+    what it gave before. `http`, `https` and `file` addresses.
     """
 
-    def __init__(self, url: str, *, size: int | None = None, patience: Patience, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int | None = None,
+        patience: Patience,
+        progress: Progress | None = None,
+    ) -> None:
         """Nothing is fetched yet.
 
         Args:
@@ -61,7 +78,8 @@ class Transfer:
         self.at = 0
         """Bytes given."""
         self.version: str | None = None
-        """What the server calls this version of the file: a strong ETag, else when it was changed."""
+        """What the server calls this version of the file: a strong ETag, else when it was
+        changed."""
         self.changed = False
         """Whether an error says that the file is not the one it was."""
         self.ended = False
@@ -93,7 +111,8 @@ class Transfer:
         """At most `size` bytes, fewer if fewer are there yet; none at the end.
 
         Raises:
-            DataError: the server stays away, refuses, changed the file or does not give what it announced.
+            DataError: the server stays away, refuses, changed the file or does not give what it
+                announced.
         """
         if size < 0:
             return b"".join(iter(lambda: self.read(BLOCK), b""))
@@ -105,7 +124,9 @@ class Transfer:
             block, fault = b"", None
             try:
                 block = b"" if self.ended else self._response.read1(left)
-            except IncompleteRead as exc:  # of a length that was not announced, a piece came before the fault
+            except (
+                IncompleteRead
+            ) as exc:  # of a length that was not announced, a piece came before the fault
                 block, fault = exc.partial, exc
             except (OSError, HTTPException) as exc:
                 fault = exc
@@ -157,13 +178,17 @@ class Transfer:
             if self.version is not None:
                 headers["If-Range"] = self.version
         try:
-            request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - the catalogue's address, or the user's own
+            # The catalogue's address, or the user's own
+            request = urllib.request.Request(self.url, headers=headers)  # noqa: S310
             self._response = urllib.request.urlopen(request, timeout=self._patience.timeout)  # noqa: S310
         except HTTPError as exc:
             self._refused(exc)
         except (OSError, HTTPException) as exc:
             if not self.at and isinstance(exc, URLError) and isinstance(exc.reason, _HOPELESS):
-                raise DataError(f"{self.url} cannot be fetched ({exc.reason}): is there a network? Else {REMEDY}") from exc
+                raise DataError(
+                    f"{self.url} cannot be fetched ({exc.reason}): is there a network? Else"
+                    f" {REMEDY}"
+                ) from exc
             self._broken(exc)
         else:
             self._compare()
@@ -180,7 +205,10 @@ class Transfer:
         elif self.at and self._ranges:
             self._ranges = False  # asked next for all of it
         elif not self.ended:
-            raise DataError(f"{self.url} cannot be fetched: the server answers {answer.code} {answer.reason}; {REMEDY}") from answer
+            raise DataError(
+                f"{self.url} cannot be fetched: the server answers {answer.code} {answer.reason};"
+                f" {REMEDY}"
+            ) from answer
 
     def _compare(self) -> None:
         """See that what the server sends goes on where it broke off."""
@@ -194,7 +222,10 @@ class Transfer:
         self._check(_total(headers), headers)
         if not headers.get("Content-Range", "").startswith(f"bytes {self.at}-"):
             self.close()
-            raise DataError(f"{self.url} cannot be fetched: asked for the bytes from {self.at:,} on the server sent others; {REMEDY}")
+            raise DataError(
+                f"{self.url} cannot be fetched: asked for the bytes from {self.at:,} on the server"
+                f" sent others; {REMEDY}"
+            )
 
     def _check(self, size: int | None, headers: Any) -> None:
         """Whether a response is of the file that it was before."""
@@ -212,7 +243,8 @@ class Transfer:
             if self.size is not None:
                 expected = f"expected are {self.size:,}"
             raise DataError(
-                f"{self.url} is not the file it should be: the server announces {announced}, {expected}; run it again, or {REMEDY}"
+                f"{self.url} is not the file it should be: the server announces {announced},"
+                f" {expected}; run it again, or {REMEDY}"
             )
         self.size = size if self.size is None else self.size
         self.version = version if self.version is None else self.version
@@ -236,7 +268,10 @@ class Transfer:
         elif digest.digest() != self._md5.digest():
             self.changed = True
             self.close()
-            raise DataError(f"{self.url} changed while it was fetched: its first {self.at:,} bytes are others now; run it again")
+            raise DataError(
+                f"{self.url} changed while it was fetched: its first {self.at:,} bytes are others"
+                " now; run it again"
+            )
 
     def _broken(self, fault: Exception) -> None:
         """Wait before the next try, or give up."""
@@ -247,8 +282,9 @@ class Transfer:
         if self._failures >= self._patience.tries:
             size = "an unknown number of" if self.size is None else f"{self.size:,}"
             raise DataError(
-                f"{self.url} breaks off: {self.at:,} of {size} bytes announced have come, and {self._failures} tries in a row gave no more "
-                f"({fault or type(fault).__name__}); run it again later, or {REMEDY}"
+                f"{self.url} breaks off: {self.at:,} of {size} bytes announced have come, and"
+                f" {self._failures} tries in a row gave no more ({fault or type(fault).__name__});"
+                f" run it again later, or {REMEDY}"
             ) from fault
         seconds = 2.0 ** max(0, self._failures - 1)
         self._patience.sleep(min(seconds, 30.0))
@@ -282,7 +318,8 @@ def download(transfer: Transfer, part: Path, *, md5: str | None = None) -> None:
         md5: What its MD5 must be.
 
     Raises:
-        DataError: see `Transfer.read`; or the MD5 is another, and then the part is deleted; or the disk is full.
+        DataError: see `Transfer.read`; or the MD5 is another, and then the part is deleted; or the
+            disk is full.
     """
     about = _about(part)
     with explained(part):
@@ -321,8 +358,8 @@ def check_md5(transfer: Transfer, md5: str) -> None:
     if transfer.md5 != md5:
         transfer.changed = True
         raise DataError(
-            f"{transfer.url} is damaged: its {transfer.at:,} bytes have the MD5 {transfer.md5}, published is {md5}; nothing of it has been "
-            f"kept: run it again, or {REMEDY}"
+            f"{transfer.url} is damaged: its {transfer.at:,} bytes have the MD5 {transfer.md5},"
+            f" published is {md5}; nothing of it has been kept: run it again, or {REMEDY}"
         )
 
 

@@ -1,4 +1,7 @@
-"""Scores on disk, and what else is said of sessions: what an earlier call of the same run found out is not computed again."""
+"""Scores on disk, and what else is said of sessions.
+
+What an earlier call of the same run found out is not computed again.
+"""
 
 import hashlib
 import json
@@ -33,7 +36,9 @@ _Result = TypeVar("_Result")
 
 
 def identity(manifest: Mapping[str, Any], recipe: Recipe, *, threshold: float) -> str:
-    """What determines a run's scores, as 32 hexadecimal digits: its weights and how they are used, not where it lies or what it is called.
+    """What determines a run's scores, as 32 hexadecimal digits.
+
+    Its weights and how they are used, not where it lies or what it is called.
 
     Of the settings of detection only the sizes do not count: they alter scores by less than 1e-5.
     """
@@ -63,8 +68,8 @@ Known = tuple[float, str | None]
 class ScoreCache:
     """Scores by a session's digest, in one SQLite file a run, shared by all processes of a user.
 
-    Nothing depends on it: a file that is damaged is made anew, and where it cannot be read or written detection goes on without it; both
-    are said once, as a warning of this module's logger.
+    Nothing depends on it: a file that is damaged is made anew, and where it cannot be read or
+    written detection goes on without it; both are said once, as a warning of this module's logger.
     """
 
     def __init__(self, run: str, *, most: int) -> None:
@@ -122,13 +127,20 @@ class ScoreCache:
 
     def _keep(self, file: sqlite3.Connection, sessions: Mapping[bytes, Known]) -> None:
         """Write, and remove what is longest out of use."""
-        rows = [(key, score, self._turn, more) for key, (score, more) in sessions.items() if isfinite(score)]
+        rows = [
+            (key, score, self._turn, more)
+            for key, (score, more) in sessions.items()
+            if isfinite(score)
+        ]
         file.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", rows)
         self._kept += len(rows)
         if self._kept > self._most:  # others may have written or removed, too
             (self._kept,) = file.execute("SELECT count(*) FROM scores").fetchone()
         if (excess := self._kept - self._most) > 0:
-            file.execute("DELETE FROM scores WHERE key IN (SELECT key FROM scores ORDER BY used LIMIT ?)", (excess,))
+            file.execute(
+                "DELETE FROM scores WHERE key IN (SELECT key FROM scores ORDER BY used LIMIT ?)",
+                (excess,),
+            )
             self._kept -= excess
         file.commit()
 
@@ -138,19 +150,25 @@ class ScoreCache:
         new = not self.path.exists()
         if new:
             self.path.touch()  # SQLite would let its group only read it, whatever the umask says
-        # One call uses it at a time, but verdicts may be read by another thread than the one that began it.
+        # One call uses it at a time, but verdicts may be read by another thread than the one that
+        # began it.
         self._file = file = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False)
         with suppress(sqlite3.OperationalError):  # one that can only be read has its table
             file.executescript(_TABLE)
         file.executescript(_ASKED)
-        self._kept, last = file.execute("SELECT count(*), coalesce(max(used), 0) FROM scores").fetchone()
+        self._kept, last = file.execute(
+            "SELECT count(*), coalesce(max(used), 0) FROM scores"
+        ).fetchone()
         self._turn = last + 1
         if new:
             _let_go(self.path)
         return file
 
     def _tried(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
-        """What some work on the file gives; none, now and from now on, where the file does not serve."""
+        """What some work on the file gives.
+
+        None, now and from now on, where the file does not serve.
+        """
         if self._file is None:
             return None
         try:

@@ -61,18 +61,20 @@ class Detector:
         Args:
             run: a folder that `train` wrote, or `postgres` for the run that comes with logllm.
             progress: told of fetches and conversions of base models.
-            cache: readings take what they can from the scores that earlier ones of the same run kept
-                on this machine, and keep what they score (`detect.cache_sessions`). The method is
-                then loaded, and its base models verified, when a session comes that is not known.
-                A score is that of the device which first computed it. `score` never reads the cache.
+            cache: readings take what they can from the scores that earlier ones of the same run
+                kept on this machine, and keep what they score (`detect.cache_sessions`). The method
+                is then loaded, and its base models verified, when a session comes that is not
+                known. A score is that of the device which first computed it. `score` never reads
+                the cache.
             engine: another engine than the recipe's `detect.engine`.
             format: another format to read logs by than that of the run's data, or several, each for
                 the files of its service.
             threshold: another threshold than the run's, in [0, 1].
-            time_zone: another zone of times that name none, or one of several meanings, than that of
-                the run's data: a name of the tz database or an offset such as `+05:30`.
-            verify: read the files of base models to hash them; else a file is taken for the one that
-                was hashed before while its size, its time of change and its inode are the same.
+            time_zone: another zone of times that name none, or one of several meanings, than that
+                of the run's data: a name of the tz database or an offset such as `+05:30`.
+            verify: read the files of base models to hash them; else a file is taken for the one
+                that was hashed before while its size, its time of change and its inode are the
+                same.
 
         Raises:
             ModelError: not a finished run, it or its base models have changed (the message names
@@ -115,9 +117,11 @@ class Detector:
 
         Args:
             good: logs in which nothing went wrong, or hardly anything, oldest first.
-            settings: how they and the others are read, such as `logllm.datasets.settings.choose` gives.
+            settings: how they and the others are read, such as `logllm.datasets.settings.choose`
+                gives.
             together: judge the sessions of a log when it has ended; not of one that does not end.
-            threshold: scores from here on are anomalous; none: those beyond what the good logs reach.
+            threshold: scores from here on are anomalous; none: those beyond what the good logs
+                reach.
             progress: told the bytes read and all there are (0: not known).
 
         Raises:
@@ -136,7 +140,9 @@ class Detector:
 
     @classmethod
     def ranking(cls, *, settings: PrepareSection) -> Self:
-        """For logs of which nothing is known: their sessions are ranked by how unusual they are among themselves.
+        """For logs of which nothing is known.
+
+        Their sessions are ranked by how unusual they are among themselves.
 
         Args:
             settings: how logs are read.
@@ -251,13 +257,17 @@ class Detector:
         with redacted_errors() if redact or self.settings.redact else nullcontext():
             names = named_files(sources)
         manner = Manner(self._cached, progress, top_share, occurrences, evidence)
-        return Reading(self.reader(names, stdin=stdin, redact=redact), names, run=self.run, manner=manner)
+        return Reading(
+            self.reader(names, stdin=stdin, redact=redact), names, run=self.run, manner=manner
+        )
 
     def reader(self, names: Sequence[str], *, stdin: Bytes | None, redact: bool) -> Reads:
         """What reads some inputs; the arguments are those of `read`."""
         today, most = self.today(), self.run.recipe.detect.read_lines
         if self.settings.services:
-            return ServicesReader(self.settings, names, today=today, batch_lines=most, redact=redact)
+            return ServicesReader(
+                self.settings, names, today=today, batch_lines=most, redact=redact
+            )
         return Reader(self.settings, today=today, batch_lines=most, stdin=stdin, redact=redact)
 
     def today(self) -> date:

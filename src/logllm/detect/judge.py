@@ -1,4 +1,7 @@
-"""What a reading asks of whatever judges sessions: a run, or what was learnt from good logs a moment ago."""
+"""What a reading asks of whatever judges sessions.
+
+A run, or what was learnt from good logs a moment ago.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -75,20 +78,35 @@ class Judge(Protocol):
 
     @property
     def many(self) -> JudgesMany | None:
-        """Judges several lots of sessions where processes share the work; none: this one does all of it."""
+        """Judges several lots of sessions where processes share the work.
+
+        None: this one does all of it.
+        """
 
     def line_scores(self, rows: Rows, messages: pl.Series) -> Scores | None:
-        """How much messages speak for "anomalous", (u,); none: score each as a session of its own."""
+        """How much messages speak for "anomalous", (u,).
+
+        None: score each as a session of its own.
+        """
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores] | None:
-        """How much each message of sessions speaks for "anomalous"; none: as much as in a session of its own."""
+        """How much each message of sessions speaks for "anomalous".
+
+        None: as much as in a session of its own.
+        """
 
     @property
     def line_level(self) -> float | None:
-        """A line that says less does not tell by itself; none: lines are named whatever they say."""
+        """A line that says less does not tell by itself.
+
+        None: lines are named whatever they say.
+        """
 
     def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores | None:
-        """Scores of sessions that are cut, by what was seen of them, (b,); none: what is enough is learnt apart."""
+        """Scores of sessions that are cut, by what was seen of them, (b,).
+
+        None: what is enough is learnt apart.
+        """
 
     def judged(
         self,

@@ -102,7 +102,9 @@ class OpenedRun:
         if settled(detect.engine, manifest) == "exact":
             detect = detect.model_copy(update={"engine": "exact"})
         chosen = manifest["threshold"]["value"] if threshold is None else threshold
-        workplace = Workplace(folder=folder, begun=manifest, verify=verify, threshold=chosen, report=progress)
+        workplace = Workplace(
+            folder=folder, begun=manifest, verify=verify, threshold=chosen, report=progress
+        )
         recipe = recipe.model_copy(update={"detect": detect})
         return cls(folder, recipe=recipe, manifest=manifest, workplace=workplace)
 
@@ -155,23 +157,35 @@ class OpenedRun:
 
     @cached_property
     def _reads_lines(self) -> bool:
-        """Whether lines have scores of their own; known before the method is loaded: scores that are known take no model."""
+        """Whether lines have scores of their own.
+
+        Known before the method is loaded: scores that are known take no model.
+        """
         unloaded = make(self.recipe.method, self.recipe, workplace=self.workplace)
         return unloaded.reads_lines
 
     def line_scores(self, rows: Rows, messages: pl.Series) -> Scores | None:
-        """How surprising messages are to novelty, (u,); none: score each as a session of its own."""
+        """How surprising messages are to novelty, (u,).
+
+        None: score each as a session of its own.
+        """
         if _HELD_BACK not in self.manifest:
             return None
         return self.method.score_lines([rows], messages)[0]
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores] | None:
-        """How much each message of sessions speaks for "anomalous"; none: as much as in a session of its own."""
+        """How much each message of sessions speaks for "anomalous".
+
+        None: as much as in a session of its own.
+        """
         return self.method.score_lines(sessions, messages) if self._reads_lines else None
 
     @property
     def line_level(self) -> float | None:
-        """A line that says less does not tell by itself: hardly any of normal sessions says as much."""
+        """A line that says less does not tell by itself.
+
+        Hardly any of normal sessions says as much.
+        """
         if _HELD_BACK in self.manifest:
             return None
         if self._reads_lines:
@@ -197,7 +211,10 @@ class OpenedRun:
         messages: pl.Series,
         count: int,
     ) -> Judgement:
-        """The same scores, and which of them reach the threshold; of novelty how strange they are."""
+        """The same scores, and which of them reach the threshold.
+
+        Of novelty how strange they are.
+        """
         anomalous = scores >= self.threshold
         if _HELD_BACK not in self.manifest:
             return Judgement(scores, anomalous)

@@ -33,10 +33,11 @@ class Manner(NamedTuple):
     cached: bool = False
     """Take scores from those kept on this machine, and keep new ones there."""
     progress: Progress | None = None
-    """Told the bytes read and all there are (0: not known), then sessions scored and all there are."""
+    """Told the bytes read and all there are (0: not known), then sessions scored and all there
+    are."""
     top_share: float | None = None
-    """Give sessions in order of their scores, when the log has ended, and call at most this share of
-    them anomalous."""
+    """Give sessions in order of their scores, when the log has ended, and call at most this share
+    of them anomalous."""
     occurrences: bool = False
     """Count each message's lines."""
     evidence: bool = True
@@ -55,7 +56,9 @@ class Reads(Protocol):
     def redacts(self) -> bool:
         """Whether nothing secret may be written of what it reads."""
 
-    def read(self, sources: Sequence[str], *, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
+    def read(
+        self, sources: Sequence[str], *, progress: Progress | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Records (`logllm.logs.records.RECORDS`), a frame a batch of lines."""
 
     def described(self, name: str) -> FormatSection:
@@ -146,13 +149,18 @@ class Reading(Iterator[Verdict]):
             places: in this reading's `messages`, (u,).
         """
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
-            judging = self._judging(KnownScores(self._run.opinion, many=self._run.many, cache=cache))
+            judging = self._judging(
+                KnownScores(self._run.opinion, many=self._run.many, cache=cache)
+            )
             scores = judging.line_scores(places.to_numpy(), self.messages)
         return pl.Series("score", scores)
 
     @property
     def knows_ends(self) -> bool:
-        """Whether it is known how sessions begin and end: the run has learnt it, or they are windows."""
+        """Whether it is known how sessions begin and end.
+
+        The run has learnt it, or they are windows.
+        """
         return self._run.ends is not None or not self._reader.settings.sessions.by_key
 
     def __next__(self) -> Verdict:
@@ -161,11 +169,12 @@ class Reading(Iterator[Verdict]):
     def frames(self) -> Iterator[pl.DataFrame]:
         """The verdicts as frames, one for the sessions that close together.
 
-        Beside a verdict's own columns they have `messages` (list[u32]), which goes with `lines`: places
-        in this reading's `messages`.
+        Beside a verdict's own columns they have `messages` (list[u32]), which goes with `lines`:
+        places in this reading's `messages`.
 
         Raises:
-            DataError: an input cannot be read, is empty, or most of its lines are not in the format.
+            DataError: an input cannot be read, is empty, or most of its lines are not in the
+                format.
         """
         try:
             yield from self._frames
@@ -206,7 +215,11 @@ class Reading(Iterator[Verdict]):
                 if self._run.together:
                     self._run.learn(last, self.messages)
                 verdicts = self._verdict_frame(last, judging, known=known, after=sessionizer)
-                yield verdicts if self._top_share is None else self._ordered(verdicts, share=self._top_share)
+                yield (
+                    verdicts
+                    if self._top_share is None
+                    else self._ordered(verdicts, share=self._top_share)
+                )
         # After all verdicts: what was read before the fault is worth having.
         if faults:
             raise faults[0]
@@ -222,7 +235,9 @@ class Reading(Iterator[Verdict]):
         """What is written in the lines of anomalous sessions."""
         reader = self._reader
         inputs = [(name, reader.described(name)) for name in self._names]
-        return WrittenLines(inputs, key_field=reader.settings.sessions.key_field, redacted=reader.redacts)
+        return WrittenLines(
+            inputs, key_field=reader.settings.sessions.key_field, redacted=reader.redacts
+        )
 
     def _verdict_frame(
         self,
@@ -232,7 +247,10 @@ class Reading(Iterator[Verdict]):
         known: KnownScores,
         after: Sessionizer,
     ) -> pl.DataFrame:
-        """Verdicts on sessions that close together, with their messages; `after` is what closed them."""
+        """Verdicts on sessions that close together, with their messages.
+
+        `after` is what closed them.
+        """
         self._count += sessions.height
         frame = judging.verdicts(
             sessions,

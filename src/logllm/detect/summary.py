@@ -10,7 +10,8 @@ from logllm.methods.trouble import gravity
 from logllm.sessions.message_table import MessageTable, kinds_of
 
 MessageScores = Callable[[pl.Series], pl.Series]
-"""Gives some messages of a table, by their places, the scores of sessions that hold nothing else."""
+"""Gives some messages of a table, by their places, the scores of sessions that hold nothing
+else."""
 
 _LEAST_GAP, _MOST_GAP = timedelta(seconds=5), timedelta(minutes=15)
 _GAP = 0.01  # of the log's time
@@ -36,7 +37,8 @@ class Telling:
     file: str | None = None
     """That line's file, where there are several inputs."""
     score: float | None = None
-    """What it says by the verdicts' evidence, or as a session that holds nothing else; none: nothing, or not asked for."""
+    """What it says by the verdicts' evidence, or as a session that holds nothing else; none:
+    nothing, or not asked for."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,9 @@ def summarise(
     """The incidents of one log, those of many sessions with high scores first.
 
     A session is known by its foremost message: the one that says most by the verdict's evidence, or
-    where verdicts have none the one that by itself scores highest; of equals, and where no message is
-    anomalous by itself, one over-represented in the anomalous sessions against the normal ones of the
-    same log, then the gravest, FATAL before ERROR. Messages that differ in
+    where verdicts have none the one that by itself scores highest; of equals, and where no message
+    is anomalous by itself, one over-represented in the anomalous sessions against the normal ones
+    of the same log, then the gravest, FATAL before ERROR. Messages that differ in
     quoted words alone are one. A session stands where its foremost message stands, so that one that
     lasts as long as the log joins nothing that is apart. A line has the time of the nearest line
     before it that begins or ends a session. Incidents are as far apart as one per cent of the log's
@@ -81,8 +83,8 @@ def summarise(
     Args:
         verdicts: A verdict frame with `messages` (`Detector.read`).
         messages: What these are places in.
-        scores: Scores messages by themselves where verdicts have no evidence; none: they are not scored. At
-            most 200 are.
+        scores: Scores messages by themselves where verdicts have no evidence; none: they are not
+            scored. At most 200 are.
         threshold: From which score on such a message is anomalous.
         shown: Most messages and most sessions of an incident.
     """
@@ -118,7 +120,11 @@ def summarise(
 
 
 def _rows(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """One row a message of a session: `row` (the session's), `session`, `score`, `anomalous`, `message`, `place`, `time`, `line`, `file`."""
+    """One row a message of a session.
+
+    `row` (the session's), `session`, `score`, `anomalous`, `message`, `place`, `time`, `line`,
+    `file`.
+    """
     # Only a session's first and last lines have known times, its start and its end.
     several = "files" in verdicts.columns
     listed = ["messages", "lines", *(["files"] if several else [])]
@@ -156,8 +162,8 @@ def _weights(rows: pl.DataFrame, normal: pl.DataFrame, *, others: int) -> pl.Dat
     counted = counted.join(normal, on="message", how="left", maintain_order="left")
     counted = counted.with_columns(pl.col("normal").fill_null(0))
 
-    # Log odds of having the message, of these sessions less of the normal ones, each count with half
-    # a session more; their variance is about 1 / here + 1 / there.
+    # Log odds of having the message, of these sessions less of the normal ones, each count with
+    # half a session more; their variance is about 1 / here + 1 / there.
     here, there = pl.col("sessions") + 0.5, pl.col("normal") + 0.5
     odds_here = here / (own - here + 1)
     odds_there = there / (others - there + 1)
@@ -237,7 +243,10 @@ def _apart(foremost: pl.DataFrame, *, gap: timedelta) -> pl.DataFrame:
 
 
 def _placed(rows: pl.DataFrame, foremost: pl.DataFrame) -> pl.DataFrame:
-    """The rows that lie in the time of their session's incident, with `decided`: whether it is the session's foremost message."""
+    """The rows that lie in the time of their session's incident, with `decided`.
+
+    Whether it is the session's foremost message.
+    """
     decisive = foremost.rename({"message": "decisive"})
     placed = rows.join(decisive, on="row", maintain_order="left")
     # A long session began before the fault and goes on after it: those lines say nothing of it.

@@ -1,4 +1,7 @@
-"""Where a finished run's verdicts begin: chosen anew on other labelled sessions, or said by a person."""
+"""Where a finished run's verdicts begin.
+
+Chosen anew on other labelled sessions, or said by a person.
+"""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,18 +30,21 @@ def choose(
     target: TargetSection = BEST_F1,
     progress: Progress | None = None,
 ) -> Threshold:
-    """The threshold of best F1 on a part of prepared data, or one that reaches a target there; the run stays as it is.
+    """The threshold of best F1 on a part of prepared data, or one that reaches a target there.
+
+    The run stays as it is.
 
     Args:
         run: a folder that `train` wrote.
-        data: a folder that `prepare` wrote, with labels where the choice needs them; not what the run is to be judged on afterwards.
+        data: a folder that `prepare` wrote, with labels where the choice needs them; not what the
+            run is to be judged on afterwards.
         split: `validation`, `train` or `test`.
         target: what it is to reach.
         progress: told of the distinct sessions scored.
 
     Raises:
-        DataError: data that are not prepared, without labels, or a part with fewer anomalies than a choice takes; or no threshold
-            reaches the target.
+        DataError: data that are not prepared, without labels, or a part with fewer anomalies than a
+            choice takes; or no threshold reaches the target.
         ModelError: not a finished run.
     """
     prepared = Prepared.load(data)
@@ -57,7 +63,10 @@ def choose(
     labels = frame["anomalous"].to_numpy().astype(np.bool_)
     best = choose_threshold(scores, labels, scale=scale)
     if best.f1 is None:
-        raise DataError(f"the {split} part of {data} is too small to choose a threshold on: {best.how.removeprefix('default: ')}")
+        raise DataError(
+            f"the {split} part of {data} is too small to choose a threshold on:"
+            f" {best.how.removeprefix('default: ')}"
+        )
     return replace(best, how=f"best F1 {chosen}")
 
 
@@ -76,7 +85,9 @@ def current(run: Path) -> Threshold:
 
 
 def write(run: Path, threshold: Threshold) -> None:
-    """Give a run another threshold; the figures of the validation part held for the one before, and go.
+    """Give a run another threshold.
+
+    The figures of the validation part held for the one before, and go.
 
     Raises:
         ModelError: not a finished run, or the one that comes with logllm.

@@ -47,7 +47,8 @@ class Good(NamedTuple):
 _FALSE = 0.05
 """How many sessions of as many as were learnt from may be taken for whole that are cut."""
 _SPREAD = 5
-"""How many times as many sessions must hold a new kind as held the most frequent one of a held-back fifth."""
+"""How many times as many sessions must hold a new kind as held the most frequent one of a held-back
+fifth."""
 
 
 class Unlabelled:
@@ -221,7 +222,9 @@ def _often(new: New, fresh: Fresh) -> Flags:
     return often
 
 
-def read_good(reader: "Reader | ServicesReader", names: Sequence[str], *, progress: Progress | None) -> Good:
+def read_good(
+    reader: "Reader | ServicesReader", names: Sequence[str], *, progress: Progress | None
+) -> Good:
     """The sessions of good logs, read one after the other as one log.
 
     Raises:
@@ -238,7 +241,10 @@ def read_good(reader: "Reader | ServicesReader", names: Sequence[str], *, progre
         raise advised(exc, today=reader.today) from None
     sessions = pl.concat([*frames, sessionizer.flush()])
     if not sessions.height:
-        raise DataError(f"no session to learn from in {', '.join(names)}: name a longer good log, or another grouping")
+        raise DataError(
+            f"no session to learn from in {', '.join(names)}: name a longer good log, or another"
+            " grouping"
+        )
     return Good(sessions, table.messages, sessionizer.span)
 
 

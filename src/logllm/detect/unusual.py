@@ -78,7 +78,9 @@ def unusual(
 
 
 def strangest(session: Rows, scores: Scores, *, lines: int) -> list[int]:
-    """The places in a session of its most surprising lines, in their order; one of each message, the first.
+    """The places in a session of its most surprising lines, in their order.
+
+    One of each message, the first.
 
     >>> strangest(np.array([5, 7, 7, 9]), np.array([0.1, 0.8, 0.8, 0.3]), lines=2)
     [1, 3]

@@ -12,7 +12,8 @@ from logllm.metrics import Labels, Scores
 from logllm.sessions.sessionizer import SESSIONS
 
 SCHEMA = 1
-"""Number of the schema: it grows when a field goes or means something else, not when one is added."""
+"""Number of the schema: it grows when a field goes or means something else, not when one is
+added."""
 FIELDS = ("session", "score", "anomalous", "lines", "start", "end", "model")
 """Columns of a verdict frame and keys of a verdict's JSON object, in order."""
 OPTIONAL = ("files", "state", "cut", "evidence", "minds", "new_words", "expected", "p")
@@ -33,8 +34,8 @@ class Verdict:
     score: float
     """How anomalous, in [0, 1]."""
     anomalous: bool
-    """Whether the score reaches the run's threshold; of a session that is `cut`, whether what was seen
-    of it is enough by itself as well."""
+    """Whether the score reaches the run's threshold; of a session that is `cut`, whether what was
+    seen of it is enough by itself as well."""
     lines: list[int]
     """Line numbers, from 1 within each file."""
     start: datetime | None
@@ -59,10 +60,12 @@ class Verdict:
     minds: dict[str, float] | None = None
     """What each mind said, as a probability, where several make up one verdict."""
     new_words: float | None = None
-    """The share of the session's words that training has never seen, where the method goes by words."""
+    """The share of the session's words that training has never seen, where the method goes by
+    words."""
     expected: list[str] | None = None
-    """Masked messages that normal sessions which begin alike go on with, and that did not come; of an anomalous session no line of
-    which tells by itself, as far as the log holds them elsewhere."""
+    """Masked messages that normal sessions which begin alike go on with, and that did not come; of
+    an anomalous session no line of which tells by itself, as far as the log holds them
+    elsewhere."""
     p: float | None = None
     """Share of the sessions learnt from that are at least as strange."""
 
@@ -73,7 +76,10 @@ def verdicts(frame: pl.DataFrame) -> Iterator[Verdict]:
 
 
 def json_lines(frame: pl.DataFrame) -> Iterator[str]:
-    """A verdict frame as one JSON object a line, some thousand lines a piece; times in ISO 8601, UTC."""
+    """A verdict frame as one JSON object a line, some thousand lines a piece.
+
+    Times in ISO 8601, UTC.
+    """
     number = pl.lit(SCHEMA, dtype=pl.UInt8).alias("schema")
     times = [pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") for name in ("start", "end")]
     pieces = frame.iter_slices(_AT_ONCE)
@@ -96,8 +102,13 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def to_frame(sessions: pl.DataFrame, scores: Scores, *, anomalous: Labels, model: str, files: Sequence[str]) -> pl.DataFrame:
-    """A sessions frame, its scores and verdicts as a verdict frame; `files` are the inputs' names."""
+def to_frame(
+    sessions: pl.DataFrame, scores: Scores, *, anomalous: Labels, model: str, files: Sequence[str]
+) -> pl.DataFrame:
+    """A sessions frame, its scores and verdicts as a verdict frame.
+
+    `files` are the inputs' names.
+    """
     names = pl.Series(files, dtype=pl.String)
     file_of_line = pl.col("files").list.eval(pl.lit(names).gather(pl.element()))
     renamed = sessions.rename({"closed": "state"})

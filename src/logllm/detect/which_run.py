@@ -66,14 +66,16 @@ def task(
 
     Args:
         arguments: A run or none, and logs.
-        format: A built-in format, a TOML file, or `auto`; none: the run's own, without a run `auto`.
+        format: A built-in format, a TOML file, or `auto`; none: the run's own, without a run
+            `auto`.
         zone: Of times that name none, or one of several meanings.
         good: Logs to judge against.
         grouping: What the user says of sessions (`logllm.datasets.settings.session_options`).
 
     Raises:
-        DataError: no log is named, the first argument is not here, the log is of a kind that the run
-            that was named cannot judge, or sessions would be ranked of an input that may never end.
+        DataError: no log is named, the first argument is not here, the log is of a kind that the
+            run that was named cannot judge, or sessions would be ranked of an input that may never
+            end.
         ModelError: the folder is no run, or there is no shipped one.
         RecipeError: there is no such format.
     """
@@ -83,12 +85,22 @@ def task(
     if own:
         read_manifest(find_run(first))
         if len(arguments) == 1:
-            raise DataError(f"{first} is a run: name the logs to judge after it, or - for standard input")
-    elif not (arguments[0] == STDIN or is_url(arguments[0]) or first.exists() or has_magic(arguments[0])):
-        raise DataError(f"there is no {first}: name a run (a folder that `logllm train` wrote) and logs, or a log alone")
+            raise DataError(
+                f"{first} is a run: name the logs to judge after it, or - for standard input"
+            )
+    elif not (
+        arguments[0] == STDIN or is_url(arguments[0]) or first.exists() or has_magic(arguments[0])
+    ):
+        raise DataError(
+            f"there is no {first}: name a run (a folder that `logllm train` wrote) and logs, or a"
+            " log alone"
+        )
     if own and (good or grouping):
         option = "--against" if good else "a grouping of sessions"
-        raise DataError(f"{arguments[0]} is a run, which already says how to judge: leave out {option}, or the run")
+        raise DataError(
+            f"{arguments[0]} is a run, which already says how to judge: leave out {option}, or"
+            " the run"
+        )
     logs = list(arguments[1:] if own else arguments)
     if good:
         return _against(logs, good, format=format, grouping=grouping, zone=zone)
@@ -126,7 +138,10 @@ class _Asked(NamedTuple):
 
 
 def _seen(logs: list[str], *, only_postgres: bool, zone: str | None) -> _Asked:
-    """The formats that fit the first lines of logs; of several kinds those of PostgreSQL's where nothing else can be judged."""
+    """The formats that fit the first lines of logs.
+
+    Of several kinds those of PostgreSQL's where nothing else can be judged.
+    """
     today = datetime.now(UTC).date()
     log = suited(logs, today=today, zone=zone)
     notes = tuple(passed_over(logs))
@@ -138,11 +153,18 @@ def _seen(logs: list[str], *, only_postgres: bool, zone: str | None) -> _Asked:
     # The files that a run of PostgreSQL's cannot judge are left out, and said.
     of_file = assigned(named_files(logs), log.services, today=today)
     readable = [file for file, service in of_file.items() if _of_postgres(service.format)]
-    others = [f"{file} ({service.format.name})" for file, service in of_file.items() if file not in readable]
+    others = [
+        f"{file} ({service.format.name})"
+        for file, service in of_file.items()
+        if file not in readable
+    ]
     if not readable:
         said = "\n".join(log.notes)
         return _Asked(log.format, None, said, logs, tuple(others), log.services, log.sessions)
-    over = f"skipped, since the run that comes with logllm knows only PostgreSQL logs: {', '.join(others)}"
+    over = (
+        "skipped, since the run that comes with logllm knows only PostgreSQL logs:"
+        f" {', '.join(others)}"
+    )
     read = suited(readable, today=today, zone=zone)
     said = "\n".join((*read.notes, *notes, over))
     return _Asked(read.services or read.format, None, said, readable)
@@ -183,7 +205,10 @@ def _ranked(asked: _Asked, *, grouping: Mapping[str, Any] | None, zone: str | No
         )
     described = asked.format if isinstance(asked.format, FormatSection) else asked.format[0].format
     settings = _settings(described, asked.services, grouping=grouping, zone=zone)
-    judge = "no run knows this log, so its sessions are ranked, not judged; --against GOOD_LOG judges them"
+    judge = (
+        "no run knows this log, so its sessions are ranked, not judged; --against GOOD_LOG judges"
+        " them"
+    )
     grouped = _grouped(settings, "" if grouping else asked.sessions)
     told = "\n".join([asked.said, grouped, judge])
     return Task(None, asked.logs, stdin=asked.stdin, said=told, settings=settings)
@@ -203,7 +228,9 @@ def _settings(
         grouping = {"by": "count", "size": _WINDOW, "step": _WINDOW}
     # Without a run nothing else has been decided: format, masks and split are the defaults.
     overrides: dict[str, Mapping[str, Any]] = {"format": {}, "split": {}, "mask": {}}
-    settings = choose(described, overrides={**overrides, "sessions": grouping or {}}, services=services)
+    settings = choose(
+        described, overrides={**overrides, "sessions": grouping or {}}, services=services
+    )
     return settings if zone is None else in_zone(settings, zone)
 
 
@@ -211,7 +238,10 @@ def _grouped(settings: PrepareSection, reason: str) -> str:
     """What a person is told of the sessions of logs that no run knows."""
     sessions = settings.sessions
     if not sessions.by_key:
-        return f"sessions: {sessions.in_words}; another grouping: --key, --key-field, --session-by or --window"
+        return (
+            f"sessions: {sessions.in_words}; another grouping: --key, --key-field, --session-by or"
+            " --window"
+        )
     return f"sessions: {reason or sessions.in_words}"
 
 

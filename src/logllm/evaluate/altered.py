@@ -41,11 +41,14 @@ class Change(NamedTuple):
     """What becomes of one session."""
 
     places: Rows
-    """For each message of the altered session which of the original's it is, or stands beside or for."""
+    """For each message of the altered session which of the original's it is, or stands beside or
+    for."""
     drawn: Rows
-    """A number from 0 for those that get another text, of inserted ones large and random; -1 for the others."""
+    """A number from 0 for those that get another text, of inserted ones large and random; -1 for
+    the others."""
     altered: int
-    """How many messages were inserted, left out, repeated, reworded, or stand in the shuffled run."""
+    """How many messages were inserted, left out, repeated, reworded, or stand in the shuffled
+    run."""
 
 
 class Altered(NamedTuple):
@@ -69,11 +72,13 @@ def perturb(data: Path, out: Path, *, settings: PerturbSection, force: bool = Fa
         force: Replace prepared data that is there.
 
     Returns:
-        The new manifest: that of the data with its counts made anew from the parts, and `perturbed`: the settings, how many `sessions` and
-        `messages` were altered, and the data's fingerprint as `source`.
+        The new manifest: that of the data with its counts made anew from the parts, and
+        `perturbed`: the settings, how many `sessions` and `messages` were altered, and the data's
+        fingerprint as `source`.
 
     Raises:
-        DataError: the data are altered already or have no test sessions, the place to write to is not free, or a message cannot be reworded.
+        DataError: the data are altered already or have no test sessions, the place to write to is
+            not free, or a message cannot be reworded.
     """
     check_replaceable(out, force=force)
     prepared = Prepared.load(data)
@@ -102,15 +107,18 @@ def perturb(data: Path, out: Path, *, settings: PerturbSection, force: bool = Fa
         "parts": {name: part_figures(part) for name, part in parts.items()},
         "perturbed": perturbed,
     }
-    write_prepared(out, {**parts, "messages": messages.to_frame("message")}, manifest=manifest, force=force)
+    write_prepared(
+        out, {**parts, "messages": messages.to_frame("message")}, manifest=manifest, force=force
+    )
     return manifest
 
 
 def altered(sessions: pl.DataFrame, statements: Statements, *, settings: PerturbSection) -> Altered:
     """Some sessions altered.
 
-    The number of sessions is `ratio` of them, rounded up, drawn from those that can be altered: `remove` needs two messages, `shuffle` two
-    different ones. A session becomes the same at any ratio.
+    The number of sessions is `ratio` of them, rounded up, drawn from those that can be altered:
+    `remove` needs two messages, `shuffle` two different ones. A session becomes the same at any
+    ratio.
     """
     rows = rows_of(sessions["messages"])
     # One order for all ratios, of which a longer beginning is taken: what is altered at 5 % is
@@ -211,7 +219,11 @@ _CHANGES: Mapping[str, Callable[..., Change]] = {
 
 
 def _rewritten(
-    sessions: pl.DataFrame, changes: Sequence[Change], *, statements: Statements, settings: PerturbSection
+    sessions: pl.DataFrame,
+    changes: Sequence[Change],
+    *,
+    statements: Statements,
+    settings: PerturbSection,
 ) -> tuple[pl.DataFrame, pl.Series]:
     """Sessions with their changes made, and the message table with what they need."""
     # All sessions' messages one after the other, and which of them the altered ones have.
@@ -222,7 +234,8 @@ def _rewritten(
     drawn = np.concatenate([change.drawn for change in changes])
     is_other = drawn >= 0
 
-    # A session whose lines have no labels has no list of them; one of nulls keeps the columns alike.
+    # A session whose lines have no labels has no list of them; one of nulls keeps the columns
+    # alike.
     item_anomalous = pl.col("item_anomalous")
     nulls = pl.col("messages").list.eval(pl.element() < 0)
     labels = pl.when(item_anomalous.is_null()).then(nulls).otherwise("item_anomalous")

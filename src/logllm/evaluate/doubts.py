@@ -6,10 +6,12 @@ from typing import Any
 from logllm.metrics import chosen_on
 
 Report = Mapping[str, Any]
-"""What `logllm.evaluate.evaluation.judge` or `evaluate` gives; `baselines` and `calibration` where they were asked for."""
+"""What `logllm.evaluate.evaluation.judge` or `evaluate` gives; `baselines` and `calibration` where
+they were asked for."""
 
 FEW_ANOMALIES = 30
-"""With fewer anomalies than this, one session more or less moves recall by more than three hundredths."""
+"""With fewer anomalies than this, one session more or less moves recall by more than three
+hundredths."""
 MUCH_SEEN = 0.5
 """Share of sessions from which on a figure is mostly about those that training has seen."""
 FAR_OFF = 0.05
@@ -29,7 +31,10 @@ def doubts(report: Report) -> list[str]:
 def _about_data(report: Report) -> Iterator[str]:
     """What the figures were taken on."""
     if report["split"] == "train":
-        yield ("these are the sessions that the model learnt from: the figures say nothing about new ones")
+        yield (
+            "these are the sessions that the model learnt from: the figures say nothing about new"
+            " ones"
+        )
     # A run knows where its threshold was chosen by words that hold the data's fingerprint; runs
     # from before that was so name only the part.
     how, split = report.get("threshold_chosen", ""), report["split"]
@@ -50,17 +55,30 @@ def _about_data(report: Report) -> Iterator[str]:
         )
     anomalous = report["tp"] + report["fn"]
     if anomalous < FEW_ANOMALIES:
-        yield f"only {anomalous:,} of the sessions are anomalous: every figure is uncertain, see the intervals"
+        yield (
+            f"only {anomalous:,} of the sessions are anomalous: every figure is uncertain, see the"
+            " intervals"
+        )
     # What train has seen can be known by heart: such sessions say little about the others.
     share = report["leakage"]["seen"]
     if report["split"] != "train" and share is not None and share > MUCH_SEEN:
-        alone = "there are no others" if report["unseen"] is None else ("look at the figures on the others")
-        yield (f"{share:.0%} of the sessions also occur in train, message for message, so that remembering them is enough: {alone}")
+        alone = (
+            "there are no others"
+            if report["unseen"] is None
+            else ("look at the figures on the others")
+        )
+        yield (
+            f"{share:.0%} of the sessions also occur in train, message for message, so that"
+            f" remembering them is enough: {alone}"
+        )
     early = report["leakage"].get("early")
     # Of another log there is no train session that ends later.
     in_time = report["split"] == "test" and not report.get("log")
     if in_time and early is not None and early > MUCH_SEEN:
-        yield (f"{early:.0%} of the sessions begin before the last train session ends: how good it is on later sessions is not measured")
+        yield (
+            f"{early:.0%} of the sessions begin before the last train session ends: how good it is"
+            " on later sessions is not measured"
+        )
 
 
 def _about_rivals(report: Report) -> Iterator[str]:
@@ -88,7 +106,13 @@ def _about_rivals(report: Report) -> Iterator[str]:
 def _about_scores(report: Report) -> Iterator[str]:
     """Threshold and calibration."""
     if report.get("threshold_chosen", "").startswith("default"):
-        yield f"the threshold of {report['threshold']:g} was not chosen on data ({report['threshold_chosen']})"
+        yield (
+            f"the threshold of {report['threshold']:g} was not chosen on data"
+            f" ({report['threshold_chosen']})"
+        )
     error = report.get("calibration", {}).get("error", 0.0)
     if error > FAR_OFF:
-        yield (f"scores rank sessions but are not probabilities: on average they are {error:.2f} away from the observed shares")
+        yield (
+            f"scores rank sessions but are not probabilities: on average they are {error:.2f} away"
+            " from the observed shares"
+        )

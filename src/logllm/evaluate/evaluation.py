@@ -19,12 +19,16 @@ from logllm.sessions.message_table import rows_of
 _FACTS = ("recipe", "seed", "seconds", "threads", "machine", "versions", "base_models")
 
 
-def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: Progress | None = None) -> dict[str, Any]:
+def evaluate(
+    detector: Detector, data: Path, *, split: str = "test", progress: Progress | None = None
+) -> dict[str, Any]:
     """Judge a part of prepared data with the run's own threshold: the report of `scored`."""
     return scored(detector, data, split=split, progress=progress)[0]
 
 
-def scored(detector: Detector, data: Path, *, split: str = "test", progress: Progress | None = None) -> tuple[dict[str, Any], pl.DataFrame]:
+def scored(
+    detector: Detector, data: Path, *, split: str = "test", progress: Progress | None = None
+) -> tuple[dict[str, Any], pl.DataFrame]:
     """Judge a part of prepared data with the run's own threshold.
 
     Args:
@@ -34,8 +38,9 @@ def scored(detector: Detector, data: Path, *, split: str = "test", progress: Pro
         progress: told of the distinct sessions scored.
 
     Returns:
-        The report: that of `judge`, `lines` (`logllm.evaluate.line_figures`), `model`, how the threshold was chosen, whether these are the
-        data of training, and the facts of the run's manifest; and the sessions' scores (`score_frame`).
+        The report: that of `judge`, `lines` (`logllm.evaluate.line_figures`), `model`, how the
+        threshold was chosen, whether these are the data of training, and the facts of the run's
+        manifest; and the sessions' scores (`score_frame`).
 
     Raises:
         DataError: data that are not prepared, without labels, or a part without sessions.
@@ -72,18 +77,22 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
         threshold: chosen elsewhere than on this part.
 
     Returns:
-        The figures of all sessions at the top. Beneath `intervals` (95 %, bootstrap over sessions), `unseen` (the
-        figures of the sessions whose messages occur in no train session, None where there is none), `distinct` (each
-        sequence counted once for each label it has), `calibration` (`logllm.metrics.calibration`), counts, `leakage`,
-        the data's `fingerprint`; `log`, the name of the test part's log where that is another one than the train
-        part's, else empty; `altered`, how the test part was altered (`logllm perturb`), else None.
+        The figures of all sessions at the top. Beneath `intervals` (95 %, bootstrap over sessions),
+        `unseen` (the figures of the sessions whose messages occur in no train session, None where
+        there is none), `distinct` (each sequence counted once for each label it has), `calibration`
+        (`logllm.metrics.calibration`), counts, `leakage`, the data's `fingerprint`; `log`, the name
+        of the test part's log where that is another one than the train part's, else empty;
+        `altered`, how the test part was altered (`logllm perturb`), else None.
 
     Raises:
         DataError: the part is without labels or sessions.
     """
     part = prepared.labelled(split)
     if not len(part):
-        raise DataError(f"{prepared.folder} holds no {split} sessions: name another --split, or prepare with a share for it")
+        raise DataError(
+            f"{prepared.folder} holds no {split} sessions: name another --split, or prepare with a"
+            " share for it"
+        )
     train = prepared.part("train")
     labels = part["anomalous"].to_numpy().astype(bool)
     is_seen = seen(part, train)
@@ -119,7 +128,10 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
 
 
 def score_frame(scores: Scores, prepared: Prepared, *, split: str) -> pl.DataFrame:
-    """A part's sessions in their order with their scores: `session, split, anomalous, score, in_train, lines, start, end`."""
+    """A part's sessions in their order with their scores.
+
+    `session, split, anomalous, score, in_train, lines, start, end`.
+    """
     part = prepared.labelled(split)
     columns = (
         "session",

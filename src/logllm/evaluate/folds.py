@@ -10,7 +10,14 @@ import polars as pl
 from logllm import __version__
 from logllm.config.prepare import SplitSection
 from logllm.counting import agreeing, plural
-from logllm.datasets.prepared import DATA_VERSION, PARTS, Manifest, Prepared, part_figures, write_prepared
+from logllm.datasets.prepared import (
+    DATA_VERSION,
+    PARTS,
+    Manifest,
+    Prepared,
+    part_figures,
+    write_prepared,
+)
 from logllm.datasets.splits import in_time, last_share, without_overlap
 from logllm.errors import DataError
 from logllm.sessions.sessionizer import base_name
@@ -29,40 +36,55 @@ class Fold(NamedTuple):
     """How many earlier sessions are in none, because they reach into a later part."""
 
 
-def folds(data: Path, *, parts: int, out: Path, validation: float | None = None, force: bool = False) -> list[Path]:
-    """Cut all labelled sessions, in the order of time, into parts of equally many; fold i trains on parts 1 to i and tests on the next.
+def folds(
+    data: Path, *, parts: int, out: Path, validation: float | None = None, force: bool = False
+) -> list[Path]:
+    """Cut all labelled sessions, in the order of time, into parts of equally many.
 
-    Order is by a session's start, then by its first line; where lines carry no time by that alone. Parts of a long session stay together.
-    Windows of train that reach into validation, and such of either that reach into test, are left out and counted (`overlapping`). The message
-    table is the data's, whole.
+    Fold i trains on parts 1 to i and tests on the next.
+
+    Order is by a session's start, then by its first line; where lines carry no time by that alone.
+    Parts of a long session stay together. Windows of train that reach into validation, and such of
+    either that reach into test, are left out and counted (`overlapping`). The message table is the
+    data's, whole.
 
     Args:
         data: A folder that `prepare` wrote of one log; its own division does not matter.
         parts: How many parts; there is a fold less.
-        out: The folder to make: a folder of prepared data `fold-1`, `fold-2`, ... each, and a manifest that counts them.
-        validation: The share of train, its last sessions, kept for validation; none: as the data were prepared.
+        out: The folder to make: a folder of prepared data `fold-1`, `fold-2`, ... each, and a
+            manifest that counts them.
+        validation: The share of train, its last sessions, kept for validation; none: as the data
+            were prepared.
         force: Replace folds that are there.
 
     Returns:
-        The folds' folders. The manifest of each has `fold`: its `number`, `of` how many, and the data's fingerprint as `source`.
+        The folds' folders. The manifest of each has `fold`: its `number`, `of` how many, and the
+        data's fingerprint as `source`.
 
     Raises:
-        DataError: the data have no labels, come of two logs, are altered, or are too few; or a fold would train on one kind of session only.
+        DataError: the data have no labels, come of two logs, are altered, or are too few; or a fold
+            would train on one kind of session only.
     """
     prepared = Prepared.load(data)
     share = prepared.settings.split.validation if validation is None else validation
     if parts < FEWEST or not 0 <= share < 1:
         raise DataError(
-            f"{plural(parts, 'part')} and a share of {share:g} for validation make no folds: take two parts or more and a share below 1"
+            f"{plural(parts, 'part')} and a share of {share:g} for validation make no folds: take"
+            " two parts or more and a share below 1"
         )
     check_replaceable(out, force=force, kind="folds")
     _check(prepared)
     sessions = pl.concat([prepared.labelled(name) for name in PARTS])
     # All folds are checked before the first is written: minutes of scoring may follow.
-    made = [_fold(past, test, prepared=prepared, share=share) for past, test in _pasts(sessions, parts)]
+    made = [
+        _fold(past, test, prepared=prepared, share=share) for past, test in _pasts(sessions, parts)
+    ]
     for number, fold in enumerate(made, start=1):
         _check_kinds(fold, number=number, of=len(made))
-    manifests = [_manifest(fold, prepared, number=number, of=len(made), share=share) for number, fold in enumerate(made, start=1)]
+    manifests = [
+        _manifest(fold, prepared, number=number, of=len(made), share=share)
+        for number, fold in enumerate(made, start=1)
+    ]
 
     about: dict[str, Any] = {
         "kind": "folds",
@@ -86,17 +108,24 @@ def _check_kinds(fold: Fold, *, number: int, of: int) -> None:
     if len(kinds) >= 2:
         return
     which = "no" if not kinds else f"only {'anomalous' if kinds[0] else 'normal'}"
-    raise DataError(f"fold {number} of {of} would train on {which} sessions: take fewer parts, or a log that fails earlier")
+    raise DataError(
+        f"fold {number} of {of} would train on {which} sessions: take fewer parts, or a log that"
+        " fails earlier"
+    )
 
 
 def _check(prepared: Prepared) -> None:
     """Whether the sessions have one order, and are those of the log."""
     if "test_raw" in prepared.manifest:
         raise DataError(
-            f"the test part of {prepared.folder} is another log, later or not: prepare one log without --test-raw, then fold it"
+            f"the test part of {prepared.folder} is another log, later or not: prepare one log"
+            " without --test-raw, then fold it"
         )
     if "perturbed" in prepared.manifest:
-        raise DataError(f"{prepared.folder} is altered: fold the data it was made from, then alter a fold with logllm perturb")
+        raise DataError(
+            f"{prepared.folder} is altered: fold the data it was made from, then alter a fold with"
+            " logllm perturb"
+        )
 
 
 def _pasts(sessions: pl.DataFrame, parts: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:

@@ -9,7 +9,9 @@ NAMES = ("precision", "recall", "f1", "average_precision")
 _AT_ONCE = 100
 
 
-def intervals(scores: Scores, labels: Labels, *, threshold: float, resamples: int = 1000, seed: int = 0) -> dict[str, list[float]]:
+def intervals(
+    scores: Scores, labels: Labels, *, threshold: float, resamples: int = 1000, seed: int = 0
+) -> dict[str, list[float]]:
     """95 % bootstrap intervals over sessions, by percentiles (Efron and Tibshirani 1993, chapter 13).
 
     Each resample draws as many sessions with replacement; one without anomalies is drawn again, at most as often as
@@ -21,7 +23,8 @@ def intervals(scores: Scores, labels: Labels, *, threshold: float, resamples: in
     if not labels.any():
         return {}
     rng = np.random.default_rng(seed)
-    # Equal sessions weigh alike: a resample is a draw of counts over the distinct (score, label) pairs.
+    # Equal sessions weigh alike: a resample is a draw of counts over the distinct (score, label)
+    # pairs.
     columns = np.stack([scores, labels.astype(float)])
     pairs, counts = np.unique(columns, axis=1, return_counts=True)
     score, label = pairs[0], pairs[1].astype(bool)

@@ -41,9 +41,9 @@ def line_figures(
 ) -> dict[str, Any] | None:
     """Figures of all lines of a part's sessions.
 
-    A line's score is what the run says of it, and no more than its session's verdict. Lines are called anomalous from a
-    threshold on that the run's training chose on kinds of fault that were held out, else from one that is
-    chosen on the lines of the validation part.
+    A line's score is what the run says of it, and no more than its session's verdict. Lines are
+    called anomalous from a threshold on that the run's training chose on kinds of fault that were
+    held out, else from one that is chosen on the lines of the validation part.
 
     Args:
         detector: a loaded run.
@@ -52,8 +52,9 @@ def line_figures(
         scores: of the part's sessions.
 
     Returns:
-        `precision, recall, f1, average_precision, threshold, tp, fp, tn, fn` of lines, `threshold_chosen`, how; of the sessions that are
-        rightly called anomalous and hold an anomalous line `true_alarms`, how many they are, and `top`, in which share of them the line
+        `precision, recall, f1, average_precision, threshold, tp, fp, tn, fn` of lines,
+        `threshold_chosen`, how; of the sessions that are rightly called anomalous and hold an
+        anomalous line `true_alarms`, how many they are, and `top`, in which share of them the line
         that says most is anomalous. None where lines are not labelled.
     """
     part = Part.of(prepared, split)

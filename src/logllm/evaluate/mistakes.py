@@ -60,7 +60,8 @@ def worst(
     """The most confident false alarms and misses, each distinct sequence once.
 
     Args:
-        scores: as `logllm.evaluate.evaluation.score_frame` gives them, and `messages`, their places.
+        scores: as `logllm.evaluate.evaluation.score_frame` gives them, and `messages`, their
+            places.
         messages: the message table.
         known: the places that occur in train.
         threshold: scores from here on were called anomalous.
@@ -83,20 +84,29 @@ def worst(
         telling = _telling(shown["messages"].to_list(), messages, score_lines=score_lines)
         mistakes: list[Mistake] = []
         for row, place in zip(shown.iter_rows(named=True), telling, strict=True):
-            lines = _lines(row["lines"], row["messages"], messages=messages, known=in_train, telling=place)
-            mistake = Mistake(row["session"], row["score"], row["times"], row["in_train"], lines=lines)
+            lines = _lines(
+                row["lines"], row["messages"], messages=messages, known=in_train, telling=place
+            )
+            mistake = Mistake(
+                row["session"], row["score"], row["times"], row["in_train"], lines=lines
+            )
             mistakes.append(mistake)
         worst_of[kind] = mistakes
     return worst_of
 
 
-def _telling(sessions: list[list[int]], messages: pl.Series, *, score_lines: ScoreLines | None) -> list[int | None]:
+def _telling(
+    sessions: list[list[int]], messages: pl.Series, *, score_lines: ScoreLines | None
+) -> list[int | None]:
     """The place of each session's most telling message."""
     if score_lines is None:
         return [None] * len(sessions)
     rows = [np.array(session, dtype=np.int64) for session in sessions]
     of_sessions = score_lines(rows, messages)
-    return [session[int(scores.argmax())] if session else None for session, scores in zip(sessions, of_sessions, strict=True)]
+    return [
+        session[int(scores.argmax())] if session else None
+        for session, scores in zip(sessions, of_sessions, strict=True)
+    ]
 
 
 def _lines(

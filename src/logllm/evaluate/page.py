@@ -10,11 +10,17 @@ _TEMPLATE = "evaluate/report.html.jinja"
 _SECTIONS = ("all sessions", "not in train", "each distinct once")
 
 
-def page(report: Mapping[str, Any], *, drawings: Mapping[str, str], mistakes: Mapping[str, Sequence[Mistake]]) -> str:
+def page(
+    report: Mapping[str, Any],
+    *,
+    drawings: Mapping[str, str],
+    mistakes: Mapping[str, Sequence[Mistake]],
+) -> str:
     """The page.
 
     Args:
-        report: figures, `leakage`, `calibration`, `warnings`, and `baselines` and `run` where there are any.
+        report: figures, `leakage`, `calibration`, `warnings`, and `baselines` and `run` where there
+            are any.
         drawings: plots by name, as SVG elements (`logllm.evaluate.plots.svg`).
         mistakes: the worst ones by kind (`logllm.evaluate.mistakes.worst`).
     """

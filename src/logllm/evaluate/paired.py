@@ -75,7 +75,9 @@ def paired_difference(
     return _spread(estimate, resampled)
 
 
-def f1_difference(called_a: Labels, called_b: Labels, *, labels: Labels, seed: int = 0) -> Difference:
+def f1_difference(
+    called_a: Labels, called_b: Labels, *, labels: Labels, seed: int = 0
+) -> Difference:
     """F1 of a method's verdicts less that of another's, with the bootstrap of `paired_difference`.
 
     Args:
@@ -132,7 +134,9 @@ def _spread(estimate: float, resampled: Scores) -> Difference:
     return Difference(estimate, float(lower), float(upper), share_above)
 
 
-def _of_verdicts(both: Labels, difference: Callable[[Labels, Weights], Scores], *, seed: int) -> Difference:
+def _of_verdicts(
+    both: Labels, difference: Callable[[Labels, Weights], Scores], *, seed: int
+) -> Difference:
     """A difference between verdicts: equal ones weigh alike, as in `paired_difference`."""
     cells, counts = np.unique(both, axis=1, return_counts=True)
     estimate = float(difference(cells, counts[None])[0])
@@ -160,7 +164,10 @@ def _draws(groups: Scores, counts: Weights, *, rng: np.random.Generator) -> Iter
 
 
 def _weighted(scores: Scores, labels: Labels, *, weights: Weights) -> Scores:
-    """Average precision for each row of weights, the mean over the rows of scores; not a number where no anomaly weighs."""
+    """Average precision for each row of weights, the mean over the rows of scores.
+
+    Not a number where no anomaly weighs.
+    """
     of_seeds = [average_precision(row, labels, weights=weights) for row in scores]
     means: Scores = np.mean(of_seeds, axis=0)
     return means

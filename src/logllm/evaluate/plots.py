@@ -1,4 +1,7 @@
-"""Curves and distributions, each drawn once: as a PNG for documents, and as SVG that lives inside a page."""
+"""Curves and distributions, each drawn once.
+
+As a PNG for documents, and as SVG that lives inside a page.
+"""
 
 import re
 from collections.abc import Mapping
@@ -59,7 +62,10 @@ def png(figure: "Figure") -> bytes:
 
 
 def svg(figure: "Figure") -> str:
-    """A figure as an element for a page: transparent, in the page's own text colour and fonts, without names of any other place."""
+    """A figure as an element for a page.
+
+    Transparent, in the page's own text colour and fonts, without names of any other place.
+    """
     import matplotlib as mpl
 
     # Text stays text, for the page's own fonts; the salt makes the ids the same each time.
@@ -68,7 +74,9 @@ def svg(figure: "Figure") -> str:
         text = saved(figure, "svg", transparent=True, metadata={"Date": None}).decode()
     # Within a page an element needs no head, no names of other places and no style of its own.
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(
+        r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL
+    )
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
     text = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", text)
     return text.replace(_INK, "currentColor").replace("\n", " ")
@@ -111,7 +119,8 @@ def _precision_recall(report: Mapping[str, Any], *, scores: Scores, labels: Labe
 def _distribution(scores: Scores, labels: Labels, *, threshold: float) -> "Figure":
     """How many sessions of each label have which score."""
     figure, axes = _score_axes("sessions", threshold=threshold)
-    # A logarithmic axis for the counts: a hundred anomalies among a million sessions would not show.
+    # A logarithmic axis for the counts: a hundred anomalies among a million sessions would not
+    # show.
     parts = {
         "normal": (_logits(scores[~labels]), _NORMAL),
         "anomalous": (_logits(scores[labels]), _ANOMALOUS),

@@ -1,4 +1,7 @@
-"""A report that can be believed at a glance: figures, what to compare them with, and why to doubt them, in one folder."""
+"""A report that can be believed at a glance.
+
+Figures, what to compare them with, and why to doubt them, in one folder.
+"""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -36,8 +39,9 @@ class Judged(NamedTuple):
     """What there is to report on."""
 
     report: Mapping[str, Any]
-    """Of `logllm.evaluate.evaluation`, for a run or for anything else that gives scores; `baselines` in it are reports by name to set
-    beside it, `not_judged` the reasons for those that are missing."""
+    """Of `logllm.evaluate.evaluation`, for a run or for anything else that gives scores;
+    `baselines` in it are reports by name to set beside it, `not_judged` the reasons for those that
+    are missing."""
     scores: pl.DataFrame
     """`logllm.evaluate.evaluation.score_frame` of the same sessions."""
     score_lines: ScoreLines | None = None

@@ -25,8 +25,9 @@ class Templates(NamedTuple):
 def templates(messages: Sequence[str], learn: Sequence[bool], *, ids: bool) -> Templates:
     """Learn templates from some messages, and give every message its own.
 
-    Drain with the settings of Drain3 (depth 4, similarity .4, words with a digit are variable), without masks of its own. It learns
-    from each distinct message once, in order, and is frozen then. What it learnt from has the template of its group as it is in the end.
+    Drain with the settings of Drain3 (depth 4, similarity .4, words with a digit are variable),
+    without masks of its own. It learns from each distinct message once, in order, and is frozen
+    then. What it learnt from has the template of its group as it is in the end.
 
     >>> made = templates(["send 1 to a", "send 2 to b", "send 3 to c", "stop"], [True, True, False, False], ids=False)
     >>> made.texts, made.unmatched
@@ -75,7 +76,10 @@ def write_templates(data: Path, out: Path, *, ids: bool) -> None:
     """
     prepared = Prepared.load(data)
     if prepared.settings.mask.rules != "off" or prepared.settings.mask.own:
-        raise DataError(f"{data} is masked: templates are learnt from messages as they are (prepare with --mask off)")
+        raise DataError(
+            f"{data} is masked: templates are learnt from messages as they are (prepare with --mask"
+            " off)"
+        )
     parts = {name: prepared.part(name) for name in PARTS}
     learn = np.zeros(len(prepared.messages), dtype=np.bool_)
     learn[parts["train"]["messages"].explode().to_numpy()] = True
@@ -103,7 +107,9 @@ def write_templates(data: Path, out: Path, *, ids: bool) -> None:
         "distinct_sessions": part_figures(whole)["distinct_sessions"],
         "templates": about,
     }
-    write_prepared(out, {**frames, "messages": distinct.select("message")}, manifest=manifest, force=True)
+    write_prepared(
+        out, {**frames, "messages": distinct.select("message")}, manifest=manifest, force=True
+    )
 
 
 def _renumbered(messages: pl.Series, places: pl.Series) -> pl.Series:

@@ -60,7 +60,10 @@ def judged(recipe: Recipe, prepared: Prepared) -> Judged:
 
 
 def trivial(prepared: Prepared, *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """What a report says of the trivial methods: `baselines`, their reports, and `not_judged`, why others have none."""
+    """What a report says of the trivial methods.
+
+    `baselines`, their reports, and `not_judged`, why others have none.
+    """
     reports, missing = {}, {}
     for name in TRIVIAL:
         try:

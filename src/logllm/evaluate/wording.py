@@ -1,7 +1,10 @@
-"""A log statement as another release of the program might word it: LogRobust's unstable log events, on masked messages.
+"""A log statement as another release of the program might word it.
 
-What may change: words become synonyms, clauses and phrases change places, small words are added or dropped, a component gets another
-name. `<*>` is never touched, and neither are negations. No statement is looked up: the same rules meet every log.
+LogRobust's unstable log events, on masked messages.
+
+What may change: words become synonyms, clauses and phrases change places, small words are added or
+dropped, a component gets another name. `<*>` is never touched, and neither are negations. No
+statement is looked up: the same rules meet every log.
 """
 
 import re
@@ -56,17 +59,22 @@ permission authorization; version revision; duration period; interval span; warn
 ADDED = ("now", "currently", "just", "also", "already", "still")
 """Words that say nothing new."""
 DROPPED = frozenset(
-    re.findall(r"\w+", "the a an of to for from on in at by with is are was were be been being has have had will would should")
+    re.findall(
+        r"\w+",
+        "the a an of to for from on in at by with is are was were be been being has have had will"
+        " would should",
+    )
 )
 """Articles, prepositions and auxiliary verbs."""
 RENAMED: dict[str, str] = dict(
     re.findall(
         r"(\w+):(\w+)",
-        "Responder:Handler Handler:Processor Manager:Controller Controller:Manager Server:Service Service:Server System:Registry Node:Host "
-        "Client:Connector Factory:Builder Builder:Factory Listener:Observer Executor:Runner Scheduler:Planner Task:Job Job:Task "
-        "Channel:Pipe Socket:Endpoint Exception:Error Error:Failure Store:Storage Storage:Store Map:Table Set:Group Block:Chunk "
-        "Monitor:Watcher Worker:Agent Allocator:Provider Communicator:Messenger Context:Environment Info:Details Stream:Flow "
-        "Tracker:Monitor",
+        "Responder:Handler Handler:Processor Manager:Controller Controller:Manager Server:Service"
+        " Service:Server System:Registry Node:Host Client:Connector Factory:Builder Builder:Factory"
+        " Listener:Observer Executor:Runner Scheduler:Planner Task:Job Job:Task Channel:Pipe"
+        " Socket:Endpoint Exception:Error Error:Failure Store:Storage Storage:Store Map:Table"
+        " Set:Group Block:Chunk Monitor:Watcher Worker:Agent Allocator:Provider"
+        " Communicator:Messenger Context:Environment Info:Details Stream:Flow Tracker:Monitor",
     )
 )
 """The last part of a component's name, and what it becomes."""
@@ -76,8 +84,12 @@ _PACKAGES = ("core", "server", "internal", "impl")
 
 _WORD = re.compile(r"(?<![\w.$*/=<-])[A-Za-z][a-z'-]+(?![\w$*/=>([-]|\.\w)")
 _GAP = re.compile(r"(\s+)")
-_IDENTIFIER = re.compile(r"(?<![\w.$<])(?:[A-Za-z]\w*(?:[.$][A-Za-z]\w*)+|[A-Za-z]*[a-z][A-Z][A-Za-z]*)(?![\w$])")
-_COMPONENT = re.compile(r"^[A-Za-z][\w-]*[a-z]\b(?=(?:\(\w+\))?(?:\[<\*>\])?:)")  # LOG: and ERROR: are levels
+_IDENTIFIER = re.compile(
+    r"(?<![\w.$<])(?:[A-Za-z]\w*(?:[.$][A-Za-z]\w*)+|[A-Za-z]*[a-z][A-Z][A-Za-z]*)(?![\w$])"
+)
+_COMPONENT = re.compile(
+    r"^[A-Za-z][\w-]*[a-z]\b(?=(?:\(\w+\))?(?:\[<\*>\])?:)"
+)  # LOG: and ERROR: are levels
 _LAST_PART = re.compile(r"[A-Z]?[a-z]+$")
 _MARK = re.compile(r"(, |; | - )")
 _PHRASE = r"(?:(?:of|from|to|for|on|at|in|by|with) (?:[a-z]+ )?|[\w-]+(?:: ?|=))<\*>(?![\w<])"
@@ -102,11 +114,13 @@ STAND_INS = _synonyms()
 """For each word those that may stand in its place."""
 
 
-def other_words(messages: pl.Series, *, known: pl.Series, masks: MaskSection, seed: int) -> pl.Series:
+def other_words(
+    messages: pl.Series, *, known: pl.Series, masks: MaskSection, seed: int
+) -> pl.Series:
     """Each masked message in other words, again masked text, and none of the known messages.
 
-    A message's other words depend on it, the known ones and the seed alone, so that a statement has one rewording a seed: that of a
-    release. Two messages may come to the same words.
+    A message's other words depend on it, the known ones and the seed alone, so that a statement has
+    one rewording a seed: that of a release. Two messages may come to the same words.
 
     Raises:
         DataError: the masks leave a message no other words.
@@ -120,12 +134,15 @@ def other_words(messages: pl.Series, *, known: pl.Series, masks: MaskSection, se
         drafted = [_draft(messages[at], seed=seed, attempt=attempt) for at in pending]
         drafts = pl.Series(drafted, dtype=pl.String)
         for at, draft, masked in zip(pending, drafts, mask(drafts, masks), strict=True):
-            # Text that masking changes is none that `prepare` writes; rules of one's own may be such that its own text is not stable.
+            # Text that masking changes is none that `prepare` writes; rules of one's own may be
+            # such that its own text is not stable.
             if draft not in taken and (masked == draft or not stable[at]):
                 worded[at] = draft
     if None in worded:
         message = messages[worded.index(None)]
-        raise DataError(f"{message!r:.200} cannot be reworded: the masks of the data change whatever it becomes")
+        raise DataError(
+            f"{message!r:.200} cannot be reworded: the masks of the data change whatever it becomes"
+        )
     return pl.Series(messages.name, worded, dtype=pl.String)
 
 

@@ -21,28 +21,39 @@ def known() -> list[str]:
     True
     """
     entries = files("logllm.formats").joinpath("known").iterdir()
-    return sorted(entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml")
+    )
 
 
 def own_formats() -> dict[str, FormatSection]:
-    """Formats of one's own by name: the TOML files of the folder that the environment variable `LOGLLM_FORMATS` names; none where it names none.
+    """Formats of one's own by name.
+
+    The TOML files of the folder that the environment variable `LOGLLM_FORMATS` names; none where it
+    names none.
 
     Raises:
-        RecipeError: the folder is not there, or a file in it is wrong or has the name of another format.
+        RecipeError: the folder is not there, or a file in it is wrong or has the name of another
+            format.
     """
     chosen = os.environ.get(FOLDER)
     if not chosen:
         return {}
     folder = Path(chosen).expanduser()
     if not folder.is_dir():
-        raise RecipeError(f"{FOLDER} names {folder}, which is no folder: name one with formats of your own, or unset it")
+        raise RecipeError(
+            f"{FOLDER} names {folder}, which is no folder: name one with formats of your own, or"
+            " unset it"
+        )
     formats: dict[str, FormatSection] = {}
     for file in sorted(folder.glob("*.toml")):
         described = _as_it_is(file, file.stat().st_mtime_ns)
         # A name stands for one format, in --format as in a run.
         if described.name in formats or described.name in known():
             whose = "another file there" if described.name in formats else "a built-in one"
-            raise RecipeError(f"format {file}: {whose} is called {described.name!r}, too: give it another name")
+            raise RecipeError(
+                f"format {file}: {whose} is called {described.name!r}, too: give it another name"
+            )
         formats[described.name] = described
     return formats
 
@@ -57,12 +68,17 @@ def load_format(name: str | Path) -> FormatSection:
     """A built-in format, one of one's own by its name, or one described in a TOML file.
 
     Raises:
-        RecipeError: no such format, not TOML, an unknown key, or a pattern that is no regular expression.
+        RecipeError: no such format, not TOML, an unknown key, or a pattern that is no regular
+            expression.
     """
     source = f"format {name}"
     try:
         if str(name) in known():
-            text = files("logllm.formats").joinpath("known", f"{name}.toml").read_text(encoding="utf-8")
+            text = (
+                files("logllm.formats")
+                .joinpath("known", f"{name}.toml")
+                .read_text(encoding="utf-8")
+            )
         elif Path(name).suffix == ".toml" or Path(name).is_file():
             text = Path(name).read_text(encoding="utf-8")
         elif (own := own_formats().get(str(name))) is not None:
@@ -71,7 +87,10 @@ def load_format(name: str | Path) -> FormatSection:
             names = [*own_formats(), *known()]
             titles = {other: load_format(other).title for other in names}
             near = nearest(str(name), names, titles=titles)
-            raise RecipeError(f"no format {str(name)!r}: name a TOML file or one of {', '.join(names)} (nearest: {near})")
+            raise RecipeError(
+                f"no format {str(name)!r}: name a TOML file or one of {', '.join(names)} (nearest:"
+                f" {near})"
+            )
         settings = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as exc:
         raise RecipeError(f"{source} cannot be read: {exc}") from exc

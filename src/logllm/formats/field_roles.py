@@ -1,4 +1,7 @@
-"""Which fields of structured lines hold the message and the time: told by their names and by what is in them."""
+"""Which fields of structured lines hold the message and the time.
+
+Told by their names and by what is in them.
+"""
 
 import csv
 import json
@@ -43,7 +46,13 @@ _FORMS = (
         "%d/%b/%Y %H:%M:%S",
         "%b %d %H:%M:%S",
     ),
-    *("%d.%m.%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%b %d, %Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p"),
+    *(
+        "%d.%m.%Y %H:%M:%S",
+        "%m/%d/%Y %H:%M:%S",
+        "%d/%m/%Y %H:%M:%S",
+        "%b %d, %Y %I:%M:%S %p",
+        "%m/%d/%Y %I:%M:%S %p",
+    ),
     *("%a, %d %b %Y %H:%M:%S %Z", "%d %b %Y %H:%M:%S.%f"),
 )
 _FORMS_OF_PEOPLE = tuple(form for form in _FORMS if form.startswith("%") and "%Y" in form)
@@ -51,8 +60,21 @@ _SINCE, _UNTIL = date(1990, 1, 1), date(2100, 1, 1)
 
 _DAYS = re.compile(r"(?:log|event|local|start)?(?:date|day)")
 _CLOCKS = re.compile(r"(?:log|event|local|start)?(?:time|timestamp)(?:utc|local)?")
-_DAY_FORMS = ("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d", "%d-%b-%Y", "%d/%b/%Y", "%d-%m-%Y", "%m/%d/%y")
-_APART = ("iso", *(f"{day} {clock}" for day in _DAY_FORMS for clock in ("%H:%M:%S.%f", "%I:%M:%S %p")))
+_DAY_FORMS = (
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%Y/%m/%d",
+    "%d.%m.%Y",
+    "%Y%m%d",
+    "%d-%b-%Y",
+    "%d/%b/%Y",
+    "%d-%m-%Y",
+    "%m/%d/%y",
+)
+_APART = (
+    "iso",
+    *(f"{day} {clock}" for day in _DAY_FORMS for clock in ("%H:%M:%S.%f", "%I:%M:%S %p")),
+)
 
 Row = Mapping[str, str]
 
@@ -123,7 +145,10 @@ def _json_described(lines: Sequence[str], rows: Sequence[Row], *, today: date) -
 
 
 def _records(lines: Sequence[str]) -> list[str] | None:
-    """The path to the lists of records in most lines of JSON; nothing where each line is a record."""
+    """The path to the lists of records in most lines of JSON.
+
+    Nothing where each line is a record.
+    """
     paths: Counter[tuple[str, ...]] = Counter()
     for line in lines[:_TO_UNPACK]:
         try:
@@ -161,7 +186,9 @@ def _is_of_a_record(name: str) -> bool:
     return bare in ("message", "msg", "body", "eventtime", "timeunixnano")
 
 
-def _described(kind: Literal["json", "logfmt", "csv", "w3c"], rows: Sequence[Row], *, today: date) -> FormatSection:
+def _described(
+    kind: Literal["json", "logfmt", "csv", "w3c"], rows: Sequence[Row], *, today: date
+) -> FormatSection:
     """The format of rows of a kind."""
     choice = chosen_message(_columns(rows))
     written = _time(rows, today=today, besides=choice.message)
@@ -222,7 +249,10 @@ def _logfmt_row(line: str) -> Row:
 
 
 def _csv_rows(lines: Sequence[str], separator: str) -> list[Row]:
-    """Rows by the names in the first; nothing where that names no columns or most rows have other numbers of cells."""
+    """Rows by the names in the first.
+
+    Nothing where that names no columns or most rows have other numbers of cells.
+    """
     try:
         table = list(csv.reader((line + "\n" for line in lines), delimiter=separator))
     except csv.Error:

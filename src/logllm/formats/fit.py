@@ -24,9 +24,11 @@ class Fit(NamedTuple):
     share: float
     """Share of the lines that are records or go on with one."""
     explained: float
-    """Share of the characters that the format tells from the message: of two formats that fit as many lines, the more explaining is meant."""
+    """Share of the characters that the format tells from the message: of two formats that fit as
+    many lines, the more explaining is meant."""
     begins_enough: bool
-    """Whether enough lines begin a record to take the others for what goes on with one (`logllm.formats.further_lines`)."""
+    """Whether enough lines begin a record to take the others for what goes on with one
+    (`logllm.formats.further_lines`)."""
 
 
 def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:

@@ -1,4 +1,7 @@
-"""Whether lines that begin no record may all go on with one: stack traces, plans and dumps do, other text does not."""
+"""Whether lines that begin no record may all go on with one.
+
+Stack traces, plans and dumps do, other text does not.
+"""
 
 from datetime import timedelta
 
@@ -14,12 +17,17 @@ _START = 0.1  # of the lines, within which the first of few records begins
 _HEADS = 0.02  # of the lines that go on may look as if they began a record of another kind
 
 _FURTHER = (
-    r'^(?:\s|$|[)\]}>]|-+>|at |\.\.\.|#[0-9]+ |Caused by: |Suppressed: |Traceback |File "|During handling |The above exception '
-    r"|\[(?:stacktrace|previous exception)\]|goroutine [0-9]+ |(?:[\w$]+[.\\])*\w*(?:Exception|Error|Throwable)\b)"
+    r'^(?:\s|$|[)\]}>]|-+>|at |\.\.\.|#[0-9]+ |Caused by: |Suppressed: |Traceback |File "'
+    r"|During handling |The above exception "
+    r"|\[(?:stacktrace|previous exception)\]|goroutine [0-9]+ |(?:[\w$]+[.\\])*\w*(?:Exception"
+    r"|Error|Throwable)\b)"
 )
 """How further lines of a record begin: indented, empty, or with the words of a stack trace."""
 
-_HEAD = r"^[^\w\s]{0,4}\[?(?:[0-9]{2,4}[-/.][0-9]{2}[-/.][0-9]{2,4}|[A-Z][a-z]{2} [ 0-9]?[0-9],?)[ T]+(?:[0-9]{4} )?[0-9]{1,2}:[0-9]{2}"
+_HEAD = (
+    r"^[^\w\s]{0,4}\[?(?:[0-9]{2,4}[-/.][0-9]{2}[-/.][0-9]{2,4}"
+    r"|[A-Z][a-z]{2} [ 0-9]?[0-9],?)[ T]+(?:[0-9]{4} )?[0-9]{1,2}:[0-9]{2}"
+)
 """How a line begins that holds a time of its own."""
 
 

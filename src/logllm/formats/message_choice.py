@@ -1,4 +1,7 @@
-"""Which fields of structured lines say what happened: a message, or where none says it, the request and its status."""
+"""Which fields of structured lines say what happened.
+
+A message, or where none says it, the request and its status.
+"""
 
 import re
 from collections import Counter
@@ -16,7 +19,17 @@ Columns = Mapping[str, Sequence[str]]
 """Values by field, in the fields' order; empty where a row has none."""
 
 _MESSAGES = (
-    *("message", "msg", "logmessage", "shortmessage", "text", "log", "textpayload", "body", "event"),
+    *(
+        "message",
+        "msg",
+        "logmessage",
+        "shortmessage",
+        "text",
+        "log",
+        "textpayload",
+        "body",
+        "event",
+    ),
     *("description", "content", "detail", "mt", "m", "raw", "line"),
 )
 _EVENTS = re.compile(r"(?:event|operation|action|activity)(?:name|type)?")
@@ -25,14 +38,45 @@ _LEVEL_WORDS = re.compile(
     r"(?i)(?:trace|debug\d?|fine(?:r|st)?|config|verbose|info(?:rmation(?:al)?)?|log|notice|warn(?:ing)?|"
     r"err(?:or)?|severe|crit(?:ical)?|alert|emerg(?:ency)?|fatal|panic|dpanic)"
 )
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "LIST", "WATCH", "CREATE", "UPDATE"})
+_METHODS = frozenset(
+    {
+        "GET",
+        "HEAD",
+        "POST",
+        "PUT",
+        "PATCH",
+        "DELETE",
+        "OPTIONS",
+        "CONNECT",
+        "TRACE",
+        "LIST",
+        "WATCH",
+        "CREATE",
+        "UPDATE",
+    }
+)
 _REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) \S+")
-_PATHS = ("uri", "requesturi", "path", "requestpath", "url", "requesturl", "uristem", "target", "route", "endpoint")
+_PATHS = (
+    "uri",
+    "requesturi",
+    "path",
+    "requestpath",
+    "url",
+    "requesturl",
+    "uristem",
+    "target",
+    "route",
+    "endpoint",
+)
 _NO_PATHS = re.compile(r"(?i)refer|origin")
 _STATUS = re.compile(r"[1-5]\d\d")
 _STATUSES = re.compile(r"(?i)status|response.*code|http.*code")
-_ERRORS = re.compile(r"(?:error|err|exception|reason|cause|failure)(?:code|message|msg|type|class|reason)?")
-_STACKS = re.compile(r"(?:exception|error|err)?(?:stack(?:trace)?|excinfo|backtrace|traceback|exception|extendedstacktrace)")
+_ERRORS = re.compile(
+    r"(?:error|err|exception|reason|cause|failure)(?:code|message|msg|type|class|reason)?"
+)
+_STACKS = re.compile(
+    r"(?:exception|error|err)?(?:stack(?:trace)?|excinfo|backtrace|traceback|exception|extendedstacktrace)"
+)
 _BROWSER = re.compile(r"Mozilla/\d|AppleWebKit/|Opera/\d|\(compatible;")
 _TIME = re.compile(
     r"(?:[A-Z][a-z]{2},? )?[\dA-Z][\w:.,+/-]*(?: [\w:.,+/-]+){0,2}?[T ]?\d\d:\d\d(?::\d\d)?[\d.,]*"
@@ -62,7 +106,9 @@ class Choice(NamedTuple):
 
 
 def chosen_message(columns: Columns) -> Choice:
-    """The field that is called a message, with what tells its lines apart; else the request and its status, a text, or the whole line.
+    """The field that is called a message, with what tells its lines apart.
+
+    Else the request and its status, a text, or the whole line.
 
     >>> chosen_message({"method": ["GET", "PUT"], "url": ["/a", "/b"], "status": ["200", "500"]})[:2]
     ('method', ((' ', 'url'), (' -> ', 'status')))
@@ -100,7 +146,9 @@ def _completed(name: str, columns: Columns, *, severity: str | None) -> Choice:
     # "record" around what a server wrote says nothing: the inner message does.
     inner = _inner(name, columns, texts=texts)
     if inner is not None:
-        return Choice(name, ((": ", inner),), note=f"{name} is one text in most lines: {inner} is added to it")
+        return Choice(
+            name, ((": ", inner),), note=f"{name} is one text in most lines: {inner} is added to it"
+        )
     if not _constant(texts):
         return Choice(name, tuple(_status(columns)[:1]))
     request = [field for field in _request(columns) if field[1] != name]
@@ -108,14 +156,27 @@ def _completed(name: str, columns: Columns, *, severity: str | None) -> Choice:
     tail = tuple((words or " ", other) for words, other in (*request, *errors))
     if tail:
         added = _listed([other for _, other in tail])
-        return Choice(name, tail, note=f"{name} is one text in nearly all lines: {added} {'is' if len(tail) == 1 else 'are'} added to it")
+        return Choice(
+            name,
+            tail,
+            note=(
+                f"{name} is one text in nearly all lines: {added}"
+                f" {'is' if len(tail) == 1 else 'are'} added to it"
+            ),
+        )
     # One text in all lines, and nothing to add to it: its words, a severity, or no other field that
     # differs either make it a message all the same.
     words = " " in _first(texts).replace(PLACEHOLDER, "").strip()
     others = [values for other, values in columns.items() if other != name]
     if words or severity is not None or not any(map(_differs, others)):
         return Choice(name)
-    return Choice(WHOLE, note=(f"{name} is the same in nearly all lines, so the whole line is the message (another: --message FIELD)"))
+    return Choice(
+        WHOLE,
+        note=(
+            f"{name} is the same in nearly all lines, so the whole line is the message (another:"
+            " --message FIELD)"
+        ),
+    )
 
 
 def _unnamed(columns: Columns) -> Choice:
@@ -126,9 +187,16 @@ def _unnamed(columns: Columns) -> Choice:
     if whole:
         names = [name for _, name in request]
         return Choice(
-            names[0], tuple(request[1:]), note=(f"no field holds a message, so the request and its status are taken ({_listed(names)})")
+            names[0],
+            tuple(request[1:]),
+            note=(
+                "no field holds a message, so the request and its status are taken"
+                f" ({_listed(names)})"
+            ),
         )
-    texts = [name for name in columns if _is_json(columns[name]) and _filled(columns[name]) >= _MOST]
+    texts = [
+        name for name in columns if _is_json(columns[name]) and _filled(columns[name]) >= _MOST
+    ]
     if texts:
         named = (name for name in texts if _called(name) in _MESSAGES)
         return Choice(next(named, texts[0]))
@@ -141,15 +209,30 @@ def _unnamed(columns: Columns) -> Choice:
     best = max(blanks, key=lambda name: blanks[name], default=WHOLE)
     if blanks.get(best, 0) >= _WORDS:
         return Choice(best)
-    events = [name for name, values in columns.items() if _EVENTS.fullmatch(bare_name(name)) and _is_event(values)]
+    events = [
+        name
+        for name, values in columns.items()
+        if _EVENTS.fullmatch(bare_name(name)) and _is_event(values)
+    ]
     if events:
-        errors = [(" ", name) for name in columns if name not in events and _is_error(name, columns[name])]
+        errors = [
+            (" ", name) for name in columns if name not in events and _is_error(name, columns[name])
+        ]
         return Choice(
             events[0],
             tuple(errors),
-            note=(f"no field holds a message, so this is taken: {_listed([events[0], *(name for _, name in errors)])}"),
+            note=(
+                "no field holds a message, so this is taken:"
+                f" {_listed([events[0], *(name for _, name in errors)])}"
+            ),
         )
-    return Choice(WHOLE, note=("no field says what happened, so the whole line is the message (another: --message FIELD)"))
+    return Choice(
+        WHOLE,
+        note=(
+            "no field says what happened, so the whole line is the message (another: --message"
+            " FIELD)"
+        ),
+    )
 
 
 def _inner(name: str, columns: Columns, *, texts: Sequence[str]) -> str | None:
@@ -178,7 +261,11 @@ def _request(columns: Columns) -> list[tuple[str, str]]:
             methods.append(name)
 
     # Of several paths that whose name comes first among the usual ones.
-    paths = [name for name in columns if bare_name(name).endswith(_PATHS) and _is_path(name, columns[name])]
+    paths = [
+        name
+        for name in columns
+        if bare_name(name).endswith(_PATHS) and _is_path(name, columns[name])
+    ]
     paths.sort(key=_rank_of_path)
 
     # `GET /a HTTP/1.1` says method and path in one.

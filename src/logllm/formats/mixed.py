@@ -1,4 +1,7 @@
-"""Formats of other kinds of lines among those of one: an access log in an application's, a supervisor's lines in a server's."""
+"""Formats of other kinds of lines among those of one.
+
+An access log in an application's, a supervisor's lines in a server's.
+"""
 
 from collections.abc import Sequence
 from datetime import date
@@ -71,10 +74,17 @@ def _heads(lines: pl.Series) -> pl.Series:
 
 def _may_be_beside(described: FormatSection) -> bool:
     """Whether a format's records are lines by themselves, and tell their time or level."""
-    return described.kind == "pattern" and described.label is None and described.inside is None and described.partial is None
+    return (
+        described.kind == "pattern"
+        and described.label is None
+        and described.inside is None
+        and described.partial is None
+    )
 
 
-def _others(lines: pl.Series, candidates: Sequence[FormatSection], *, today: date) -> list[FormatSection]:
+def _others(
+    lines: pl.Series, candidates: Sequence[FormatSection], *, today: date
+) -> list[FormatSection]:
     """The formats of some lines, that of the most lines first."""
     others: list[FormatSection] = []
     json = lines.filter(lines.str.starts_with("{"))

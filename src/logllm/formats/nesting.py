@@ -1,4 +1,7 @@
-"""Records of one format inside the messages of another: which format the texts in some lines' messages are in."""
+"""Records of one format inside the messages of another.
+
+Which format the texts in some lines' messages are in.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +56,9 @@ def inner_texts(text: pl.Series, outer: FormatSection) -> Inner:
 
 
 def nested(inner: Inner, described: FormatSection) -> FormatSection:
-    """A format inside another one: its sessions, by a process that the outer one names where it names none itself.
+    """A format inside another one.
+
+    Its sessions, by a process that the outer one names where it names none itself.
 
     Args:
         inner: The outer format and its texts.
@@ -63,7 +68,9 @@ def nested(inner: Inner, described: FormatSection) -> FormatSection:
     yearless = any(map(round_the_year, described.time_format))
     if outer.time is not None and yearless:
         described = described.model_copy(update={"time": None})
-    if outer.time is not None:  # a record without a time of its own has the outer one's, not another field's
+    if (
+        outer.time is not None
+    ):  # a record without a time of its own has the outer one's, not another field's
         own = tuple(pair for pair in described.instead if pair[0] != described.time)
         described = described.model_copy(update={"instead": own})
     sessions = described.sessions
@@ -99,7 +106,12 @@ def _names(text: pl.Series, outer: FormatSection) -> Iterator[str]:
 
 
 def line_by_line(described: FormatSection) -> bool:
-    """Whether records of a format may be inside messages: each is of lines, and says which field is the message."""
+    """Whether records of a format may be inside messages.
+
+    Each is of lines, and says which field is the message.
+    """
     if described.kind in ("json", "logfmt"):
-        return described.message != WHOLE and (described.kind == "json" or described.time is not None)
+        return described.message != WHOLE and (
+            described.kind == "json" or described.time is not None
+        )
     return described.kind == "pattern" and described.partial is None and described.name != TIMED

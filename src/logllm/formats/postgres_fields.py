@@ -8,7 +8,9 @@ from logllm.config.sessions import SessionSection
 from logllm.logs.fields import bare_name
 
 _SEVERITY = frozenset(("errorseverity", "errorlevel"))
-_LEVELS = frozenset(("LOG", "ERROR", "FATAL", "PANIC", "WARNING", "NOTICE", "INFO", "DETAIL", "STATEMENT"))
+_LEVELS = frozenset(
+    ("LOG", "ERROR", "FATAL", "PANIC", "WARNING", "NOTICE", "INFO", "DETAIL", "STATEMENT")
+)
 _TIMES = ("logtime", "timestamp", "time", "ts")
 _PIDS = ("processid", "pid")
 _POSITIONS = ("cursorposition", "querypos", "position")
@@ -78,7 +80,10 @@ def _described(names: Sequence[str], *, before: str, severity: str) -> FormatSec
     sessions = SessionSection(by="key", key_field=pid) if pid else SessionSection()
     return FormatSection(
         name="postgresql-json",
-        title=f"PostgreSQL's records in fields of JSON: message in {message}, time in {time or 'no field'}",
+        title=(
+            f"PostgreSQL's records in fields of JSON: message in {message}, time in"
+            f" {time or 'no field'}"
+        ),
         kind="json",
         message=message,
         severity=severity,

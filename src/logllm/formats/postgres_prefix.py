@@ -38,7 +38,9 @@ _CONTINUATION = r"^(?:\s.*)?$"  # RDS indents by blanks; some tools trim what is
 _ENOUGH = 0.85
 _FEWEST = 3  # lines
 _MOST_FIRST = 0.6  # of the lines are the first of a record, where syslog numbers them
-_COUNTED = 0.04  # of the lines at least that many are the first, and as many the second, of a counter
+_COUNTED = (
+    0.04  # of the lines at least that many are the first, and as many the second, of a counter
+)
 
 
 class _Pid(NamedTuple):
@@ -116,7 +118,8 @@ def _names_a_process(prefixes: pl.Series, pid: _Pid) -> bool:
 
 def _described(prefixes: pl.Series, time: str, *, form: str, pid: _Pid | None) -> FormatSection:
     """The format with the parts that were found."""
-    # The pieces in the order in which they stand in the prefix, which differs from server to server.
+    # The pieces in the order in which they stand in the prefix, which differs from server to
+    # server.
     pieces: list[tuple[float, str]] = []
     if time:
         pieces.append((_first(prefixes, time), f"(?<time>{time})"))

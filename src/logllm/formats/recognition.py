@@ -53,7 +53,10 @@ _OF_JSON = r"""(?x)  # a line of JSON that is laid out for people, or all of it 
         | "(?:[^"\\]|\\.)*" ,? \s*$                            # a text in a list
     )"""
 _BEHIND = r"""^[^{"]*[^{"\s\[,][^{"]*\{"\w.*\}\s*$"""  # a line that ends in a JSON object
-_ONE_A_LINE = "this looks like one JSON text; what can be read is an object a line: jq -c '(arrays | .[]), objects' FILE | logllm ... -"
+_ONE_A_LINE = (
+    "this looks like one JSON text; what can be read is an object a line: jq -c '(arrays | .[]),"
+    " objects' FILE | logllm ... -"
+)
 
 
 class Recognition(NamedTuple):
@@ -72,7 +75,10 @@ class Recognition(NamedTuple):
 
 
 def recognise(text: pl.Series, *, today: date, zone: str | None = None) -> Recognition:
-    """The format that fits some lines best: a built-in one, a structured kind with its fields found, PostgreSQL's with its prefix found, or plain.
+    """The format that fits some lines best.
+
+    A built-in one, a structured kind with its fields found, PostgreSQL's with its prefix found, or
+    plain.
 
     >>> recognition = recognise(pl.Series(['{"ts": 1700000000, "msg": "up"}', '{"ts": 1700000001, "msg": "down"}']), today=date(2024, 1, 1))
     >>> recognition.format.name, recognition.format.message, recognition.share
@@ -81,13 +87,18 @@ def recognise(text: pl.Series, *, today: date, zone: str | None = None) -> Recog
     Args:
         text: Successive lines, some thousand.
         today: Gives times without a year theirs.
-        zone: Of times that name none, or one of several meanings; it becomes the format's `time_zone`.
+        zone: Of times that name none, or one of several meanings; it becomes the format's
+            `time_zone`.
     """
-    return _of_lines(tuple(text.to_list()), today=today, zone=zone, own=tuple(own_formats().values()))
+    return _of_lines(
+        tuple(text.to_list()), today=today, zone=zone, own=tuple(own_formats().values())
+    )
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _of_lines(lines: tuple[str, ...], *, today: date, zone: str | None, own: tuple[FormatSection, ...]) -> Recognition:
+def _of_lines(
+    lines: tuple[str, ...], *, today: date, zone: str | None, own: tuple[FormatSection, ...]
+) -> Recognition:
     """The format of some lines; `own` are formats of one's own, on which it depends.
 
     The choice of a run and the reading of a log both ask for it.
@@ -110,7 +121,11 @@ def _of_lines(lines: tuple[str, ...], *, today: date, zone: str | None, own: tup
         in_zone = best.format.model_copy(update={"time_zone": zone})
         best = best._replace(format=in_zone)
     # Said whenever a format was recognized: the user is to see what was taken for what.
-    notes = [_found(best, others, lines=len(text)), *_of_others(best.format), *time_notes(text, best.format)]
+    notes = [
+        _found(best, others, lines=len(text)),
+        *_of_others(best.format),
+        *time_notes(text, best.format),
+    ]
     notes += [*_of_message(best.format), *_of_json(text, best)]
     if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
         notes.insert(1, _ONE_A_LINE)
@@ -159,7 +174,11 @@ def fitting(text: pl.Series, *, instead_of: str, today: date) -> list[str]:
 def advised(wrong: WrongFormat, *, today: date) -> DataError:
     """The error of a log that is in another format than the one it was read by, with what to do about it: the formats that fit it."""
     others = fitting(wrong.sample, instead_of=wrong.described.name, today=today)[:2]
-    remedy = f"it fits {' or '.join(others)}" if others else "describe it in a TOML file (logllm show formats), or use plain"
+    remedy = (
+        f"it fits {' or '.join(others)}"
+        if others
+        else "describe it in a TOML file (logllm show formats), or use plain"
+    )
     if wrong.described.kind == "plain":
         remedy = "this is not text: unpack or convert it first, or name its --encoding"
     return DataError(f"{wrong}; {remedy}")
@@ -203,12 +222,16 @@ def _of_a_server(fit: Fit) -> bool:
     return fit.format.innermost.name.startswith(POSTGRES)
 
 
-def _with_nested(text: pl.Series, fits: list[Fit], *, today: date, deeper: int = _DEEPEST) -> list[Fit]:
+def _with_nested(
+    text: pl.Series, fits: list[Fit], *, today: date, deeper: int = _DEEPEST
+) -> list[Fit]:
     """Formats that fit, before them one that fits what is inside their messages, where there is such a one."""
     best = fits[0] if fits else None
     server = best is not None and _of_a_server(best)
     general = best is None or server or best.format.name == TIMED
-    fitting = [fit.format for fit in fits[:_OUTERS] if fit.format.label is None and not _of_a_server(fit)]
+    fitting = [
+        fit.format for fit in fits[:_OUTERS] if fit.format.label is None and not _of_a_server(fit)
+    ]
     # What is made to be around others keeps the blanks before a message, which `timed` does not.
     outers = [described for described in fitting if described.name != TIMED]
     outers += _wrappers() if general else ()
@@ -222,7 +245,10 @@ def _with_nested(text: pl.Series, fits: list[Fit], *, today: date, deeper: int =
 
 
 def _fitness(nest: Fit) -> tuple[float, float]:
-    """Which of several formats with another inside fits best: the first of those that are as good."""
+    """Which of several formats with another inside fits best.
+
+    The first of those that are as good.
+    """
     return round(nest.share, 2), round(nest.explained, 2)
 
 
@@ -233,20 +259,36 @@ def _better(nest: Fit, server: Fit) -> bool:
 
 
 def _nest(text: pl.Series, outer: FormatSection, *, today: date, deeper: int) -> Fit | None:
-    """The best format of what is inside the messages of an outer one, with that around it; none: no known one is."""
+    """The best format of what is inside the messages of an outer one, with that around it.
+
+    None: no known one is.
+    """
     fit = fit_of(text, outer, today=today)
-    if not deeper or fit.matched <= _ENOUGH or not fit.explained:  # what is all message has nothing inside
+    if (
+        not deeper or fit.matched <= _ENOUGH or not fit.explained
+    ):  # what is all message has nothing inside
         return None
     inner = inner_texts(text, outer)
     fits = [fit for fit in _fits(inner.texts, today=today) if line_by_line(fit.format)]
     fits = _with_nested(inner.texts, fits, today=today, deeper=deeper - 1)
     # No one format fits, but records begin there: what is inside is of several kinds itself.
-    if not any(map(_enough_inside, fits[:1])) and mean(inner.texts.str.contains(BEGINNING)) > _SEVERAL:
-        fits = [fit for fit in _of_several_kinds(inner.texts, [], today=today) if line_by_line(fit.format)]
+    if (
+        not any(map(_enough_inside, fits[:1]))
+        and mean(inner.texts.str.contains(BEGINNING)) > _SEVERAL
+    ):
+        fits = [
+            fit
+            for fit in _of_several_kinds(inner.texts, [], today=today)
+            if line_by_line(fit.format)
+        ]
     if not any(map(_enough_inside, fits[:1])):
         return None
     # Lines that are none of the outer format are no sign.
-    own = fits[0] if inner.inside.all() else fit_of(inner.texts.filter(inner.inside), fits[0].format, today=today)
+    own = (
+        fits[0]
+        if inner.inside.all()
+        else fit_of(inner.texts.filter(inner.inside), fits[0].format, today=today)
+    )
     # Lines with a level of their own are records, which go on with no other one.
     joined = outer.kind == "pattern" and outer.severity is not None and own.matched <= _INSIDE
     if joined or not _enough_inside(own):
@@ -276,14 +318,19 @@ def _without_general(fits: list[Fit], timed: list[Fit]) -> list[Fit]:
     """Formats that fit, with one that only times tell where no other tells as many of them."""
     for general in timed:
         least = general.matched * (1 - _AS_GOOD)
-        others = [fit for fit in fits if fit.format.name != general.format.name and fit.matched >= least]
+        others = [
+            fit for fit in fits if fit.format.name != general.format.name and fit.matched >= least
+        ]
         if not any(fit.format.time is not None or fit.format.kind != "pattern" for fit in others):
             return [general, *(fit for fit in fits if fit.format.name != general.format.name)]
     return fits
 
 
 def _to_glance_at(text: pl.Series, *, lines: int = _GLANCE) -> pl.Series:
-    """The first and the last of some lines, and some between them: a trace may be longer than each of these."""
+    """The first and the last of some lines, and some between them.
+
+    A trace may be longer than each of these.
+    """
     if len(text) <= 3 * lines:
         return text
     middle = text.slice(len(text) // 2, lines)
@@ -299,7 +346,9 @@ def _fitting(
     least: float = _ENOUGH,
 ) -> list[Fit]:
     """The formats that fit more than some share of the lines, tried on a few before they are on all."""
-    likely = [fit_of(glance, described, today=today) for described in may_fit(glance, list(formats))]
+    likely = [
+        fit_of(glance, described, today=today) for described in may_fit(glance, list(formats))
+    ]
     fits = [fit for fit in likely if fit.matched]
     if glance is not text:
         fits = [fit_of(text, fit.format, today=today) for fit in fits]
@@ -308,9 +357,14 @@ def _fitting(
 
 @cache
 def _built_in() -> tuple[FormatSection, ...]:
-    """Built-in formats that lines can tell; of W3C's rows no line tells the columns but one of the log's own."""
+    """Built-in formats that lines can tell.
+
+    Of W3C's rows no line tells the columns but one of the log's own.
+    """
     formats = (load_format(name) for name in known() if name not in (_PLAIN, "w3c"))
-    return tuple(described for described in formats if described.twin is None and not described.wraps)
+    return tuple(
+        described for described in formats if described.twin is None and not described.wraps
+    )
 
 
 def _particular() -> tuple[FormatSection, ...]:
@@ -327,9 +381,14 @@ def _told(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
 
 
 def _same_kind(told: Fit, other: Fit) -> bool:
-    """Whether a built-in format is of the kind of one that the lines tell, and fits as well: then it is what is meant."""
+    """Whether a built-in format is of the kind of one that the lines tell, and fits as well.
+
+    Then it is what is meant.
+    """
     by_name = told.format.kind == "pattern" or _of_a_server(told)
-    same = told.format.name == other.format.name if by_name else told.format.kind == other.format.kind
+    same = (
+        told.format.name == other.format.name if by_name else told.format.kind == other.format.kind
+    )
     return same and other.matched >= told.matched * (1 - _AS_GOOD)
 
 
@@ -346,10 +405,19 @@ def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
     if described.name == _PLAIN:
         said = "format: plain, each line is a message; none of the known formats fits"
     else:
-        said = f"format: {described.name} ({_titled(described)}); {100 * best.share:.1f} % of the first {lines:,} lines fit"
-        begun = f" ({100 * best.matched:.1f} % begin a record, the others continue one)" if best.share - best.matched > _FEW else ""
+        said = (
+            f"format: {described.name} ({_titled(described)}); {100 * best.share:.1f} % of the"
+            f" first {lines:,} lines fit"
+        )
+        begun = (
+            f" ({100 * best.matched:.1f} % begin a record, the others continue one)"
+            if best.share - best.matched > _FEW
+            else ""
+        )
         said += begun
-    names = [name for name in dict.fromkeys(fit.format.name for fit in others) if name != described.name][:2]
+    names = [
+        name for name in dict.fromkeys(fit.format.name for fit in others) if name != described.name
+    ][:2]
     also = f", {' and '.join(names)} would fit too" if names else ""
     return f"{said}{also}; another: --format NAME or a TOML file (logllm show formats)"
 
@@ -358,7 +426,10 @@ def _of_others(described: FormatSection) -> Iterator[str]:
     """That lines of other kinds are among a format's own."""
     names = list(dict.fromkeys(other.name for other in described.innermost.beside))
     if names:
-        yield f"lines of other kinds are among these, and are records of their own: {', '.join(names)}"
+        yield (
+            "lines of other kinds are among these, and are records of their own:"
+            f" {', '.join(names)}"
+        )
 
 
 def _titled(described: FormatSection) -> str:
@@ -387,8 +458,9 @@ def _of_json(text: pl.Series, best: Fit) -> Iterator[str]:
     unread = best.format.kind in ("plain", "pattern") and not around
     if unread and mean(text.str.contains(_BEHIND)) > _ENOUGH:
         yield (
-            "messages are JSON behind a prefix, and their fields are not read: without it they are "
-            "(docker compose logs --no-log-prefix, kubectl logs without --timestamps, or sed 's/^[^{]*//' LOG | logllm ... -)"
+            "messages are JSON behind a prefix, and their fields are not read: without it they are"
+            " (docker compose logs --no-log-prefix, kubectl logs without --timestamps, or sed"
+            " 's/^[^{]*//' LOG | logllm ... -)"
         )
 
 

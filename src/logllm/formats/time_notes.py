@@ -30,7 +30,11 @@ def time_notes(text: pl.Series, described: FormatSection) -> Iterator[str]:
         described: their format.
     """
     if not described.time_formats:
-        remedy = "; --time FIELD --time-format says where one is" if described.kind not in ("plain", "pattern") else ""
+        remedy = (
+            "; --time FIELD --time-format says where one is"
+            if described.kind not in ("plain", "pattern")
+            else ""
+        )
         yield f"no time was found: sessions and parts follow the order of the lines{remedy}"
         return
     written = _as_written(text, described)
@@ -56,22 +60,30 @@ def check_times(text: pl.Series, described: FormatSection) -> None:
     """
     if not described.time_formats:
         raise DataError(
-            "--time-format is not used, since no field of the log is read as its time: name the field with --time, "
-            "or leave --time-format out"
+            "--time-format is not used, since no field of the log is read as its time: name the"
+            " field with --time, or leave --time-format out"
         )
     for form in described.time_formats:
         check_time_format(form, what=f"format {described.name}")
     written = _as_written(text, described)
     if not len(written):
-        raise DataError(f"none of the first {len(text):,} lines has a time in {described.time}: another field: --time FIELD")
+        raise DataError(
+            f"none of the first {len(text):,} lines has a time in {described.time}: another field:"
+            " --time FIELD"
+        )
     if written_times(written, described.time_formats, zone=described.time_zone).count():
         return
     told = timed_format(written)
     others = () if told is None else told.time_format
-    reading = [form for form in others if written_times(written, [form], zone=described.time_zone).count()]
+    reading = [
+        form for form in others if written_times(written, [form], zone=described.time_zone).count()
+    ]
     remedy = f"; --time-format '{reading[0]}' reads them" if reading else ""
     forms = " or ".join(described.time_formats)
-    raise DataError(f"no time of the log is written as {forms}: times are such as {shortened(written[0])}{remedy}")
+    raise DataError(
+        f"no time of the log is written as {forms}: times are such as"
+        f" {shortened(written[0])}{remedy}"
+    )
 
 
 def _as_written(text: pl.Series, described: FormatSection) -> pl.Series:
@@ -95,7 +107,10 @@ def _of_day_and_month(written: pl.Series, described: FormatSection) -> Iterator[
         own = written.filter(is_own)
         if len(own) and written_times(own, [other], zone=None).count() == len(own):
             first = "the day" if match[1] == "%d" else "the month"
-            yield (f"{first} is taken as the first number of times such as {own[0]}: --time-format '{other}' reads them the other way")
+            yield (
+                f"{first} is taken as the first number of times such as {own[0]}: --time-format"
+                f" '{other}' reads them the other way"
+            )
 
 
 def _of_dates(written: pl.Series, times: pl.Series) -> Iterator[str]:
@@ -106,10 +121,17 @@ def _of_dates(written: pl.Series, times: pl.Series) -> Iterator[str]:
     for missing, limit in (("day", DAYLESS + 1), ("year", YEARLESS + 1)):
         lacking = written.filter(years <= limit)
         if len(lacking) and (years > YEARLESS + 1).any():
-            yield f"times have no {missing}, such as {lacking[0]}: it is that of the times beside them that say one"
+            yield (
+                f"times have no {missing}, such as {lacking[0]}: it is that of the times beside"
+                " them that say one"
+            )
             return
         if len(lacking):
-            latest = "the last day is taken to be today" if missing == "day" else "the years are the latest with which no time lies ahead"
+            latest = (
+                "the last day is taken to be today"
+                if missing == "day"
+                else "the years are the latest with which no time lies ahead"
+            )
             yield (
                 f"times have no {missing}, such as {lacking[0]}: it is told from their order, "
                 f"where a step back begins the next one; {latest}"
@@ -127,6 +149,9 @@ def _of_no_zone(written: pl.Series, described: FormatSection) -> Iterator[str]:
             own = own.filter(~own.str.contains(_ISO_ZONE))
         zoneless = own.clear() if _ZONED.search(form) else own
         if len(zoneless):
-            yield (f"times have no zone, such as {zoneless[0]}: read as UTC; --time-zone says otherwise")
+            yield (
+                f"times have no zone, such as {zoneless[0]}: read as UTC; --time-zone says"
+                " otherwise"
+            )
             return
         left = left.filter(~of_form)

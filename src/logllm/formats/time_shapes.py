@@ -1,4 +1,7 @@
-"""Lines with a time wherever it stands and however it is written: their format, told from some of them."""
+"""Lines with a time wherever it stands and however it is written.
+
+Their format, told from some of them.
+"""
 
 import re
 from collections import Counter
@@ -31,11 +34,10 @@ _FRACTION = r"[.,:][0-9]{1,9}"
 _HALF = r" ?[AaPp][Mm]\b"
 _OFFSET = r"(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?"
 _NAMES = "|".join(sorted(ZONES, key=len, reverse=True))
-_LIKE_ZONES = r"[A-Z]{2,4}T|[A-Z]{2,5}(?= [0-9]{4}\b)"  # words that no table has: `XYZT`, and any before a year
+# Words that no table has: `XYZT`, and any before a year
+_LIKE_ZONES = r"[A-Z]{2,4}T|[A-Z]{2,5}(?= [0-9]{4}\b)"
 _MOST_ZONES = 2  # a summer's and a winter's
-_NO_ZONES = (
-    "ALERT|AUDIT|BOOT|EVENT|EXIT|GET|HINT|HOST|INIT|INPUT|LIST|MQTT|NEXT|OUT|POST|PORT|PUT|QUIT|RESE?T|ROOT|SET|START|STAT|TEST|TEXT"
-)
+_NO_ZONES = "ALERT|AUDIT|BOOT|EVENT|EXIT|GET|HINT|HOST|INIT|INPUT|LIST|MQTT|NEXT|OUT|POST|PORT|PUT|QUIT|RESE?T|ROOT|SET|START|STAT|TEST|TEXT"
 _LEVELS = (
     "TRACE|DEBUG|DBG|VERBOSE|FINEST|FINER|FINE|CONFIG|INFORMATION|INFO|INF|NOTICE|NOTE|WARNING|WARN|WRN|ERROR|ERR|SEVERE|CRITICAL|CRIT|"
     "ALERT|EMERGENCY|EMERG|FATAL|FTL|PANIC"
@@ -108,7 +110,9 @@ class _Head(NamedTuple):
 
 
 def timed_format(text: pl.Series) -> FormatSection | None:
-    """The format of lines that say a time, by the way it is written in most that begin a record; nothing where there is none.
+    """The format of lines that say a time, by the way it is written in most that begin a record.
+
+    Nothing where there is none.
 
     Level, thread and process are told apart where they stand beside it.
 
@@ -136,12 +140,18 @@ def _sample(text: pl.Series) -> list[str]:
 
 
 def _shapes(lines: Sequence[str]) -> Iterator[tuple[list[_Head], str, list[str]]]:
-    """Ways in which times are written, the one of most lines first: lines in two parts around it, its pattern, and its formats."""
+    """Ways in which times are written, the one of most lines first.
+
+    Lines in two parts around it, its pattern, and its formats.
+    """
     shapes: list[tuple[list[_Head], str, list[str]]] = []
     for pattern, form in _EPOCHS:
         search = re.compile(rf"^({_ONLY_SIGNS})({pattern})(?![0-9.])(.*)$")
         matches = [match for line in lines if (match := search.match(line))]
-        heads = [_Head(match[1], match[2], match[3], "", "", "", "", "", "", dotted=False) for match in matches]
+        heads = [
+            _Head(match[1], match[2], match[3], "", "", "", "", "", "", dotted=False)
+            for match in matches
+        ]
         shapes.append((heads, pattern, [form]))
     for date in _DATES:
         heads = _dated(lines, date)
@@ -173,7 +183,8 @@ def _headed(lines: Sequence[str], date: _Date, *, zones: str) -> Iterator[_Head]
     zone = rf" ?(?:{_OFFSET}|(?:{zones})\b)"
     year = r" [0-9]{4}\b" if date.codes and "y" not in date.codes.lower() else "(?!)"
     search = re.compile(
-        rf"^(?P<before>{before})(?P<date>{date.pattern})(?P<between>{date.between})(?P<clock>{_clock(date)})(?P<fraction>{_FRACTION})?"
+        rf"^(?P<before>{before})(?P<date>{date.pattern})(?P<between>{date.between})"
+        rf"(?P<clock>{_clock(date)})(?P<fraction>{_FRACTION})?"
         rf"(?P<half>{_HALF})?(?P<zone>{zone})?(?P<year>{year})?(?![0-9])(?P<after>.*)$"
     )
     for line in lines:
@@ -227,7 +238,9 @@ def _forms(heads: Sequence[_Head], date: _Date) -> list[str]:
 
 
 def _day_first(dates: Sequence[str]) -> bool:
-    """Whether of the first two numbers of dates the first is the day: a month is none beyond 12, and goes on more slowly.
+    """Whether of the first two numbers of dates the first is the day.
+
+    A month is none beyond 12, and goes on more slowly.
 
     >>> _day_first(["03/07/2024", "04/07/2024"]), _day_first(["03/07/2024"]), _day_first(["07/13/2024"])
     (True, False, False)
@@ -269,7 +282,9 @@ def _as_written(codes: str, date: str) -> str:
     return " ".join(code + comma for code, comma in zip(codes.split(" "), commas, strict=True))
 
 
-def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], everywhere: bool) -> FormatSection | None:
+def _described(
+    heads: Sequence[_Head], *, time: str, forms: Sequence[str], everywhere: bool
+) -> FormatSection | None:
     """The format of lines that begin with such times, by what stands before these in most."""
     skeletons = Counter(_skeleton(head.before) for head in heads)
     skeleton, most = skeletons.most_common(1)[0]
@@ -277,7 +292,9 @@ def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], every
     if not everywhere and words > 1:  # times that a text speaks of
         return None
     # Those go here and there, while a log's own go on.
-    if (not everywhere or words >= _SENTENCE) and not ordered(written_times(_times(heads), forms, zone=None)):
+    if (not everywhere or words >= _SENTENCE) and not ordered(
+        written_times(_times(heads), forms, zone=None)
+    ):
         return None
     # The pattern of what stands before the time: one for nearly all lines, or anything.
     if most >= _MOST * len(heads) and skeleton.count("\0") <= _PIECES:
@@ -348,7 +365,13 @@ def _kind(piece: str) -> str:
 
 def _before(skeleton: str) -> str:
     """Pattern of a skeleton; the first level and the first number are groups."""
-    kinds = {"L": rf"{_LEVEL}", "N": "[0-9]+", "W": r"[\w.$@/-]+", " ": r"[ \t]+", "C": r"\x1b\[[0-9;]*m"}
+    kinds = {
+        "L": rf"{_LEVEL}",
+        "N": "[0-9]+",
+        "W": r"[\w.$@/-]+",
+        " ": r"[ \t]+",
+        "C": r"\x1b\[[0-9;]*m",
+    }
     names = {"L": "level", "N": "pid"}
     pieces: list[str] = []
     for kind in skeleton.split("\0")[1:]:
@@ -359,7 +382,10 @@ def _before(skeleton: str) -> str:
 
 
 def _after(rests: Sequence[str], *, level: bool) -> str:
-    """Pattern of what stands between the time and the message in nearly all lines: signs, a process, a level, a thread."""
+    """Pattern of what stands between the time and the message in nearly all lines.
+
+    Signs, a process, a level, a thread.
+    """
     if not rests:
         return r"[ \t]*"
     sign = r"[ \t:,;|-]"

@@ -19,7 +19,9 @@ FAULTS = (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 _INPUT = 8192
 _LOOKED_AT = 4096  # bytes at once
 _PIECES = 4  # the first may be short
-_CONTROLS = bytes(range(9)) + bytes(range(14, 27)) + bytes(range(28, 32))  # those that no text holds
+_CONTROLS = (
+    bytes(range(9)) + bytes(range(14, 27)) + bytes(range(28, 32))
+)  # those that no text holds
 _FEW = 0.05  # of the bytes
 _SHOWN = 3
 _ARCHIVES = r"(?:\.(?:gz|bz2|xz|zst))?"
@@ -97,7 +99,10 @@ class Counted:
         return block
 
     def comes(self, wait: float) -> bool:
-        """Whether there is more to read, or the end, within some seconds; of a stream that does not arrive always."""
+        """Whether there is more to read, or the end, within some seconds.
+
+        Of a stream that does not arrive always.
+        """
         return bool(self._ahead) or self._later(wait)
 
     def starts_with(self, start: bytes) -> bool:
@@ -170,7 +175,9 @@ class _Archive:
             raise EOFError("its end is missing")
         if self._member is None:
             self._member = self._new_member()
-        self._compressed = compressed  # so that a fault is met again after what precedes it has been read
+        self._compressed = (
+            compressed  # so that a fault is met again after what precedes it has been read
+        )
         plain = self._member.decompress(compressed)
         self._plain += plain
         self._compressed = b""
@@ -183,7 +190,11 @@ _KINDS: tuple[tuple[str, bytes, Callable[[], _Decompressor]], ...] = (
     ("zcat", b"\x1f\x8b", lambda: zlib.decompressobj(wbits=31)),
     ("bzcat", b"BZh", bz2.BZ2Decompressor),
     ("xzcat", b"\xfd7zXZ\x00", lzma.LZMADecompressor),
-    ("zstdcat", b"\x28\xb5\x2f\xfd", lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()),
+    (
+        "zstdcat",
+        b"\x28\xb5\x2f\xfd",
+        lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(),
+    ),
 )
 """The command that unpacks a kind of archive, its first bytes, and what decompresses one member."""
 
@@ -206,7 +217,9 @@ def unpack(stream: Counted) -> tuple[Bytes, str | None]:
 
 _UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _TOLD_BY = 4096  # bytes
-_HALF = 0.7  # of the first or of the second bytes of characters are NUL in what people of the West write
+# The share of NUL among the first or the second bytes of characters, in what people of the West
+# write.
+_HALF = 0.7
 _HARDLY = 0.1
 _LEAST = 4  # characters, or a NUL that strayed would make it UTF-16
 
@@ -271,14 +284,19 @@ class Transcoded:
         return decoder.decode(piece, final=not piece).encode(self._encoding, errors="replace")
 
     def comes(self, wait: float) -> bool:
-        """Whether there is more to read, or the end, within some seconds; of a stream that does not arrive always."""
+        """Whether there is more to read, or the end, within some seconds.
+
+        Of a stream that does not arrive always.
+        """
         if self._ready or not arrives(self._stream):
             return True
         return self._stream.comes(wait)
 
 
 def utf_16(start: bytes) -> str | None:
-    """The kind of UTF-16 that a text is in, told by its mark or by which of its bytes are NUL; none: it is in another encoding.
+    """The kind of UTF-16 that a text is in, told by its mark or by which of its bytes are NUL.
+
+    None: it is in another encoding.
 
     >>> utf_16("\ufeffup".encode("utf-16-le")), utf_16("service up".encode("utf-16-be")), utf_16(b"up")
     ('utf-16-le', 'utf-16-be', None)

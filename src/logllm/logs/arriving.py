@@ -1,4 +1,7 @@
-"""Bytes that come when they come: a pipe, or lines that somebody else makes, given on after a short wait."""
+"""Bytes that come when they come.
+
+A pipe, or lines that somebody else makes, given on after a short wait.
+"""
 
 import time
 from collections import deque

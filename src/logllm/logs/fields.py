@@ -1,4 +1,7 @@
-"""What the fields of a format hold in some lines: groups of a pattern, or fields of JSON, CSV, logfmt and journald's export by name."""
+"""What the fields of a format hold in some lines.
+
+Groups of a pattern, or fields of JSON, CSV, logfmt and journald's export by name.
+"""
 
 import json
 import re
@@ -16,7 +19,9 @@ from logllm.logs.structured.columns import read_columns
 from logllm.logs.times import check_time_format
 
 _GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\(\?P?<([A-Za-z_]\w*)>")
-_REST = re.compile(r"\(\?P?<(?P<name>[A-Za-z_]\w*)>(?P<first>(?:\[\^?(?:\\.|[^\]\[()|\\])+\])?)\.\*\)$")
+_REST = re.compile(
+    r"\(\?P?<(?P<name>[A-Za-z_]\w*)>(?P<first>(?:\[\^?(?:\\.|[^\]\[()|\\])+\])?)\.\*\)$"
+)
 _FLAGS = re.compile(r"\(\?[A-Za-z-]+[:)]")
 _BEFORE = "logllm_before"
 _AROUND_BREAK = r"\s*\n\s*"
@@ -27,7 +32,8 @@ class Fields(NamedTuple):
     """Columns as they were written, one row a line; null where a line has no such thing."""
 
     message: pl.Series
-    """Messages behind their severity, where the format names one; without white space around; null in a reject."""
+    """Messages behind their severity, where the format names one; without white space around; null
+    in a reject."""
     time: pl.Series | None
     """Times as text."""
     label: pl.Series | None
@@ -50,7 +56,9 @@ def group_names(pattern: str) -> list[str]:
 
 
 def fields_of(described: FormatSection) -> list[str]:
-    """Names of the fields of a format that `--key-field` and `--label` may name; of a kind whose lines name their fields, those the format uses.
+    """Names of the fields of a format that `--key-field` and `--label` may name.
+
+    Of a kind whose lines name their fields, those the format uses.
 
     >>> fields_of(FormatSection(name="own", kind="pattern", pattern="(?<time>.{15}) (?<pid>[0-9]+) (?<message>.*)"))
     ['time', 'pid', 'message']
@@ -64,12 +72,20 @@ def fields_of(described: FormatSection) -> list[str]:
         return []
     if described.kind == "pattern":
         return group_names(described.pattern or "")
-    used = [described.time, described.label, described.sessions.key_field, described.severity, described.message]
+    used = [
+        described.time,
+        described.label,
+        described.sessions.key_field,
+        described.severity,
+        described.message,
+    ]
     return list(described.columns) or list(dict.fromkeys(name for name in used if name is not None))
 
 
 def check_format(described: FormatSection, *, key_field: str | None = None) -> None:
-    """Whether a format can be read at all: its pattern is one, and has the groups that are asked for.
+    """Whether a format can be read at all.
+
+    Its pattern is one, and has the groups that are asked for.
 
     Raises:
         RecipeError: it cannot.
@@ -87,9 +103,13 @@ def check_format(described: FormatSection, *, key_field: str | None = None) -> N
         check_pattern(described.partial.goes_on, what=f"format {described.name}: partial.goes_on")
         check_pattern(described.partial.pattern, what=f"format {described.name}: partial.pattern")
         if missing := sorted({"before", "part"}.difference(group_names(described.partial.pattern))):
-            raise RecipeError(f"format {described.name}: partial.pattern has no group {missing[0]!r}")
+            raise RecipeError(
+                f"format {described.name}: partial.pattern has no group {missing[0]!r}"
+            )
     if described.kind == "plain" and len(_names(described, key_field)) > 1:
-        raise RecipeError(f"format {described.name} is plain: its lines have a message and no other field")
+        raise RecipeError(
+            f"format {described.name} is plain: its lines have a message and no other field"
+        )
     if described.kind == "pattern":
         # A key that only lines of another kind have is no group of this pattern.
         elsewhere = any(may_have(other, key_field) for other in described.beside)
@@ -106,7 +126,10 @@ def _check_layers(described: FormatSection, *, key_field: str | None) -> None:
         if layer.kind == "pattern":
             read_named(pl.Series("text", [""]), layer, names=layer.streams)
     if key_field is not None and not any(may_have(layer, key_field) for layer in described.layers):
-        raise RecipeError(f"format {described.name}: there is no group {key_field!r} (there are {', '.join(fields_of(described))})")
+        raise RecipeError(
+            f"format {described.name}: there is no group {key_field!r} (there are"
+            f" {', '.join(fields_of(described))})"
+        )
 
 
 def may_have(described: FormatSection, field: str | None) -> bool:
@@ -157,13 +180,19 @@ def may_fit(text: pl.Series, formats: Sequence[FormatSection]) -> list[FormatSec
             patterns[str(place)] = signs.get(described.kind) or _thinned(described, ())
     line = pl.col("line").str.strip_chars()
     lines = text.alias("line").to_frame()
-    matching = lines.select(line.str.contains(pattern).any().alias(name) for name, pattern in patterns.items())
+    matching = lines.select(
+        line.str.contains(pattern).any().alias(name) for name, pattern in patterns.items()
+    )
     matches = matching.row(0, named=True) if patterns else {}
     return [described for place, described in enumerate(formats) if matches.get(str(place), True)]
 
 
-def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | None = None) -> Fields:
-    """What the fields of a format hold in some lines; of one with another inside, those of the outer one.
+def read_fields(
+    text: pl.Series, described: FormatSection, *, key_field: str | None = None
+) -> Fields:
+    """What the fields of a format hold in some lines.
+
+    Of one with another inside, those of the outer one.
 
     >>> described = FormatSection(name="own", kind="json")
     >>> read_fields(pl.Series(['{"message": " up ", "level": 3}', "{"]), described, key_field="level").key.to_list()
@@ -199,8 +228,12 @@ def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | N
     return Fields(message, time, label, key, severity, parts)
 
 
-def read_named(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
-    """What the fields of some names hold in lines of a format, white space and all; null where a line has none.
+def read_named(
+    text: pl.Series, described: FormatSection, *, names: Sequence[str]
+) -> dict[str, pl.Series]:
+    """What the fields of some names hold in lines of a format, white space and all.
+
+    Null where a line has none.
 
     Args:
         text: lines.
@@ -228,7 +261,9 @@ def read_named(text: pl.Series, described: FormatSection, *, names: Sequence[str
     return columns
 
 
-def _with_others(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
+def _with_others(
+    text: pl.Series, described: FormatSection, *, names: Sequence[str]
+) -> dict[str, pl.Series]:
     """Fields of structured lines, with those that stand in for what a line lacks."""
     columns = read_columns(text, described, names=names)
     message = columns[described.message]
@@ -260,7 +295,10 @@ def time_in(columns: dict[str, pl.Series], described: FormatSection) -> pl.Serie
 
 
 def _graded(message: pl.Series, severity: pl.Series) -> pl.Series:
-    """Messages behind their severities, as PostgreSQL and other programs write them; those without one as they are."""
+    """Messages behind their severities, as PostgreSQL and other programs write them.
+
+    Those without one as they are.
+    """
     has_severity = severity.is_not_null() & (severity != "")
     before = pl.when(has_severity).then(severity + ":  ").otherwise(pl.lit(""))
     return pl.select(before + message).to_series()
@@ -276,13 +314,19 @@ def _tidy(texts: pl.Series) -> pl.Series:
 
 @cache
 def _thinned(described: FormatSection, names: tuple[str, ...]) -> str:
-    """The pattern, for a whole line, without the names of groups nobody reads: each group costs time."""
+    """The pattern, for a whole line, without the names of groups nobody reads.
+
+    Each group costs time.
+    """
     pattern = described.pattern or ""
     what = f"format {described.name}"
     check_pattern(pattern, what=what)
     groups = set(group_names(pattern))
     if missing := sorted(set(names) - groups):
-        raise RecipeError(f"{what}: its pattern has no group {missing[0]!r} (it has {', '.join(sorted(groups)) or 'none'})")
+        raise RecipeError(
+            f"{what}: its pattern has no group {missing[0]!r} (it has"
+            f" {', '.join(sorted(groups)) or 'none'})"
+        )
     thinned = _GROUP.sub(lambda match: match[0] if match[2] in names else f"{match[1]}(?:", pattern)
     return f"^(?:{thinned})$"
 
@@ -348,7 +392,9 @@ def _leaves(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
 
 
 def json_records(line: str, path: Sequence[str]) -> list[str] | None:
-    """The records in a line's lists, as lines of JSON; nothing where the line has no such list, or no record in it.
+    """The records in a line's lists, as lines of JSON.
+
+    Nothing where the line has no such list, or no record in it.
 
     >>> json_records('{"a": [{"b": [{"x": 1}, {"x": 2}]}, {"b": []}]}', ["a", "b"]), json_records("{", ["a"])
     (['{"x": 1}', '{"x": 2}'], None)

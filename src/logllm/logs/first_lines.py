@@ -36,12 +36,16 @@ def first_lines(sources: Sequence[str | Path], *, stdin: Bytes | None = None) ->
         stdin: What `-` reads; none: the process's standard input.
 
     Raises:
-        DataError: an input is missing, the first cannot be read, or only once, or it holds no lines.
+        DataError: an input is missing, the first cannot be read, or only once, or it holds no
+            lines.
     """
     names = named_files(sources)
     if names[0] != STDIN:
         if not read_again(names[0]):
-            raise DataError(f"{names[0]} can be read only once: give it as - (... | logllm ... -), or name its --format")
+            raise DataError(
+                f"{names[0]} can be read only once: give it as - (... | logllm ... -), or name its"
+                " --format"
+            )
         text = _first(names[0], None)
         is_whole = len(names) == 1 and len(text) < _LINES
         return FirstLines(text, stdin, len(text) if is_whole else None)
@@ -54,7 +58,10 @@ def first_lines(sources: Sequence[str | Path], *, stdin: Bytes | None = None) ->
 
 
 def read_again(name: str) -> bool:
-    """Whether an input can be read a second time from its beginning: a pipe, such as `/dev/stdin` or what a shell gives for `<(...)`, cannot."""
+    """Whether an input can be read a second time from its beginning.
+
+    A pipe, such as `/dev/stdin` or what a shell gives for `<(...)`, cannot.
+    """
     return is_url(name) or (name != STDIN and Path(name).is_file())
 
 

@@ -1,4 +1,7 @@
-"""Several lines that are one record: blocks, lines cut in pieces, and lines that go on with the record before them."""
+"""Several lines that are one record.
+
+Blocks, lines cut in pieces, and lines that go on with the record before them.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,17 +45,25 @@ class JoiningRecords(Joining[Records], Protocol):
 
 
 def in_pieces(described: FormatSection) -> bool:
-    """Whether several lines may be one before they are parsed: rows of CSV, blocks, and lines that were cut."""
+    """Whether several lines may be one before they are parsed.
+
+    Rows of CSV, blocks, and lines that were cut.
+    """
     return described.kind in ("csv", "export") or described.partial is not None
 
 
-def made_whole(batches: Iterable[Lines], described: FormatSection, *, counts: Counts) -> Iterator[Lines]:
-    """Lines as they were written: rows of CSV, blocks, and lines that a container runtime cut in pieces, each whole again.
+def made_whole(
+    batches: Iterable[Lines], described: FormatSection, *, counts: Counts
+) -> Iterator[Lines]:
+    """Lines as they were written.
+
+    Rows of CSV, blocks, and lines that a container runtime cut in pieces, each whole again.
 
     Args:
         batches: lines as they lie in files.
         described: their format, which says what may be in pieces.
-        counts: where joined lines are counted (`continued`, and `lines`, of which the frames hold fewer), and `cut_lines`.
+        counts: where joined lines are counted (`continued`, and `lines`, of which the frames hold
+            fewer), and `cut_lines`.
     """
     whole = iter(batches)
     if described.kind == "csv":
@@ -71,7 +82,9 @@ def made_whole(batches: Iterable[Lines], described: FormatSection, *, counts: Co
 
 
 def _unpacked(lines: Lines, path: Sequence[str], *, counts: Counts) -> Lines:
-    """Records in lists as lines of their own, with the number of theirs; a line that holds none stays as it is.
+    """Records in lists as lines of their own, with the number of theirs.
+
+    A line that holds none stays as it is.
 
     Polars takes no list of objects apart whose fields are not known, so Python does.
     """
@@ -93,7 +106,10 @@ def whole_rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, Fo
     named_rows = described.kind in ("csv", "w3c", "export")
     in_pieces = named_rows or described.records is not None or described.partial is not None
     if not in_pieces:
-        return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
+        return (
+            text.filter(text.str.contains(r"\S")),
+            described,
+        )  # an empty line is no sign of another format
     batches = list(made_whole([lines_of(text)], described, counts=Counter()))
     columns = next((batch.columns for batch in batches if batch.columns), ())
     texts: list[pl.Series] = []
@@ -110,7 +126,9 @@ def _joined(new: Callable[[], Joining[pl.DataFrame]], batches: Iterable[Lines]) 
         yield replace(lines, frame=frame)
 
 
-def by_file(new: Callable[[], Joining[Piece]], pieces: Iterable[tuple[Lines, Piece]]) -> Iterator[tuple[Lines, Piece]]:
+def by_file(
+    new: Callable[[], Joining[Piece]], pieces: Iterable[tuple[Lines, Piece]]
+) -> Iterator[tuple[Lines, Piece]]:
     """Pieces joined, each file by itself: no record reaches over a file's end."""
     joining, last = new(), None
     try:
@@ -143,7 +161,8 @@ class Blocks:
         """Nothing held back.
 
         Args:
-            counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer) and `cut_lines` are counted.
+            counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer)
+                and `cut_lines` are counted.
         """
         self._counts = counts
         self._inside = False
@@ -202,8 +221,8 @@ class Partials:
 
         Args:
             section: Says which lines are pieces.
-            counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer) and lines that grew too long
-                (`cut_lines`) are counted.
+            counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer)
+                and lines that grew too long (`cut_lines`) are counted.
         """
         self._section = section
         self._counts = counts
@@ -287,7 +306,8 @@ class Continuations:
 
         Args:
             described: The format, which says what a line must match to join.
-            counts: Where joined lines (`continued`) and records that grew too long (`cut_lines`) are counted.
+            counts: Where joined lines (`continued`) and records that grew too long (`cut_lines`)
+                are counted.
         """
         self._described = described
         self._counts = counts
@@ -342,11 +362,16 @@ class Continuations:
         held, self._held = self._held, None
         if held is None:
             return None
-        nothing = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String, "anomalous": pl.Boolean})
+        nothing = pl.DataFrame(
+            schema={"line": pl.UInt64, "text": pl.String, "anomalous": pl.Boolean}
+        )
         return self._given(held, nothing)
 
     def _given(self, records: pl.DataFrame, rejects: pl.DataFrame) -> Records:
-        """Records of bounded length; those without a message, which no line brought, are rejects."""
+        """Records of bounded length.
+
+        Those without a message, which no line brought, are rejects.
+        """
         records = records.with_columns(bounded(records["message"], self._counts))
         # Such a line was held back in the hope that its message comes.
         empty = records["message"] == ""

@@ -87,10 +87,13 @@ NO_LINES = Lines(pl.DataFrame(schema=_SCHEMA), "", 0, 0, 0, 0)
 
 
 def named_files(sources: Sequence[str | Path]) -> list[str]:
-    """File names behind names, folders and globs, in the order given; a glob's are sorted, a folder's as `walked` gives them.
+    """File names behind names, folders and globs, in the order given.
+
+    A glob's are sorted, a folder's as `walked` gives them.
 
     Raises:
-        DataError: no source at all, or one that is missing, may not be looked at, is a folder without a log or a glob that matches nothing.
+        DataError: no source at all, or one that is missing, may not be looked at, is a folder
+            without a log or a glob that matches nothing.
     """
     names: list[str] = []
     for source in map(str, sources):
@@ -112,11 +115,14 @@ def _named(source: str) -> list[str]:
     if Path(source).is_dir():
         logs = walked(Path(source))
         if not logs.files:
-            raise DataError(f"{source} is a folder without a log{logs.in_words and f': {logs.in_words}'}")
+            raise DataError(
+                f"{source} is a folder without a log{logs.in_words and f': {logs.in_words}'}"
+            )
         return logs.files
     if not has_magic(source):
         raise DataError(f"there is no file {source}")
-    matching = sorted(name for name in glob(source, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - absolute globs, which Path refuses
+    # Absolute globs, which Path refuses
+    matching = sorted(name for name in glob(source, recursive=True) if not Path(name).is_dir())  # noqa: PTH207
     if not matching:
         raise DataError(f"no file matches {source}")
     return matching
@@ -143,7 +149,9 @@ def session_names(files: Sequence[str], *, by: str) -> list[str]:
         files: names of files, or `-`.
         by: `file` or `folder`.
     """
-    places = [Path("/" + file.partition("://")[2]) if is_url(file) else Path(file) for file in files]
+    places = [
+        Path("/" + file.partition("://")[2]) if is_url(file) else Path(file) for file in files
+    ]
     if by == "folder":
         places = [place.resolve().parent for place in places]
     distinct = list(dict.fromkeys(places))
@@ -157,7 +165,11 @@ def session_names(files: Sequence[str], *, by: str) -> list[str]:
 
 def input_bytes(names: Sequence[str]) -> int:
     """Size of files on disk together; standard input counts as 0."""
-    return sum(url_bytes(name) if is_url(name) else Path(name).stat().st_size for name in names if name != STDIN)
+    return sum(
+        url_bytes(name) if is_url(name) else Path(name).stat().st_size
+        for name in names
+        if name != STDIN
+    )
 
 
 def read_lines(
@@ -169,28 +181,33 @@ def read_lines(
 ) -> Iterator[Lines]:
     """Read files, globs and standard input as numbered lines.
 
-    Archives (gz, bz2, xz, zst) are recognised by content. A line ends at LF, a CR before it goes; a last line without LF
-    counts. In UTF-8 a byte order mark goes and invalid bytes become U+FFFD; so does NUL in any encoding.
+    Archives (gz, bz2, xz, zst) are recognised by content. A line ends at LF, a CR before it goes; a
+    last line without LF counts. In UTF-8 a byte order mark goes and invalid bytes become U+FFFD; so
+    does NUL in any encoding.
 
     Args:
         sources: File names, globs, and at most once `-`.
         encoding: How bytes become text.
-        batch_lines: Most lines in a frame; a frame also holds no more than about 4 MiB of text and one long line. A pipe's lines are given
-            on a fifth of a second after the first of them has come, however few they are.
+        batch_lines: Most lines in a frame; a frame also holds no more than about 4 MiB of text and
+            one long line. A pipe's lines are given on a fifth of a second after the first of them
+            has come, however few they are.
         stdin: What `-` reads; none: the process's standard input.
 
     Yields:
         Frames of lines, never empty ones.
 
     Raises:
-        DataError: an input that is missing, unreadable, damaged or an archive of several files, in UTF-16, or inputs that hold no line at all.
+        DataError: an input that is missing, unreadable, damaged or an archive of several files, in
+            UTF-16, or inputs that hold no line at all.
     """
     names = named_files(sources)
     read, seen = 0, False
     for index, name in enumerate(names):
         with _opened(name, stdin) as file:
             stream = Counted(file)
-            for lines in _file_lines(stream, encoding=encoding, like=Lines(pl.DataFrame(), name, index, 0, 0, 0)):
+            for lines in _file_lines(
+                stream, encoding=encoding, like=Lines(pl.DataFrame(), name, index, 0, 0, 0)
+            ):
                 seen = True
                 for place, part in enumerate(lines.frame.iter_slices(batch_lines)):
                     counting = lines if place == 0 else lines.counted()  # with the first slice
@@ -255,7 +272,9 @@ def lines_in(block: bytes, *, after: int, encoding: str, like: Lines = NO_LINES)
 
 
 def standard_input() -> Bytes:
-    """The process's standard input; what comes through a pipe or from a terminal is given on as it comes.
+    """The process's standard input.
+
+    What comes through a pipe or from a terminal is given on as it comes.
 
     Raises:
         DataError: it is closed.
@@ -268,7 +287,8 @@ def standard_input() -> Bytes:
         return sys.stdin.buffer
     if stat.S_ISREG(os.fstat(handle).st_mode):
         return sys.stdin.buffer
-    # Not through Python's buffer: its lock, held by a thread that waits, would not let the program end.
+    # Not through Python's buffer: its lock, held by a thread that waits, would not let the program
+    # end.
     return Arriving(iter(lambda: os.read(handle, _PIECE), b""))
 
 
@@ -299,7 +319,11 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
             last += lines.frame.height
             yield replace(lines, paused=arrives(plain) and not plain.comes(0))
     except FAULTS as exc:
-        remedy = f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -" if tool and last else ""
+        remedy = (
+            f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -"
+            if tool and last
+            else ""
+        )
         what = "is damaged or cut off" if tool else "cannot be read on"
         raise CutOff(f"{like.file} {what} after {last:,} whole lines ({exc}){remedy}") from exc
 
@@ -326,15 +350,23 @@ def _whole_lines(plain: Bytes, bom: bytes) -> Iterator[bytes]:
             held = bytearray(block[end:])
         elif len(held) < most:
             held += block[: most - len(held)]
-            if len(held) == most:  # no piece of a character at the end, which will be cut but would count as invalid
-                whole = max((place for place in range(most - 4, most) if held[place] & 0xC0 != 0x80), default=most)
+            if (
+                len(held) == most
+            ):  # no piece of a character at the end, which will be cut but would count as invalid
+                whole = max(
+                    (place for place in range(most - 4, most) if held[place] & 0xC0 != 0x80),
+                    default=most,
+                )
                 held[whole:] = b" " * (most - whole)
     if held:
         yield bytes(held)
 
 
 def _blocks(plain: Bytes) -> Iterator[bytes]:
-    """Blocks of equal size, but what arrives as it does; what came before a fault comes before it here too."""
+    """Blocks of equal size, but what arrives as it does.
+
+    What came before a fault comes before it here too.
+    """
     pieces: list[bytes] = []
     size = 0
     fault: Exception | None = None
@@ -358,10 +390,14 @@ def _decoded(block: bytes, encoding: str) -> tuple[str, int]:
     if b"\r" in block:  # one byte is found far faster than two
         block = block.replace(b"\r\n", b"\n")
     nuls = block.count(b"\0") if b"\0" in block else 0
-    if nuls and encoding == "utf-8":  # what is left of a file that was cut off while a program wrote on: nothing before the line
+    if (
+        nuls and encoding == "utf-8"
+    ):  # what is left of a file that was cut off while a program wrote on: nothing before the line
         block = _NULS_AROUND.sub(b"", block)
     text = block.decode(encoding, errors="replace")
-    if not text.isascii() and "\ufeff" in text and encoding == "utf-8":  # files one after the other, each with its mark
+    if (
+        not text.isascii() and "\ufeff" in text and encoding == "utf-8"
+    ):  # files one after the other, each with its mark
         text = _INNER_BOM.sub("", text)
     replaced = nuls
     if encoding == "utf-8" and "\ufffd" in text:

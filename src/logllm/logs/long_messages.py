@@ -1,4 +1,7 @@
-"""Long messages with their last words behind the first ones: a model reads the beginning, and the reason often stands at the end."""
+"""Long messages with their last words behind the first ones.
+
+A model reads the beginning, and the reason often stands at the end.
+"""
 
 import polars as pl
 

@@ -1,4 +1,7 @@
-"""A message's variable parts become `<*>`: the paper's rules as one table, rules of one's own, and codes that are kept."""
+"""A message's variable parts become `<*>`.
+
+The paper's rules as one table, rules of one's own, and codes that are kept.
+"""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +16,10 @@ from logllm.errors import RecipeError, first_line
 
 PLACEHOLDER = "<*>"
 """What stands for a variable part."""
-_BEGINS, _ENDS = "\ufdd0", "\ufdd1"  # around a code while the rest is masked: characters that no text has (noncharacters)
+_BEGINS, _ENDS = (
+    "\ufdd0",
+    "\ufdd1",
+)  # around a code while the rest is masked: characters that no text has (noncharacters)
 _GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\((?:\?P?<[A-Za-z_]\w*>|(?!\?))")
 
 
@@ -44,12 +50,14 @@ class Code(NamedTuple):
 
 
 _NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen "
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen "
     "twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion"
 )
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Mon Tue Wed Thu Fri Sat Sun"
 _MONTHS = (
-    "January February March April May June July August September October November December Jan Feb Mar Apr Jun Jul Aug Sep Oct Nov Dec"
+    "January February March April May June July August September October November December Jan "
+    "Feb Mar Apr Jun Jul Aug Sep Oct Nov Dec"
 )
 
 
@@ -73,22 +81,43 @@ PAPER_RULES: tuple[Rule, ...] = (
         rf"\b(?:{'|'.join(_MONTHS.split())})\s+\d{{1,2}}\s+\b",
         "a month's name, short or long, a day, and the white space before the next word",
     ),
-    Rule("ipv4", r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?::\d{1,5})?", "an IPv4 address, with or without a port"),
-    Rule("hex-12", r"(?:[0-9A-Fa-f]{2}:){11}[0-9A-Fa-f]{2}", "twelve pairs of hexadecimal digits between colons"),
-    Rule("hex-6", r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}", "six pairs of hexadecimal digits between colons (a MAC address)"),
+    Rule(
+        "ipv4",
+        r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?::\d{1,5})?",
+        "an IPv4 address, with or without a port",
+    ),
+    Rule(
+        "hex-12",
+        r"(?:[0-9A-Fa-f]{2}:){11}[0-9A-Fa-f]{2}",
+        "twelve pairs of hexadecimal digits between colons",
+    ),
+    Rule(
+        "hex-6",
+        r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}",
+        "six pairs of hexadecimal digits between colons (a MAC address)",
+    ),
     Rule("path", r"[a-zA-Z0-9]*[:.]*(?:[/\\]+[^/\\\s\[\]]+)+[/\\]*", "a path, URL or the like"),
     Rule("hex-word-8", r"\b[0-9a-fA-F]{8}\b", "a word of eight hexadecimal digits"),
     Rule("hex-word-10", r"\b[0-9a-fA-F]{10}\b", "a word of ten hexadecimal digits"),
     Rule("at-dash", r"\w+[\w.]*@\w+[\w.]*-\w+[\w.]*", "`user@host-part`"),
     Rule("at", r"\w+[\w.]*@\w+[\w.]*", "`user@host`"),
-    Rule("with-digit", r"[a-zA-Z.:\-_]*\d[a-zA-Z0-9.:\-_]*", "a run of letters, digits and `. : - _` that holds a digit"),
+    Rule(
+        "with-digit",
+        r"[a-zA-Z.:\-_]*\d[a-zA-Z0-9.:\-_]*",
+        "a run of letters, digits and `. : - _` that holds a digit",
+    ),
 )
 """Tried in this order at each position (paper.md, section 1; the authors' scripts)."""
-_HTTP = r"(?:10[0-3]|20[0-8]|226|30[0-8]|4(?:[01][0-9]|2[0-9]|31|4[049]|51|60|64|9[4-9])|5(?:0[0-9]|1[01]|2[0-9]|30|61|9[89]))"
+_HTTP = (
+    r"(?:10[0-3]|20[0-8]|226|30[0-8]|4(?:[01][0-9]|2[0-9]|31|4[049]|51|60|64|9[4-9])|5(?:0[0-9]"
+    r"|1[01]|2[0-9]|30|61|9[89]))"
+)
 _VERB = "(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)"
 _REASON = (
-    "(?:OK|Created|Accepted|No Content|Moved|Found|Not Modified|Bad Request|Unauthorized|Forbidden|Not Found|Method Not|"
-    "Request Time|Conflict|Gone|Too Many|Internal Server|Not Implemented|Bad Gateway|Service Unavailable|Gateway Time)"
+    "(?:OK|Created|Accepted|No Content|Moved|Found|Not Modified|Bad "
+    "Request|Unauthorized|Forbidden|Not Found|Method Not|"
+    "Request Time|Conflict|Gone|Too Many|Internal Server|Not Implemented|Bad Gateway|Service "
+    "Unavailable|Gateway Time)"
 )
 _IS = r"""["'\])]*\s*(?:[=:]\s*|\s(?:is |was |of )?)["'(\[]*"""  # from a name to its value
 _PAIRED = r"""["']?\s*[=:]\s*["']?"""  # in key=value and in JSON
@@ -96,7 +125,10 @@ _ERROR = (
     r"err(?:or)?(?:[ _-]?(?:code|no|number))?|"
     r"(?:fault|failure|reason|result|response|abort|native|vendor|status|sense)[ _-]?code|hresult"
 )
-_EXIT = r"\bexit(?:ed|ing|s)?(?: with)?(?:[ _-]?(?:code|status|value))?|\breturn(?:ed)?[ _-]?(?:code|value)|\brc|\bret"
+_EXIT = (
+    r"\bexit(?:ed|ing|s)?(?: with)?(?:[ _-]?(?:code|status|value))?|\breturn(?:ed)?[ _-]?(?:code"
+    r"|value)|\brc|\bret"
+)
 _FAILED = r"\bfail(?:ed|ure|s)?(?: with)?(?: (?:error|err|code|status|rc|ret))?"
 _TOOK = r"(?: in | |[,;:] ?)\(?[0-9]+(?:\.[0-9]+)? ?(?:[mnuµ]?s|sec|seconds)\b"
 _TRUTHS = (
@@ -105,9 +137,27 @@ _TRUTHS = (
 )
 CODES: tuple[Code, ...] = (
     Code("unit", r"\bstatus=", "[0-9]{1,3}/[A-Z]+", r"\b", "status=203/EXEC"),
-    Code("status", f"(?i:status(?:[ _-]?code)?|(?:http|response|sc)[ _-](?:code|status)){_IS}", _HTTP, r"\b", "status=500"),
-    Code("http", r"\bHTTP(?:/[0-9.]+)?(?i:[ _-](?:error|status|code|response))*[\"']?[ =:]+", _HTTP, r"\b", 'HTTP/1.1" 500'),
-    Code("request", rf"\b{_VERB} [^\s\"]+(?: HTTP/[0-9.]+)?[\"']?(?:\s+(?:-+>?|=>|→|:))?[\s:]+", _HTTP, r"\b", "GET /a 500"),
+    Code(
+        "status",
+        f"(?i:status(?:[ _-]?code)?|(?:http|response|sc)[ _-](?:code|status)){_IS}",
+        _HTTP,
+        r"\b",
+        "status=500",
+    ),
+    Code(
+        "http",
+        r"\bHTTP(?:/[0-9.]+)?(?i:[ _-](?:error|status|code|response))*[\"']?[ =:]+",
+        _HTTP,
+        r"\b",
+        'HTTP/1.1" 500',
+    ),
+    Code(
+        "request",
+        rf"\b{_VERB} [^\s\"]+(?: HTTP/[0-9.]+)?[\"']?(?:\s+(?:-+>?|=>|→|:))?[\s:]+",
+        _HTTP,
+        r"\b",
+        "GET /a 500",
+    ),
     Code(
         "answer",
         r"(?i:\b(?:completed|responded|replied|answered|returned)(?: with)?:? )",
@@ -119,7 +169,13 @@ CODES: tuple[Code, ...] = (
     Code("arrow", r"(?:->|=>|→) ?", _HTTP, r"(?:$|[\s,;)\]])", "-> 500"),
     Code("bars", r"\|\s*", _HTTP, r"\s*\|", "| 500 |"),
     Code("timed", r"[\s\"]", _HTTP, _TOOK, "500 in 12ms"),
-    Code("haproxy", r"(?:-?[0-9]+/){4}\+?[0-9]+ ", f"(?:{_HTTP}|-1)", r" \+?[0-9]+ ", "0/0/1/7/8 503 212"),
+    Code(
+        "haproxy",
+        r"(?:-?[0-9]+/){4}\+?[0-9]+ ",
+        f"(?:{_HTTP}|-1)",
+        r" \+?[0-9]+ ",
+        "0/0/1/7/8 503 212",
+    ),
     Code("squid", r"\b", "(?:TCP|UDP|NONE|TAG|ICP)_[A-Z_]+/[0-9]{3}", r"\b", "TCP_MISS/503"),
     Code("iis", " ", _HTTP, " [0-9]{1,2} [0-9]{1,5} [0-9]{1,7}$", "- 500 0 64 187"),
     Code("exit", rf"(?i:{_EXIT}){_IS}", "-?[0-9]{1,3}", r"\b", "exit code 137"),
@@ -133,11 +189,29 @@ CODES: tuple[Code, ...] = (
         r"\b",
         "ORA-01555",
     ),
-    Code("error", rf"(?i:{_ERROR}){_IS}", "-?(?:0x[0-9a-fA-F]{1,8}|[0-9]{1,5}|[A-Z]{1,4}-?[0-9]{2,6})", r"\b", "error code: -110"),
+    Code(
+        "error",
+        rf"(?i:{_ERROR}){_IS}",
+        "-?(?:0x[0-9a-fA-F]{1,8}|[0-9]{1,5}|[A-Z]{1,4}-?[0-9]{2,6})",
+        r"\b",
+        "error code: -110",
+    ),
     Code("failed", rf"(?i:{_FAILED})[ =:(]+", "-[0-9]{1,5}", r"\b", "failed with -22"),
     Code("code", rf"(?i:\bcode){_IS}", "-?(?:[0-9]{1,3}|[A-Z]{1,4}[0-9]{2,5})", r"\b", "code=14"),
-    Code("mail", r"(?i:\bdsn=|\bsaid: |\breply: )", r"[245](?:[0-9]{2}|\.[0-9]\.[0-9]{1,3})", r"\b", "dsn=5.1.1"),
-    Code("severity", rf"(?i:\b(?:severity|priority)|level){_PAIRED}", "[0-9]{1,2}", r"\b", '"level": 50'),
+    Code(
+        "mail",
+        r"(?i:\bdsn=|\bsaid: |\breply: )",
+        r"[245](?:[0-9]{2}|\.[0-9]\.[0-9]{1,3})",
+        r"\b",
+        "dsn=5.1.1",
+    ),
+    Code(
+        "severity",
+        rf"(?i:\b(?:severity|priority)|level){_PAIRED}",
+        "[0-9]{1,2}",
+        r"\b",
+        '"level": 50',
+    ),
     Code("truth", rf"(?i:\b(?:{_TRUTHS})){_PAIRED}", "(?i:true|false)", r"\b", "success=false"),
 )
 """What `keep = "codes"` does not mask, tried in this order at each position."""
@@ -148,20 +222,29 @@ def rules(settings: MaskSection) -> tuple[Rule, ...]:
     """The rules that settings ask for, in the order they are tried.
 
     Raises:
-        RecipeError: a rule of one's own is no regular expression, or would match an empty text; or some cannot be used together.
+        RecipeError: a rule of one's own is no regular expression, or would match an empty text; or
+            some cannot be used together.
     """
     own = tuple(Rule(rule.name, rule.pattern, "own rule") for rule in settings.own)
     for rule in own:
         if reason := _fault([rule]):
-            raise RecipeError(f"mask rule {rule.name}: {rule.pattern!r} is no regular expression: {reason}")
+            raise RecipeError(
+                f"mask rule {rule.name}: {rule.pattern!r} is no regular expression: {reason}"
+            )
         if pl.Series([""]).str.contains(_joined([rule])).item():
-            raise RecipeError(f"mask rule {rule.name}: {rule.pattern!r} matches an empty text and so would stand between all letters")
+            raise RecipeError(
+                f"mask rule {rule.name}: {rule.pattern!r} matches an empty text and so would "
+                f"stand between all letters"
+            )
     table = own + (PAPER_RULES if settings.rules == "paper" else ())
     if own and (reason := _fault(table)):
         # The first pair that does not go together is named, or all where only several do not.
         faulty = next(filter(_fault, combinations(own, 2)), own)
         names = " and ".join(rule.name for rule in faulty)
-        remedy = "all rules are one expression: give groups different names, or none with (?:...), and keep it short"
+        remedy = (
+            "all rules are one expression: give groups different names, or none with (?:...), "
+            "and keep it short"
+        )
         raise RecipeError(f"mask rules {names} cannot be used together: {reason}; {remedy}")
     return table
 
@@ -199,8 +282,9 @@ def mask(messages: pl.Series, settings: MaskSection) -> pl.Series:
 def _with_codes(marked: pl.Series, masked: pl.Series, *, pattern: str) -> pl.Series:
     """Masked messages with their codes between the marks again, and the marks gone.
 
-    The rules mask what is inside a pair of marks, which is then put back. Where a rule takes a mark, too, as that of paths
-    may, the message is masked with its codes set apart, which is right everywhere and eight times as slow.
+    The rules mask what is inside a pair of marks, which is then put back. Where a rule takes a
+    mark, too, as that of paths may, the message is masked with its codes set apart, which is right
+    everywhere and eight times as slow.
     """
     pair = f"{_BEGINS}[^{_BEGINS}{_ENDS}]*{_ENDS}"
     # What was masked between the marks is thrown away: only how many pairs are left counts.
@@ -260,9 +344,12 @@ _NO_SOURCE = (  # what may follow a Python call and is no line of its source
     r"[\w.]*(?:Error|Exception|Warning|Exit|Interrupt|Timeout|Failure|Fault)(?::|$))"
 )
 _LIBRARY = (
-    r"site-packages|dist-packages|/usr/(?:local/)?lib/|<frozen|node_modules|node:|internal/|/gems/|/vendor/|/go/pkg/|/usr/local/go/|"
-    r"^at (?:java|javax|jakarta|jdk|sun|com\.sun|kotlin|scala|reactor|org\.(?:springframework|apache|hibernate|eclipse|jboss)|"
-    r"io\.(?:netty|undertow)|com\.zaxxer|System|Microsoft)\.|^runtime\.|^std::|^core::|^goroutine|^\.\.\.|^---"
+    r"site-packages|dist-packages|/usr/(?:local/)?lib/|<frozen|node_modules|node:|internal/"
+    r"|/gems/|/vendor/|/go/pkg/|/usr/local/go/|"
+    r"^at (?:java|javax|jakarta|jdk|sun|com\.sun|kotlin|scala|reactor|org\.(?:springframework"
+    r"|apache|hibernate|eclipse|jboss)|"
+    r"io\.(?:netty|undertow)|com\.zaxxer|System|Microsoft)\.|^runtime\.|^std::|^core::|^goroutine"
+    r"|^\.\.\.|^---"
 )
 
 
@@ -287,8 +374,13 @@ def with_short_traces(messages: pl.Series) -> pl.Series:
 
 
 def _essential(lines: pl.DataFrame) -> pl.DataFrame:
-    """Lines of messages, of each run of calls the one that tells most: Python's last, the others' first."""
-    line, python, call, source, own = (pl.col(name) for name in ("line", "python", "call", "source", "own"))
+    """Lines of messages, of each run of calls the one that tells most.
+
+    Python's last, the others' first.
+    """
+    line, python, call, source, own = (
+        pl.col(name) for name in ("line", "python", "call", "source", "own")
+    )
     follows = pl.col("message") == pl.col("message").shift(1)
     follows = follows.fill_null(value=False)
     is_call = line.str.contains(_CALL) & follows
@@ -321,10 +413,15 @@ def codes(settings: MaskSection) -> tuple[Code, ...]:
     Raises:
         RecipeError: one of one's own is no regular expression, or matches an empty text.
     """
-    own = tuple(Code(rule.name, "", _without_groups(rule.pattern), "", "own rule") for rule in settings.own_keep)
+    own = tuple(
+        Code(rule.name, "", _without_groups(rule.pattern), "", "own rule")
+        for rule in settings.own_keep
+    )
     for rule, row in zip(settings.own_keep, own, strict=True):
         if reason := _fault([Rule(row.name, row.code, row.about)]):
-            raise RecipeError(f"keep rule {rule.name}: {rule.pattern!r} is no regular expression: {reason}")
+            raise RecipeError(
+                f"keep rule {rule.name}: {rule.pattern!r} is no regular expression: {reason}"
+            )
         if pl.Series([""]).str.contains(row.code).item():
             raise RecipeError(f"keep rule {rule.name}: {rule.pattern!r} matches an empty text")
     return own + (CODES if settings.keep == "codes" else ())
@@ -362,7 +459,8 @@ def _marking(settings: MaskSection) -> tuple[str, str]:
 def _around_codes(messages: pl.Series, pattern: str) -> pl.Series:
     """Messages masked but between marks, and the marks gone.
 
-    A code and what a rule matches both become a pair of marks, the code between them: an empty pair is a variable part.
+    A code and what a rule matches both become a pair of marks, the code between them: an empty pair
+    is a variable part.
     """
     either = f"{_BEGINS}([^{_ENDS}]*){_ENDS}|{pattern}"
     paired = messages.str.replace_all(either, f"{_BEGINS}${{1}}{_ENDS}")

@@ -20,7 +20,15 @@ from logllm.logs.first_lines import FirstLines, first_lines, read_again
 from logllm.logs.inside.interleaved import Interleaved
 from logllm.logs.inside.other_kinds import kinds
 from logllm.logs.joining import Continuations, JoiningRecords, by_file, in_pieces, made_whole
-from logllm.logs.lines import STDIN, Lines, input_bytes, lines_of, named_files, read_lines, session_names
+from logllm.logs.lines import (
+    STDIN,
+    Lines,
+    input_bytes,
+    lines_of,
+    named_files,
+    read_lines,
+    session_names,
+)
 from logllm.logs.long_messages import with_early_ends
 from logllm.logs.masking import codes, mask, rules, with_short_traces
 from logllm.logs.records import RECORDS, Parser, Records
@@ -54,9 +62,10 @@ class Reader:
             today: Gives times without a year theirs.
             batch_lines: Most lines read at once.
             stdin: What `-` reads; none: the process's standard input.
-            redact: Nothing secret in keys, rejects, names of files and errors, though the settings do
-                not ask for it; messages stay as they are, since a model must read what it was
-                trained on. A redactor: by this one, so that equal keys of several readers stay equal.
+            redact: Nothing secret in keys, rejects, names of files and errors, though the settings
+                do not ask for it; messages stay as they are, since a model must read what it was
+                trained on. A redactor: by this one, so that equal keys of several readers stay
+                equal.
 
         Raises:
             RecipeError: a pattern is no regular expression, or a group is missing.
@@ -68,18 +77,28 @@ class Reader:
         self._parser = Parser(settings.format, sessions=settings.sessions)
         self._batch_lines = batch_lines
         self._stdin = stdin
-        self._redactor = redact if isinstance(redact, Redactor) else Redactor() if redact or settings.redact else None
+        self._redactor = (
+            redact
+            if isinstance(redact, Redactor)
+            else Redactor()
+            if redact or settings.redact
+            else None
+        )
         self._first: FirstLines | None = None
         self._records = 0
         self._with_records: set[int] = set()
         self.tally = Tally(settings.format, named=self.named, redact=self._redactor is not None)
         """What was read so far, and what was not."""
-        self._of_files: list[str | None] = []  # the session of each file's records, where files name them
+        self._of_files: list[
+            str | None
+        ] = []  # the session of each file's records, where files name them
         self.files: list[str] = []
         """Names of the inputs as they may be written; a record's `file` is an index into them."""
         self.rejects = pl.Series("line", [], dtype=pl.UInt64)
         """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
-        self._reworked: deque[tuple[str, int]] = deque()  # messages of a batch; batches are masked beside others
+        self._reworked: deque[tuple[str, int]] = (
+            deque()
+        )  # messages of a batch; batches are masked beside others
         rules(settings.mask)
         codes(settings.mask)
 
@@ -108,19 +127,28 @@ class Reader:
             self.tally.zones(self._parser.zones, zone=self.settings.format.time_zone)
             self.tally.counts["files_without_records"] = len(self.files) - len(self._with_records)
 
-    def frames(self, sources: Sequence[str | Path], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
-        """What `read` gives, of a log that is not looked at as a whole: whatever share of it is in the format."""
+    def frames(
+        self, sources: Sequence[str | Path], *, progress: Progress | None
+    ) -> Iterator[pl.DataFrame]:
+        """What `read` gives, of a log that is not looked at as a whole.
+
+        Whatever share of it is in the format.
+        """
         earlier = len(self.files)
         names = named_files(sources)
         self.files += map(self.named, names)
         by = self.settings.sessions.by
-        self._of_files += session_names(names, by=by) if self.settings.sessions.by_file else [None] * len(names)
+        self._of_files += (
+            session_names(names, by=by) if self.settings.sessions.by_file else [None] * len(names)
+        )
         # Of standard input nobody knows how long it is.
         total = 0 if STDIN in names else input_bytes(names)
         if STDIN in names and self._round_the_year():
             self._first = first_lines([STDIN], stdin=self._stdin)
         described, counts = self.settings.format, self.tally.counts
-        ordered = in_time(self._parsed(names), years=self._years, zone=described.time_zone, counts=counts)
+        ordered = in_time(
+            self._parsed(names), years=self._years, zone=described.time_zone, counts=counts
+        )
         for lines, parsed in ordered:
             if progress is not None:
                 progress(lines.read, total)
@@ -133,7 +161,9 @@ class Reader:
             name: The source's.
         """
         self.files.append(self.named(name))
-        self._of_files.append(session_names([name], by="file")[0] if self.settings.sessions.by_file else None)
+        self._of_files.append(
+            session_names([name], by="file")[0] if self.settings.sessions.by_file else None
+        )
         return Pushed(self, file=len(self.files) - 1, name=name)
 
     @property
@@ -212,7 +242,9 @@ class Reader:
         # The year turns somewhere in the file: how often can only be told at its end.
         batches: Iterable[Lines] = ()
         if read_again(lines.file):
-            batches = read_lines([lines.file], encoding=described.encoding, batch_lines=self._batch_lines)
+            batches = read_lines(
+                [lines.file], encoding=described.encoding, batch_lines=self._batch_lines
+            )
         elif self._first is not None and lines.file == STDIN:
             batches = [lines_of(self._first.text)]
         order = Order()
@@ -268,7 +300,9 @@ class Reader:
         if own:
             self._reworked.append(("shortened_traces", int(distinct["shortened"].sum())))
             self._reworked.append(("reordered_messages", int(distinct["reordered"].sum())))
-        return Records(parsed.records.with_columns(distinct["masked"].alias("message")), parsed.rejects)
+        return Records(
+            parsed.records.with_columns(distinct["masked"].alias("message")), parsed.rejects
+        )
 
     def _placed(self, records: pl.DataFrame, *, file: int) -> pl.DataFrame:
         """Records with their numbers and their file's, the keys as they may be written."""
@@ -282,7 +316,11 @@ class Reader:
             file=pl.lit(file, dtype=pl.UInt32),
             line="line",
             time="time",
-            keys=self.keyed(records["keys"] if session is None else pl.Series([[session]]).new_from_index(0, records.height)),
+            keys=self.keyed(
+                records["keys"]
+                if session is None
+                else pl.Series([[session]]).new_from_index(0, records.height)
+            ),
             message="message",
             anomalous="anomalous",
         ).select(RECORDS.keys())
@@ -301,11 +339,15 @@ class Pushed:
         self._reader = reader
         self._file = file
         self._years = Years(today=reader.today)
-        self._end = Lines(lines_of(pl.Series("text", [], dtype=pl.String)).frame, name, file, _END, 0, 0)
+        self._end = Lines(
+            lines_of(pl.Series("text", [], dtype=pl.String)).frame, name, file, _END, 0, 0
+        )
         self._waiting: deque[Lines] = deque()
         counts = reader.tally.counts
         self._whole = made_whole(self._next(), described, counts=counts)
-        joins = described.inside is not None or any(kind.continuation for kind in kinds(described.innermost))
+        joins = described.inside is not None or any(
+            kind.continuation for kind in kinds(described.innermost)
+        )
         self._joining = reader.continuations() if joins else None
         self._in_pieces = in_pieces(described)
         self._last = 0

@@ -25,7 +25,8 @@ RECORDS: dict[str, pl.DataType | type[pl.DataType]] = {
     "message": pl.String,
     "anomalous": pl.Boolean,
 }
-"""Columns of records: the record's number from 1 in the whole input, its file and line, its keys, its masked message."""
+"""Columns of records: the record's number from 1 in the whole input, its file and line, its keys,
+its masked message."""
 
 NO_KEY = ("", "-", "N/A", "n/a", "null", "NULL", "None", "none", "nil", "<nil>", "undefined")
 """What programs write into a field of which they know nothing: no key of a session."""
@@ -34,15 +35,17 @@ _MOST_LABELS = 5000
 
 
 _PLACES = ("line", "row", "stream")
-"""Columns that say where a record was found, as far as there are any (`logllm.logs.inside.envelopes`)."""
+"""Columns that say where a record was found, as far as there are any
+(`logllm.logs.inside.envelopes`)."""
 
 
 class Records(NamedTuple):
     """What some lines hold."""
 
     records: pl.DataFrame
-    """`line` (u64), `time` (UTC, null), `keys` (list[str]), `message` (str), `anomalous` (bool, null), and
-    as they are parsed `kind` (u8): the place of the record's format in `logllm.logs.inside.other_kinds.kinds`."""
+    """`line` (u64), `time` (UTC, null), `keys` (list[str]), `message` (str), `anomalous` (bool,
+    null), and as they are parsed `kind` (u8): the place of the record's format in
+    `logllm.logs.inside.other_kinds.kinds`."""
     rejects: pl.DataFrame
     """`line` (u64), `text` (str), `anomalous` (bool, null where no label can be read)."""
 
@@ -62,7 +65,8 @@ class Parser:
                 idle sessions are asked for without times.
         """
         self.labels: Counter[str] = Counter()
-        """How often lines carried each label so far; of thousands of distinct ones only the first."""
+        """How often lines carried each label so far; of thousands of distinct ones only the
+        first."""
         self.of_other_kinds = 0
         """Records so far of lines that are of another kind than the format's."""
         self._counting = Lock()
@@ -76,7 +80,8 @@ class Parser:
         check_format(described, key_field=self._key_field)
         if sessions.by_key and sessions.idle is not None and not described.time_formats:
             raise RecipeError(
-                f"format {described.name} has no times, so that no session is ever idle: leave out idle, or say where times are"
+                f"format {described.name} has no times, so that no session is ever idle: leave out"
+                " idle, or say where times are"
             )
         if self._key_pattern is not None:
             _captures(self._key_pattern)
@@ -84,7 +89,8 @@ class Parser:
     def parse(self, lines: Lines) -> Records:
         """Records of some lines, in their order; may run beside others.
 
-        Their times are as `logllm.logs.times.written_times` gives them: years come later, from their order.
+        Their times are as `logllm.logs.times.written_times` gives them: years come later, from
+        their order.
         """
         rows, fields, kind = self._read(lines, key_field=self._key_field)
         nothing = pl.lit(None, dtype=pl.String)
@@ -191,13 +197,16 @@ def _captures(pattern: str) -> bool:
     groups = len(pl.Series([""]).str.extract_groups(pattern).struct.fields)
     if groups > 1:
         raise RecipeError(
-            f"key pattern: {pattern!r} has {groups} groups, and the key is what one group matches: write the others as (?:...)"
+            f"key pattern: {pattern!r} has {groups} groups, and the key is what one group matches:"
+            " write the others as (?:...)"
         )
     return groups == 1
 
 
 def keys_in(messages: pl.Series, pattern: str) -> pl.Series:
-    r"""What a pattern matches in each message, or where it has a group what that matches; every key once.
+    r"""What a pattern matches in each message, or where it has a group what that matches.
+
+    Every key once.
 
     >>> keys_in(pl.Series(["order 7, order 8", "order 7", "up"]), r"order (\d+)").to_list()
     [['7', '8'], ['7'], []]

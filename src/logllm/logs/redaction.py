@@ -1,8 +1,10 @@
 """Secrets become `<email>`, `<ip>`, `<token>` and so on before anything of a log is written.
 
-Two promises differ. *Texts* (messages, quoted lines, errors) have secrets replaced and no more. *Names* (keys of sessions, files) must
-stay apart as well, so that a replaced one gets a digest: `<ip:3f9a01bc22de8c41>`. The digest is keyed with random bytes that are drawn for
-each redactor and never written: equal names are one within a call, and nobody can find a name by trying all addresses there are.
+Two promises differ. *Texts* (messages, quoted lines, errors) have secrets replaced and no more.
+*Names* (keys of sessions, files) must stay apart as well, so that a replaced one gets a digest:
+`<ip:3f9a01bc22de8c41>`. The digest is keyed with random bytes that are drawn for each redactor and
+never written: equal names are one within a call, and nobody can find a name by trying all addresses
+there are.
 """
 
 import re
@@ -89,7 +91,9 @@ class Redactor:
 
 @contextmanager
 def redacted_errors() -> Iterator[None]:
-    """Errors inside a `with` block say nothing secret; what is no error of ours becomes a DataError.
+    """Errors inside a `with` block say nothing secret.
+
+    What is no error of ours becomes a DataError.
 
     Raises:
         LogLLMError: of the same kind, its text redacted and without what caused it.
@@ -97,7 +101,9 @@ def redacted_errors() -> Iterator[None]:
     try:
         yield
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is told without what is secret
-        ours = copy(exc) if isinstance(exc, LogLLMError) else DataError(f"{type(exc).__name__}: {exc}")
+        ours = (
+            copy(exc) if isinstance(exc, LogLLMError) else DataError(f"{type(exc).__name__}: {exc}")
+        )
         ours.args = (redact_text(str(ours)),)
         raise ours from None
 
@@ -123,7 +129,8 @@ def _replaced(texts: pl.Series, rule: Secret) -> pl.Series:
     cleaned = texts.filter(true).str.replace_all(rule.pattern, replacement)
     texts = texts.scatter(true.arg_true(), cleaned)
 
-    # Few texts hold a secret and what only looks like one: they alone are gone through match by match.
+    # Few texts hold a secret and what only looks like one: they alone are gone through match by
+    # match.
     both = seeming.list.any() & ~seeming.list.all()
     pattern = re.compile(rule.pattern)
 

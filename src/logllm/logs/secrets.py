@@ -1,4 +1,7 @@
-"""What must not leave a log: the rules of redaction as one ordered table, and what makes a number or a word one of them."""
+"""What must not leave a log.
+
+The rules of redaction as one ordered table, and what makes a number or a word one of them.
+"""
 
 import re
 from collections.abc import Callable
@@ -13,7 +16,8 @@ class Secret(NamedTuple):
     name: str
     """What the rule is called."""
     pattern: str
-    """Regular expression in what Rust's and Python's have in common; a first group is kept as it stands before the secret."""
+    """Regular expression in what Rust's and Python's have in common; a first group is kept as it
+    stands before the secret."""
     shown: str
     """What is written instead."""
     about: str
@@ -54,7 +58,9 @@ def _iban(text: str) -> bool:
 
 
 def _ipv4(text: str) -> bool:
-    """Whether dotted numbers begin with an address; tcpdump writes a port as a fifth, and longer ones are object identifiers.
+    """Whether dotted numbers begin with an address.
+
+    Tcpdump writes a port as a fifth, and longer ones are object identifiers.
 
     >>> _ipv4("/10.0.0.3"), _ipv4(" 10.0.0.3.443"), _ipv4("10.0.19041.1"), _ipv4("1.3.6.1.4.1")
     (True, True, False, False)
@@ -64,7 +70,9 @@ def _ipv4(text: str) -> bool:
 
 
 def _ipv6(text: str) -> bool:
-    """Whether hexadecimal digits and colons are an address; words around `::` without a digit are names of C++.
+    """Whether hexadecimal digits and colons are an address.
+
+    Words around `::` without a digit are names of C++.
 
     >>> _ipv6(" fe80::1"), _ipv6(" Bad::Cafe"), _ipv6("1::2::3")
     (True, False, False)
@@ -113,17 +121,35 @@ def _mailbox(text: str) -> bool:
     >>> _mailbox("ann@example.org"), _mailbox("getty@tty1.service")
     (True, False)
     """
-    return not text.endswith((".service", ".socket", ".slice", ".timer", ".mount", ".target", ".scope", ".device", ".path", ".swap"))
+    return not text.endswith(
+        (
+            ".service",
+            ".socket",
+            ".slice",
+            ".timer",
+            ".mount",
+            ".target",
+            ".scope",
+            ".device",
+            ".path",
+            ".swap",
+        )
+    )
 
 
 _NAMES = (
-    r"pass(?:word|wd|phrase|code)s?|passwort|kennwort|mot_?de_?passe|pwd|secret|(?:api|access|private|account|secret|master|signing|encryption)"
-    r"[ _.-]?key(?:[ _-]?id)?|apikey|client[_-]?secret|token|credentials?|(?:csrf|xsrf)\w*|shared[_-]?access[_-]?signature|signature|"
-    r"(?:php|j|asp\.net_)?sess(?:ion)?_?id|session[ .-](?:id|key|token)|otp|cvv2?|cvc2?|one[_-]time[_-]code"
+    r"pass(?:word|wd|phrase|code)s?|passwort|kennwort|mot_?de_?passe|pwd|secret|(?:api|access"
+    r"|private|account|secret|master|signing|encryption)"
+    r"[ _.-]?key(?:[ _-]?id)?|apikey|client[_-]?secret|token|credentials?|(?:csrf|xsrf)\w*"
+    r"|shared[_-]?access[_-]?signature|signature|"
+    r"(?:php|j|asp\.net_)?sess(?:ion)?_?id|session[ .-](?:id|key|token)|otp|cvv2?|cvc2?"
+    r"|one[_-]time[_-]code"
 )
 _NAME = rf"(?i:(?:{_NAMES})|(?:\b|_)pass)(?:[_.-]?(?:hash|value|text|digest|b64|old|new)|\d)?"
-_QUOTED = r"""\\+"[^"\\]*|"(?:[^"\\]|\\.)*(?:"|$)|'(?:[^'\\]|\\.|'')*(?:'|$)"""  # also inside another quoted text, and cut off
-_SHORT = r"""(?:\b|_)(?i:pw|psk|sid|auth)(?:=|\\*["'][ \t]*(?:=>|[:=])[ \t]*)"""  # as words, or before a colon, they mean other things
+# Also inside another quoted text, and cut off
+_QUOTED = r"""\\+"[^"\\]*|"(?:[^"\\]|\\.)*(?:"|$)|'(?:[^'\\]|\\.|'')*(?:'|$)"""
+# As words, or before a colon, they mean other things
+_SHORT = r"""(?:\b|_)(?i:pw|psk|sid|auth)(?:=|\\*["'][ \t]*(?:=>|[:=])[ \t]*)"""
 _SHOWN = "<(?:secret|token|cookie|key|card|phone|email|ip)>"  # what is redacted stays so
 _SIGN = r"""\\*["'\]]?[ \t]*(?:=>|:=|[:=])[ \t]*"""
 _FINGERED = (
@@ -158,7 +184,10 @@ _FINGERED = (
 SECRETS: tuple[Secret, ...] = (
     Secret(
         "private-key",
-        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)",
+        (
+            r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)"
+            r"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)"
+        ),
         "<key>",
         "a private key, from its first line to its last or to the end of the message",
     ),
@@ -168,10 +197,23 @@ SECRETS: tuple[Secret, ...] = (
         "<secret></",
         "`<password>...</password>`",
     ),
-    Secret("url", r"(\w[\w+.-]*://)[^\s/\"'<>]+@", "<credentials>@", "user and password in a URL or connection string"),
-    Secret("slack-hook", r"(hooks\.slack\.com/(?:services|workflows|triggers)/)[\w/-]+", "<token>", "the address of a Slack webhook"),
     Secret(
-        "token", rf"\b(?:{'|'.join(_FINGERED)})", "<token>", "tokens and keys by their first letters: JWT, clouds, code hosts, chats, shops"
+        "url",
+        r"(\w[\w+.-]*://)[^\s/\"'<>]+@",
+        "<credentials>@",
+        "user and password in a URL or connection string",
+    ),
+    Secret(
+        "slack-hook",
+        r"(hooks\.slack\.com/(?:services|workflows|triggers)/)[\w/-]+",
+        "<token>",
+        "the address of a Slack webhook",
+    ),
+    Secret(
+        "token",
+        rf"\b(?:{'|'.join(_FINGERED)})",
+        "<token>",
+        "tokens and keys by their first letters: JWT, clouds, code hosts, chats, shops",
     ),
     Secret(
         "authorization",
@@ -180,7 +222,13 @@ SECRETS: tuple[Secret, ...] = (
         "<token>",
         "an Authorization header",
     ),
-    Secret("scheme", r"(\b)(?i:bearer|basic|negotiate|apikey) +[\w.~+/=-]{8,}", "<token>", "a bearer token or basic credentials", _encoded),
+    Secret(
+        "scheme",
+        r"(\b)(?i:bearer|basic|negotiate|apikey) +[\w.~+/=-]{8,}",
+        "<token>",
+        "a bearer token or basic credentials",
+        _encoded,
+    ),
     Secret(
         "cookie",
         rf"""((?i:\bcookies?){_SIGN})(?:{_QUOTED}|[^\s;="']+=[^\s;"']*(?:; ?[^\s;"']+)*)""",
@@ -188,7 +236,10 @@ SECRETS: tuple[Secret, ...] = (
         "a Cookie or Set-Cookie header",
     ),
     Secret(
-        "connection", r"(;[ \t]*(?i:password|pwd|accountkey|sharedaccesskey)[ \t]*=[ \t]*)[^;\"']+", "<secret>", "a password in `;a=b;`"
+        "connection",
+        r"(;[ \t]*(?i:password|pwd|accountkey|sharedaccesskey)[ \t]*=[ \t]*)[^;\"']+",
+        "<secret>",
+        "a password in `;a=b;`",
     ),
     Secret(
         "pair",
@@ -196,10 +247,18 @@ SECRETS: tuple[Secret, ...] = (
         "<secret>",
         '`password=...`, `"api_key": ...` and the like, the value with or without quotes',
     ),
-    Secret("parameter", r"([?&](?i:sig|key|code|auth|access|pin)=)[^\s\"'&]+", "<secret>", "a parameter of a URL that gives access"),
+    Secret(
+        "parameter",
+        r"([?&](?i:sig|key|code|auth|access|pin)=)[^\s\"'&]+",
+        "<secret>",
+        "a parameter of a URL that gives access",
+    ),
     Secret(
         "option",
-        r"((?:^|\s)--?(?i:password|passwd|pass|pwd|token|secret|api-?key|access-key)[ \t]+)[^\s-]\S*",
+        (
+            r"((?:^|\s)--?(?i:password|passwd|pass|pwd|token|secret|api-?key"
+            r"|access-key)[ \t]+)[^\s-]\S*"
+        ),
         "<secret>",
         "`--password ...`",
     ),
@@ -209,37 +268,81 @@ SECRETS: tuple[Secret, ...] = (
         "<secret>",
         "a password in SQL: `PASSWORD '...'`, `IDENTIFIED BY '...'`",
     ),
-    Secret("base64", r"[A-Za-z0-9+/]{40,}={0,2}", "<token>", "long base64 that looks drawn at random, such as a key", _mixed),
-    Secret("random", r"[A-Za-z0-9+_-]{32,}={0,2}", "<token>", "long words that look drawn at random, also in a path", _mixed),
-    Secret("email", r"[\w.%+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}", "<email>", "an e-mail address", _mailbox),
+    Secret(
+        "base64",
+        r"[A-Za-z0-9+/]{40,}={0,2}",
+        "<token>",
+        "long base64 that looks drawn at random, such as a key",
+        _mixed,
+    ),
+    Secret(
+        "random",
+        r"[A-Za-z0-9+_-]{32,}={0,2}",
+        "<token>",
+        "long words that look drawn at random, also in a path",
+        _mixed,
+    ),
+    Secret(
+        "email",
+        r"[\w.%+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}",
+        "<email>",
+        "an e-mail address",
+        _mailbox,
+    ),
     Secret(
         "mac",
-        r"\b(?:[0-9A-Fa-f]{2}:){5,}[0-9A-Fa-f]{2}\b|\b(?:[0-9A-Fa-f]{2}-){5,}[0-9A-Fa-f]{2}\b|\b(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}\b",
+        (
+            r"\b(?:[0-9A-Fa-f]{2}:){5,}[0-9A-Fa-f]{2}\b|\b(?:[0-9A-Fa-f]{2}-){5,}[0-9A-Fa-f]{2}\b"
+            r"|\b(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}\b"
+        ),
         "<mac>",
         "a MAC address or a fingerprint",
     ),
     Secret(
         "ipv6",
-        r"(^|[^\w:.])(?:(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}|(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?::(?:[0-9A-Fa-f]{1,4}:)*"
+        r"(^|[^\w:.])(?:(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}|(?:[0-9A-Fa-f]{1,4}"
+        r"(?::[0-9A-Fa-f]{1,4})*)?::(?:[0-9A-Fa-f]{1,4}:)*"
         r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{1,4})?)",
         "<ip>",
         "an IPv6 address",
         _ipv6,
     ),
-    Secret("ipv4", r"(^|[^0-9A-Za-z.])[0-9]{1,3}(?:\.[0-9]+){3,}", "<ip>", "an IPv4 address", _ipv4),
-    Secret("ip-name", r"(\b[A-Za-z]\w*-)[0-9]{1,3}(?:-[0-9]{1,3}){3}\b", "<ip>", "an address in a host's name (`ip-10-0-0-3`)"),
-    Secret("iban", r"\b[A-Z]{2}[0-9]{2} ?(?:[A-Z0-9]{4} ?){2,7}[A-Z0-9]{1,4}\b", "<iban>", "an account number", _iban),
+    Secret(
+        "ipv4", r"(^|[^0-9A-Za-z.])[0-9]{1,3}(?:\.[0-9]+){3,}", "<ip>", "an IPv4 address", _ipv4
+    ),
+    Secret(
+        "ip-name",
+        r"(\b[A-Za-z]\w*-)[0-9]{1,3}(?:-[0-9]{1,3}){3}\b",
+        "<ip>",
+        "an address in a host's name (`ip-10-0-0-3`)",
+    ),
+    Secret(
+        "iban",
+        r"\b[A-Z]{2}[0-9]{2} ?(?:[A-Z0-9]{4} ?){2,7}[A-Z0-9]{1,4}\b",
+        "<iban>",
+        "an account number",
+        _iban,
+    ),
     Secret(
         "card",
-        r"(^|[^\w.-])(?:[0-9]{13,19}|[0-9]{4}(?:[ .-][0-9]{4}){3}(?:[ .-][0-9]{1,3})?|[0-9]{4}[ .-][0-9]{6}[ .-][0-9]{4,5})\b",
+        (
+            r"(^|[^\w.-])(?:[0-9]{13,19}|[0-9]{4}(?:[ .-][0-9]{4}){3}(?:[ .-][0-9]{1,3})?"
+            r"|[0-9]{4}[ .-][0-9]{6}[ .-][0-9]{4,5})\b"
+        ),
         "<card>",
         "a payment card's number",
         _luhn,
     ),
-    Secret("ssn", r"(^|[^\w.-])[0-9]{3}-[0-9]{2}-[0-9]{4}\b", "<ssn>", "a number like those of US social security"),
+    Secret(
+        "ssn",
+        r"(^|[^\w.-])[0-9]{3}-[0-9]{2}-[0-9]{4}\b",
+        "<ssn>",
+        "a number like those of US social security",
+    ),
     Secret(
         "phone",
-        r"(^|[^\w.+-])(?:\+[1-9][0-9]{0,2}(?:[ ./-]?\(?[0-9]{1,5}\)?){2,6}|00[1-9][0-9]{0,2}(?:[ ./-]\(?[0-9]{2,5}\)?){2,5}|"
+        r"(^|[^\w.+-])(?:\+[1-9][0-9]{0,2}(?:[ ./-]?\(?[0-9]{1,5}\)?){2,6}|00[1-9][0-9]{0,2}"
+        r"(?:[ ./-]\(?[0-9]{2,5}\)?){2,5}|"
         r"(?:\([0-9]{3}\) ?|[0-9]{3}[ .-])[0-9]{3}[.-][0-9]{4})\b",
         "<phone>",
         "a telephone number with its country's code, or written as in North America",

@@ -1,4 +1,7 @@
-"""What was read of a log and what was not: counts, the first rejects, and whether it is one at all."""
+"""What was read of a log and what was not.
+
+Counts, the first rejects, and whether it is one at all.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,8 +70,8 @@ class Tally:
 
         `timeless` are records of a format with times that have none, `empty` rejects that hold
         nothing, `continued` lines that joined the one before, `turned` records of files that are
-        written newest first, `moved_years` times without a year that had to be of an earlier one than
-        the lines before them say, `unknown_zones` and `ambiguous_zones` names of zones.
+        written newest first, `moved_years` times without a year that had to be of an earlier one
+        than the lines before them say, `unknown_zones` and `ambiguous_zones` names of zones.
         """
         self.first_rejects: list[dict[str, object]] = []
         """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
@@ -151,8 +154,9 @@ class Tally:
             return
         first, are = self.first_rejects[0], "is" if rejected == 1 else "are"
         fault = WrongFormat(
-            f"{rejected:,} of {plural(lines, 'line')} {are} not in the format "
-            f"{self._described.name}, such as line {first['line']} of {first['file']}: {first['text']}"
+            f"{rejected:,} of {plural(lines, 'line')} {are} not in the format"
+            f" {self._described.name}, such as line {first['line']} of {first['file']}:"
+            f" {first['text']}"
         )
         fault.sample, fault.described = self._sample, self._described
         raise fault

@@ -24,9 +24,16 @@ _DAY = re.compile(r"%[-_0]?[dejsDFxcvUW+]")
 _CLOCK = re.compile(r"%[-_0]?[HIklTRrX]")
 _ZONE = re.compile(r"%:{0,2}#?z")
 _WEEKDAY = re.compile(r"%[aA],? ?")
-_OF_CODE = {"%Z": r"([A-Za-z]{1,5}|(?:UTC|GMT)?[+-]\d\d?(?::?\d\d)?)", "%a": "[A-Za-z]+", "%b": "[A-Za-z]+", "%p": "[A-Za-z]+"}
+_OF_CODE = {
+    "%Z": r"([A-Za-z]{1,5}|(?:UTC|GMT)?[+-]\d\d?(?::?\d\d)?)",
+    "%a": "[A-Za-z]+",
+    "%b": "[A-Za-z]+",
+    "%p": "[A-Za-z]+",
+}
 _MERIDIEM = ("AM", "PM")
-_MILLISECONDS_FROM = 1e11  # seconds beyond the year 5138: an `epoch` of that size is one in milliseconds
+_MILLISECONDS_FROM = (
+    1e11  # seconds beyond the year 5138: an `epoch` of that size is one in milliseconds
+)
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 
 
@@ -40,7 +47,8 @@ def check_time_format(form: str, *, what: str) -> None:
         return
     if "%" not in form:
         raise RecipeError(
-            f"{what}: time_format {form!r} is none of iso, {', '.join(_EPOCHS)}, nor has it strftime codes such as %Y-%m-%d %H:%M:%S"
+            f"{what}: time_format {form!r} is none of iso, {', '.join(_EPOCHS)}, nor has it"
+            " strftime codes such as %Y-%m-%d %H:%M:%S"
         )
     if not _DAY.search(form) and (_YEAR.search(form) or not _CLOCK.search(form)):
         raise RecipeError(f"{what}: time_format {form!r} says no day (%d and %m or %b, or %j)")
@@ -60,14 +68,19 @@ def round_the_year(form: str) -> bool:
     return "%" in form and not _YEAR.search(form)
 
 
-def parse_times(values: pl.Series, formats: Sequence[str], *, today: date, zone: str | None = None) -> pl.Series:
+def parse_times(
+    values: pl.Series, formats: Sequence[str], *, today: date, zone: str | None = None
+) -> pl.Series:
     """Times as written to UTC; null where no format fits.
 
     Args:
         values: Times as text, in their order.
-        formats: `iso`, `epoch`, `epoch_ms`, `epoch_us`, `epoch_ns` or strftime codes; the first that fits counts.
-        today: No time without a year lies later than the end of tomorrow (`logllm.logs.calendar.years`).
-        zone: Of times that name none, or one of several meanings (`logllm.logs.calendar.zones`); none: UTC.
+        formats: `iso`, `epoch`, `epoch_ms`, `epoch_us`, `epoch_ns` or strftime codes; the first
+            that fits counts.
+        today: No time without a year lies later than the end of tomorrow
+            (`logllm.logs.calendar.years`).
+        zone: Of times that name none, or one of several meanings (`logllm.logs.calendar.zones`);
+            none: UTC.
 
     >>> parse_times(pl.Series(["Dec 31 23:59:58"]), ["%b %d %H:%M:%S"], today=date(2024, 3, 1)).item().isoformat()
     '2023-12-31T23:59:58+00:00'
@@ -184,7 +197,10 @@ def _round_the_year(values: pl.Series, form: str, *, minutes: pl.Series | None) 
 
 
 def _to_utc(naive: pl.Series, minutes: pl.Series | None, *, zone: str | None) -> pl.Series:
-    """Times on clocks that go so many minutes before those of Greenwich; null: on those of a zone."""
+    """Times on clocks that go so many minutes before those of Greenwich.
+
+    Null: on those of a zone.
+    """
     if minutes is None or not minutes.count():
         return local_to_utc(naive, zone=zone)
     # A fixed offset is subtracted; a zone's rules know summer time.
@@ -198,7 +214,9 @@ def _to_utc(naive: pl.Series, minutes: pl.Series | None, *, zone: str | None) ->
 
 
 def _zoned_pattern(form: str) -> str:
-    r"""Pattern of a time in a format with a zone's name, in three groups: what is before the zone, the zone, what is after it.
+    r"""Pattern of a time in a format with a zone's name, in three groups.
+
+    What is before the zone, the zone, what is after it.
 
     >>> _zoned_pattern("%H:%M %Z %Y")
     '^(\\S+?:\\S+?) ?([A-Za-z]{1,5}|(?:UTC|GMT)?[+-]\\d\\d?(?::?\\d\\d)?)( \\S+?)$'
@@ -246,7 +264,10 @@ def _epoch(values: pl.Series, *, micros: float, seconds: bool) -> pl.Series:
 
 
 def _iso(values: pl.Series, *, zone: str | None) -> pl.Series:
-    """RFC 3339 and its usual relaxations: a space for the T, a comma before the fraction, hours alone or a name as the zone, no zone."""
+    """RFC 3339 and its usual relaxations.
+
+    A space for the T, a comma before the fraction, hours alone or a name as the zone, no zone.
+    """
     parts = values.str.strip_chars().str.extract_groups(_ISO).struct.unnest()
     parts.columns = ["day", "clock", "fraction", "zone", "sign", "hours", "minutes"]
     # Nine digits of a fraction are read, of which six count; `,5` is half a second.
@@ -259,6 +280,8 @@ def _iso(values: pl.Series, *, zone: str | None) -> pl.Series:
     named = parts["zone"]
     if named.count():
         upper = named.str.to_uppercase()
-        naive = naive.set(upper.is_in(_MERIDIEM).fill_null(False), None)  # half a day wrong, if it were a zone
+        naive = naive.set(
+            upper.is_in(_MERIDIEM).fill_null(False), None
+        )  # half a day wrong, if it were a zone
         offsets = offsets.zip_with(named.is_null(), zone_minutes(named, zone=zone))
     return _to_utc(naive, offsets, zone=zone)

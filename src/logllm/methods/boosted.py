@@ -14,7 +14,8 @@ from logllm.metrics import Labels, Scores
 
 _ROUNDS = 300
 _DRAWS = 3
-"""How often all trees are grown, each time by other draws; the mean moves less from seed to seed."""
+"""How often all trees are grown, each time by other draws; the mean moves less from seed to
+seed."""
 _SETTINGS = {
     "objective": "binary:logistic",
     "base_score": 0.5,  # margins begin at 0
@@ -35,7 +36,9 @@ class Boosted:
     """
 
     def fit(self, matrix: Matrix, labels: Labels, *, weights: Scores, seed: int) -> None:
-        """Learn from rows that count as much as their weights say; the same seed gives the same trees.
+        """Learn from rows that count as much as their weights say.
+
+        The same seed gives the same trees.
 
         Raises:
             RecipeError: XGBoost is not installed.

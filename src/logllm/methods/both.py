@@ -19,7 +19,8 @@ from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, occurring
 
 LOGLLM, WORDS, LINES = "logllm", "words", "lines"
-"""The minds; the folders in a run that hold what the other two have learnt are called by their names."""
+"""The minds; the folders in a run that hold what the other two have learnt are called by their
+names."""
 _BESIDE_LINES = (0.25, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How much LogLLM's logit counts where that of each other mind counts 1: the first where nothing is
 chosen, the others are tried on kinds of fault that are held out."""
@@ -126,7 +127,8 @@ class Both(Method):
         self._quick = Quick(recipe, workplace)
         self._new_quick = partial(Quick, recipe, workplace)
         self.weights: Weights = {LOGLLM: _BESIDE_LINES[0], WORDS: 1.0, LINES: 1.0}
-        """How much each mind's logit counts; until it is fitted or loaded as in runs that do not say so."""
+        """How much each mind's logit counts; until it is fitted or loaded as in runs that do not
+        say so."""
         # Known of a run by its files, before it is loaded: whoever asks for lines' scores asks
         # early.
         finished = workplace.begun.get("files", {})

@@ -1,4 +1,7 @@
-"""A run made ready for others: adapters alone or merged weights, a card, nothing of this machine."""
+"""A run made ready for others.
+
+Adapters alone or merged weights, a card, nothing of this machine.
+"""
 
 import json
 import shutil
@@ -74,7 +77,8 @@ def export_run(
         The bundle's manifest.
 
     Raises:
-        ModelError: no finished run, a bundle already, or 4-bit weights or none at all to merge into.
+        ModelError: no finished run, a bundle already, or 4-bit weights or none at all to merge
+            into.
         DataError: a report of another run, or a folder that is taken or cannot be written.
     """
     run = find_run(run)
@@ -85,7 +89,8 @@ def export_run(
         remedy = "push it, or export the run that it came from"
         raise ModelError(f"{run} is an exported bundle already: {remedy}")
 
-    # Reports first, and folders' names: what is wrong with either is said before anything is written.
+    # Reports first, and folders' names: what is wrong with either is said before anything is
+    # written.
     reports = [_report(path, manifest) for path in bundle.reports]
     section, hub = _named(recipe.model)
     recipe = recipe.model_copy(update={"model": section})
@@ -97,7 +102,9 @@ def export_run(
         # mean something elsewhere.
         names = section.weights
         own_bases = manifest.get("base_models", {})
-        bases = {network: {**base, "weights": names[network]} for network, base in own_bases.items()}
+        bases = {
+            network: {**base, "weights": names[network]} for network, base in own_bases.items()
+        }
         written = [file for file in sorted(place.rglob("*")) if file.is_file()]
         files = {str(file.relative_to(place)): sha256(file) for file in written}
         bundled = {**manifest, "bundle": kind, "base_models": bases, "files": files}
@@ -167,7 +174,10 @@ def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:
         raise ModelError(f"{what}: {remedy}")
 
     networks = {"encoder": section.encoder, "decoder": section.decoder}
-    renamed = {network: inner.model_copy(update={"weights": names[network]}) for network, inner in networks.items()}
+    renamed = {
+        network: inner.model_copy(update={"weights": names[network]})
+        for network, inner in networks.items()
+    }
     return section.model_copy(update=renamed), hub
 
 
@@ -197,7 +207,9 @@ def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Report | None) -
     from logllm.model.checkpoint import load_run
 
     if "nf4" in (recipe.model.encoder.quantize, recipe.model.decoder.quantize):
-        what = f"{run} stands on 4-bit weights, and adapters merged into those would be rounded away"
+        what = (
+            f"{run} stands on 4-bit weights, and adapters merged into those would be rounded away"
+        )
         remedy = "export without --merged, or train with quantize = 'none'"
         raise ModelError(f"{what}: {remedy}")
     model, _, with_paths, _ = load_run(run, merged=True, progress=progress)
@@ -224,14 +236,18 @@ def _report(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
-        raise DataError(f"{path} cannot be read: {exc}; write it with logllm evaluate --json") from exc
+        raise DataError(
+            f"{path} cannot be read: {exc}; write it with logllm evaluate --json"
+        ) from exc
     ours = model_name(manifest)
     if not isinstance(report, dict) or _OF_REPORTS - report.keys():
         raise DataError(f"{path} is no report: write it with logllm evaluate --json")
 
     # Figures of another run, or at another threshold, would be read as this one's.
     if report["model"] != ours:
-        raise DataError(f"{path} is a report of {report['model']}, not of {ours}: evaluate this run")
+        raise DataError(
+            f"{path} is a report of {report['model']}, not of {ours}: evaluate this run"
+        )
     now = manifest["threshold"]["value"]
     if report["threshold"] != now:
         made = f"{path} was made at the threshold {report['threshold']:.4g}"

@@ -1,6 +1,7 @@
 """What every method has to keep, as checks on a toy log: run them on a method of your own.
 
-A test of a package that brings a method calls `check_method(NewWords, tmp_path)`, with pytest's `tmp_path`.
+A test of a package that brings a method calls `check_method(NewWords, tmp_path)`, with pytest's
+`tmp_path`.
 """
 
 import json
@@ -39,7 +40,9 @@ MESSAGES = pl.Series(
     ]
 )
 """The message table of the toy log; no session of `toy` holds the last one."""
-ALTERED = pl.concat([MESSAGES, pl.Series(["replica <*> was lost", "<*>", "something else entirely"])])
+ALTERED = pl.concat(
+    [MESSAGES, pl.Series(["replica <*> was lost", "<*>", "something else entirely"])]
+)
 """A table with messages that `MESSAGES` lacks."""
 
 
@@ -145,7 +148,10 @@ def check_declaration(trial: Trial) -> None:
     """It says what it needs, and nothing that no manifest could hold."""
     method = trial.make(trial.recipe, Workplace())
     assert isinstance(type(method).needs, Needs), "needs is one of logllm.methods.contract.Needs"
-    assert method.scale in ("logits", "scores"), f"scale is 'logits' or 'scores', not {method.scale}"
+    assert method.scale in (
+        "logits",
+        "scores",
+    ), f"scale is 'logits' or 'scores', not {method.scale}"
     assert isinstance(method.judges_beginnings, bool), "judges_beginnings is True or False"
     about = trial.fitted.about()
     assert json.loads(json.dumps(about)) == about, f"about() is plain JSON, not {about!r}"
@@ -181,7 +187,9 @@ def check_opinion(trial: Trial) -> None:
     if opinion.more is not None:
         rows = opinion.more.to_dicts()
         assert len(rows) == len(trial.sessions), "opinion says as much besides of each session"
-        assert json.loads(json.dumps(rows)) == rows, f"what opinion says besides is plain JSON, not {rows[0]!r}"
+        assert json.loads(json.dumps(rows)) == rows, (
+            f"what opinion says besides is plain JSON, not {rows[0]!r}"
+        )
     assert len(trial.fitted.opinion([], ALTERED).scores) == 0, "of no session there is no opinion"
 
 
@@ -218,7 +226,10 @@ def check_tables(trial: Trial) -> None:
 
 
 def check_files(trial: Trial) -> None:
-    """What is saved and loaded scores the same; nothing but open formats is written, and in the folder alone."""
+    """What is saved and loaded scores the same.
+
+    Nothing but open formats is written, and in the folder alone.
+    """
     home = trial.empty()
     # A file of somebody else's lies in the folder already.
     other = home / "manifest.json"
@@ -226,7 +237,9 @@ def check_files(trial: Trial) -> None:
     before = set(trial.folder.rglob("*"))
     trial.fitted.save(home)
     files = set(trial.folder.rglob("*")) - before
-    assert all(home in path.parents for path in files), f"save writes into its folder alone: {files}"
+    assert all(home in path.parents for path in files), (
+        f"save writes into its folder alone: {files}"
+    )
     written = [path for path in files if path.is_file()]
     strange = sorted(path.name for path in written if path.suffix not in SUFFIXES)
     assert not strange, f"files are {', '.join(sorted(SUFFIXES))}, not {strange}"

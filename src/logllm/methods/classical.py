@@ -52,7 +52,8 @@ class Classified(Method):
         labels = of_both_kinds(labels)
         apart, of = distinct(anything(sessions))
 
-        # A session that is now normal, now anomalous, is two rows: the classifier has to weigh them.
+        # A session that is now normal, now anomalous, is two rows: the classifier has to weigh
+        # them.
         rows = ByKind.of(of, labels, distinct=len(apart))
         self._features.fit(apart, messages)
         read = self._features.reader(apart, messages)

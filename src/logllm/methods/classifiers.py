@@ -34,7 +34,10 @@ class Classifier(Protocol):
 
 
 class Forest:
-    """Decision trees, grown to the end; several are a random forest (Breiman: *Random Forests*, 2001)."""
+    """Decision trees, grown to the end.
+
+    Several are a random forest (Breiman: *Random Forests*, 2001).
+    """
 
     def __init__(self, *, trees: int) -> None:
         """One tree, or several."""

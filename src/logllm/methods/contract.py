@@ -19,7 +19,8 @@ class Needs(StrEnum):
     """Which labels a method learns from."""
 
     NOTHING = "nothing"
-    """None: it learns from any sessions, and leaves the anomalous ones out where labels are there."""
+    """None: it learns from any sessions, and leaves the anomalous ones out where labels are
+    there."""
     SESSIONS = "labels of sessions"
     LINES = "labels of lines"
 
@@ -29,7 +30,8 @@ class Workplace:
     """What a method is made with besides its recipe; a method that has no use for it ignores it."""
 
     folder: Path | None = None
-    """Where a method that `resumes` keeps what it needs to go on after an interruption; none: nowhere that lasts."""
+    """Where a method that `resumes` keeps what it needs to go on after an interruption; none:
+    nowhere that lasts."""
     begun: Mapping[str, Any] = field(default_factory=dict)
     """What the manifest of a run that is gone on with, or is loaded, says; empty for a new one."""
     verify: bool = False
@@ -48,18 +50,21 @@ class Opinion(NamedTuple):
     scores: Scores
     """How anomalous they are, in [0, 1], (b,)."""
     more: pl.DataFrame | None = None
-    """Further columns of their verdicts, one row a session, of values that JSON has; none: there is nothing more to say."""
+    """Further columns of their verdicts, one row a session, of values that JSON has; none: there is
+    nothing more to say."""
 
 
 class Method(Protocol):
     """Learnt once, it scores any sessions, also those of other logs.
 
-    A class that names this one as its base inherits what has a body here: the default `opinion`, `score_lines`, `about`,
-    `check`, `scale`, `resumes`, `reads_lines` and `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace=...)`.
+    A class that names this one as its base inherits what has a body here: the default `opinion`,
+    `score_lines`, `about`, `check`, `scale`, `resumes`, `reads_lines` and `judges_beginnings`. It
+    is made by `logllm.methods.registry.make(name, recipe, workplace=...)`.
 
-    Messages are known by their text: a table with other rows than the one of `fit` is no obstacle, and what a message
-    never seen means is each method's own affair, said in its docstring. The same seed on the same machine gives the
-    same scores. `score` and `score_lines` may be called from several threads at once.
+    Messages are known by their text: a table with other rows than the one of `fit` is no obstacle,
+    and what a message never seen means is each method's own affair, said in its docstring. The same
+    seed on the same machine gives the same scores. `score` and `score_lines` may be called from
+    several threads at once.
     """
 
     needs: ClassVar[Needs]
@@ -67,7 +72,8 @@ class Method(Protocol):
     scale: ClassVar[Literal["logits", "scores"]] = "scores"
     """Where the middle between two neighbouring scores is taken when a threshold is chosen."""
     resumes: ClassVar[bool] = False
-    """Whether `fit` takes long, keeps checkpoints in the workplace's folder, and goes on with those it finds there."""
+    """Whether `fit` takes long, keeps checkpoints in the workplace's folder, and goes on with those
+    it finds there."""
 
     @property
     def reads_lines(self) -> bool:
@@ -79,7 +85,10 @@ class Method(Protocol):
 
     @property
     def judges_beginnings(self) -> bool:
-        """Whether it was taught to judge sessions that have only begun; its threshold is then chosen on beginnings, too."""
+        """Whether it was taught to judge sessions that have only begun.
+
+        Its threshold is then chosen on beginnings, too.
+        """
         return False
 
     def check(
@@ -92,8 +101,8 @@ class Method(Protocol):
     ) -> None:
         """Raise what `fit` would raise of its data and its models, in seconds.
 
-        It is asked by `train --check`, and before an older run gives way to one of a method that `resumes`; of the others the older run
-        stays until `fit` is done.
+        It is asked by `train --check`, and before an older run gives way to one of a method that
+        `resumes`; of the others the older run stays until `fit` is done.
         """
         return None
 
@@ -110,7 +119,8 @@ class Method(Protocol):
 
         Args:
             sessions: for each session the rows of its messages, (b,).
-            messages: the message table: every distinct masked message of the data, also those that no session here holds.
+            messages: the message table: every distinct masked message of the data, also those that
+                no session here holds.
             labels: True for anomalous, (b,); none: not known.
             line_labels: for each session which of its messages are anomalous; none: not known.
             seed: of all that is drawn.
@@ -119,16 +129,23 @@ class Method(Protocol):
             DataError: sessions that the method cannot learn from.
         """
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
-        """How anomalous sessions are, in [0, 1], (b,): a probability where the method gives one, else of the same order.
+    def score(
+        self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None
+    ) -> Scores:
+        """How anomalous sessions are, in [0, 1], (b,).
+
+        A probability where the method gives one, else of the same order.
 
         Args:
-            sessions: for each session the rows of its messages; a session without messages has a score, too.
+            sessions: for each session the rows of its messages; a session without messages has a
+                score, too.
             messages: the table that they are rows of.
             progress: told how many of how many distinct sessions are scored, where that takes long.
         """
 
-    def opinion(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Opinion:
+    def opinion(
+        self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None
+    ) -> Opinion:
         """What `score` gives, and at no further cost what verdicts say besides."""
         return Opinion(self.score(sessions, messages, progress=progress))
 
@@ -143,8 +160,8 @@ class Method(Protocol):
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How much each message of a session speaks for "anomalous", in [0, 1], an array a session.
 
-        The default scores each distinct message as a session of its own. It says nothing of anomalies that are order
-        or absence.
+        The default scores each distinct message as a session of its own. It says nothing of
+        anomalies that are order or absence.
         """
         return alone(self, sessions, messages=messages)
 
@@ -153,11 +170,16 @@ class Method(Protocol):
         return None
 
     def about(self) -> dict[str, Any]:
-        """What a run's manifest is to say of it beside settings and files, as JSON; before `fit` what is known by then."""
+        """What a run's manifest is to say of it beside settings and files, as JSON.
+
+        Before `fit` what is known by then.
+        """
         return {}
 
     def save(self, folder: Path) -> None:
-        """Write everything that `load` needs, as safetensors, JSON, TOML or an open text format; never pickle.
+        """Write everything that `load` needs, as safetensors, JSON, TOML or an open text format.
+
+        Never pickle.
 
         Args:
             folder: exists; what else it holds is left alone.
@@ -175,7 +197,8 @@ class Bag(NamedTuple):
     """Sessions that hold the same: which kinds of message, and how often."""
 
     times: Mapping[str, int]
-    """By kind of message (`logllm.sessions.message_table.kinds_of`) how often it is in each of them."""
+    """By kind of message (`logllm.sessions.message_table.kinds_of`) how often it is in each of
+    them."""
     sessions: int = 1
     """How many they are."""
 
@@ -209,7 +232,10 @@ class LearningOn(Method, Protocol):
         """Learn sessions, as far as there is room for their kinds of message."""
 
     def learn_normal(self, bag: Bag, *, below: float) -> LearntOn:
-        """Learn a session that a person called normal: the like of it is to score below a threshold."""
+        """Learn a session that a person called normal.
+
+        The like of it is to score below a threshold.
+        """
 
     def forget(self, kinds: Iterable[str]) -> None:
         """Forget kinds of message that came since."""

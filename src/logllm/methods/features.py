@@ -38,7 +38,10 @@ class Features(Protocol):
         """Settle the columns."""
 
     def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Reader:
-        """What makes matrices of these sessions, a few at a time; each message is looked at once."""
+        """What makes matrices of these sessions, a few at a time.
+
+        Each message is looked at once.
+        """
 
     def about(self) -> dict[str, Any]:
         """What a run's manifest is to say of it."""
@@ -114,7 +117,9 @@ class WordCounts:
         # In an order that does not depend on the data's: the same words, the same columns.
         self._know(sorted(words))
 
-    def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Callable[[Sequence[Rows]], Sparse]:
+    def reader(
+        self, sessions: Sequence[Rows], messages: pl.Series
+    ) -> Callable[[Sequence[Rows]], Sparse]:
         """What makes matrices of counts, (b, words known)."""
         # The columns of all messages' words, one message after the other: message m has
         # `sizes[m]` of them, from `starts[m]` on.
@@ -183,7 +188,9 @@ class WordPresence(WordCounts):
 
     lacking: ClassVar[str] = "no word of two letters or more: take a baseline on counts"
 
-    def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Callable[[Sequence[Rows]], Sparse]:
+    def reader(
+        self, sessions: Sequence[Rows], messages: pl.Series
+    ) -> Callable[[Sequence[Rows]], Sparse]:
         """What makes matrices of zeros and ones, (b, words known)."""
         counted = super().reader(sessions, messages)
 
@@ -199,7 +206,10 @@ class WordPresence(WordCounts):
 
 
 class VectorSummary:
-    """Elementwise mean, maximum and minimum of a session's messages' vectors; any message has one."""
+    """Elementwise mean, maximum and minimum of a session's messages' vectors.
+
+    Any message has one.
+    """
 
     def __init__(
         self,

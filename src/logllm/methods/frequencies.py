@@ -87,7 +87,8 @@ class Frequencies:
         self._repeated = -np.log(of_holding)
         self._repeated[:, :2] = 0  # to hold it once is no repetition
 
-        # So often or less: sums from the left. A share may come out above 1, which surprises nobody.
+        # So often or less: sums from the left. A share may come out above 1, which surprises
+        # nobody.
         at_most = counts.cumsum(axis=1)
         of_all = (at_most + 0.5) / (sessions + 1)
         self._seldom = -np.log(of_all).clip(max=0)

@@ -180,7 +180,8 @@ def frozen_thresholds(
         moved = _moved(method, judgements, weights=weights, trial=trial)
         about["weights"]["moved"] = round(moved, 3)
 
-    # One threshold of all judgements together: a fold has too few kinds of fault for one of its own.
+    # One threshold of all judgements together: a fold has too few kinds of fault for one of its
+    # own.
     folded = plural(count, "fold")
     how = f"best F1 on kinds of fault held out, {folded}, as they are and with other names"
     sessions = [judgement.sessions(weights) for judgement in judgements]
@@ -305,7 +306,8 @@ def _moved(
             many += [judgement.sessions(equal) for judgement in by_quick]
 
     # The same minds on the few folds and on the many: how far apart their thresholds are is due to
-    # which kinds of fault those folds hold out. The mixture moves by the share that they have in it.
+    # which kinds of fault those folds hold out. The mixture moves by the share that they have in
+    # it.
     few = [judgement.sessions(equal) for judgement in judgements]
     share = sum(weights[name] for name in equal) / sum(weights.values())
     return share * (_place(many) - _place(few))

@@ -15,13 +15,16 @@ from logllm.metrics import Labels, Scores
 from logllm.sessions.message_table import Rows, kinds_of
 
 _FEWEST_SHARES = 3
-"""A fold holds out one of so many shares of the kinds of fault, or one of as many as there are folds."""
+"""A fold holds out one of so many shares of the kinds of fault, or one of as many as there are
+folds."""
 _NORMAL_SHARES = 5
 """And one of so many shares of what normal sessions are known by."""
 _KNOWN_SHARE = 0.15
-"""Of the other anomalous sessions, and of normal ones that are frequent: of these much is held out, too."""
+"""Of the other anomalous sessions, and of normal ones that are frequent: of these much is held out,
+too."""
 _FREQUENT = 0.02
-"""A kind of message by which more of the normal sessions than this are known is never held out whole."""
+"""A kind of message by which more of the normal sessions than this are known is never held out
+whole."""
 
 _NAMED = re.compile(r"""["'«»„“]([^"'«»„“]+)["'«»„“]|=([^ ,;)]+)""")
 """Where a message names things: in quotes, and behind a sign of equality."""
@@ -41,7 +44,9 @@ class Fold:
 
 
 def weights_of(labels: Labels, *, kinds: Kinds, share: float) -> Scores:
-    """How much each session that is held out counts: every kind of fault the same, all of them their share.
+    """How much each session that is held out counts.
+
+    Every kind of fault the same, all of them their share.
 
     Args:
         labels: True for anomalous, (b,).
@@ -139,10 +144,12 @@ def known_by(part: Part) -> Kinds:
 
 
 def renamed(messages: pl.Series) -> pl.Series:
-    """The messages of another application of the same kind: every name in other words, the same everywhere.
+    """The messages of another application of the same kind.
 
-    A name is a word of four letters or more that stands in quotes or behind a sign of equality in some message. A word in capitals is
-    none, nor is one that stands before such a sign.
+    Every name in other words, the same everywhere.
+
+    A name is a word of four letters or more that stands in quotes or behind a sign of equality in
+    some message. A word in capitals is none, nor is one that stands before such a sign.
 
     >>> renamed(pl.Series(['relation "carts" is missing', "SELECT id FROM carts"])).to_list()
     ['relation "duzi" is missing', 'SELECT id FROM duzi']

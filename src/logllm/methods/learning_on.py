@@ -48,7 +48,9 @@ class LearningNovelty(Novelty):
         self._likeness = run._likeness
         self._tail = run._tail
         self._own = len(run._vocabulary)  # kinds of the run; they come first
-        self._own_vectors = self._likeness.vectors(pl.Series(run._vocabulary.texts, dtype=pl.String))
+        self._own_vectors = self._likeness.vectors(
+            pl.Series(run._vocabulary.texts, dtype=pl.String)
+        )
         own, contexts = run._counted.frequencies, run._counted.contexts
         self._times = np.zeros_like(own.counts)  # what came since, as `Frequencies.counts`
         self._holding = np.zeros_like(contexts.holding)
@@ -69,7 +71,11 @@ class LearningNovelty(Novelty):
         """Those kinds that the run has not learnt and that speak of trouble, which nobody has called normal."""
         strange = [kind for kind, own in zip(kinds, self.knows(kinds), strict=True) if not own]
         troubled = grades(pl.Series(strange, dtype=pl.String)) > 0
-        return [kind for kind, bad in zip(strange, troubled, strict=True) if bad and kind not in self._calm]
+        return [
+            kind
+            for kind, bad in zip(strange, troubled, strict=True)
+            if bad and kind not in self._calm
+        ]
 
     def learn(self, bags: Sequence[Bag]) -> LearntOn:
         """Learn sessions, as far as there is room for their kinds of message."""
@@ -131,7 +137,11 @@ class LearningNovelty(Novelty):
             "kinds": self._vocabulary.texts[self._own :],
             "sizes": self._sizes.tolist(),
             "times": [kinds.tolist(), times.tolist(), self._times[kinds, times].tolist()],
-            "holding": [holding.tolist(), contexts.tolist(), self._holding[holding, contexts].tolist()],
+            "holding": [
+                holding.tolist(),
+                contexts.tolist(),
+                self._holding[holding, contexts].tolist(),
+            ],
             "calm": sorted(self._calm),
         }
 
@@ -140,7 +150,10 @@ class LearningNovelty(Novelty):
         texts = [*self._run._vocabulary.texts, *state["kinds"]]
         self._times = np.zeros((len(texts), _MOST_TIMES + 1), dtype=np.int64)
         self._holding = np.zeros((len(texts), len(self._sizes)), dtype=np.int64)
-        for counts, (kinds, columns, values) in ((self._times, state["times"]), (self._holding, state["holding"])):
+        for counts, (kinds, columns, values) in (
+            (self._times, state["times"]),
+            (self._holding, state["holding"]),
+        ):
             counts[kinds, columns] = values
         self._sizes = np.array(state["sizes"], dtype=np.int64)
         self._calm = set(state["calm"])
@@ -183,7 +196,10 @@ class LearningNovelty(Novelty):
         self._others = self._vectors[self._compared]
 
     def _all_holding(self) -> Rows:
-        """How many sessions of each context hold each kind: those of the run, and what came since."""
+        """How many sessions of each context hold each kind.
+
+        Those of the run, and what came since.
+        """
         own = self._run._counted.contexts.holding
         holding = self._holding.copy()
         holding[: len(own)] += own

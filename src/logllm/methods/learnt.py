@@ -29,7 +29,10 @@ class Learnt(NamedTuple):
     """Where they were read from, for errors."""
 
     def write(self, folder: Path) -> None:
-        """Write `fitted.safetensors` and `fitted.json`; what else the folder holds is left alone."""
+        """Write `fitted.safetensors` and `fitted.json`.
+
+        What else the folder holds is left alone.
+        """
         from safetensors.numpy import save
 
         # As bytes: safetensors' own file is readable to nobody but its owner.

@@ -16,7 +16,8 @@ _WORD = r"\p{L}+|<\*>"
 _SIZE = 512
 """Components of a message's vector."""
 _UNIT = 4.0
-"""Weights of words are whole numbers of quarters: sums are exact in any order, and so are scores."""
+"""Weights of words are whole numbers of quarters: sums are exact in any order, and so are
+scores."""
 _LEAST = 0.3
 """Messages that are less alike have nothing to do with each other."""
 _SHARPNESS = 4

@@ -26,7 +26,8 @@ class Pairs(NamedTuple):
     own: list[Rows]
     """For each pair the row of its message, as a session of one."""
     before: list[Rows]
-    """For each pair the row of the message before it in the session; empty where it is the first."""
+    """For each pair the row of the message before it in the session; empty where it is the
+    first."""
     of: Rows
     """Which pair each line is, session after session, (lines,)."""
     ends: Rows

@@ -31,9 +31,13 @@ class LogRobust(nn.Module):
         # Packed, or the way back would begin in the padding and a score depend on what else is in
         # its batch.
         sizes = mask.sum(1).clamp(min=1)
-        packed = nn.utils.rnn.pack_padded_sequence(vectors, sizes, batch_first=True, enforce_sorted=False)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            vectors, sizes, batch_first=True, enforce_sorted=False
+        )
         read, _ = self.lstm(packed)
-        states, _ = nn.utils.rnn.pad_packed_sequence(read, batch_first=True, total_length=mask.shape[1])  # (b, s, 128)
+        states, _ = nn.utils.rnn.pad_packed_sequence(
+            read, batch_first=True, total_length=mask.shape[1]
+        )  # (b, s, 128)
 
         # Attention to padding is nothing: e to the -1e9.
         attention = self.attention(torch.tanh(states))  # (b, s, 1)

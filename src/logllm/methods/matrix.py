@@ -21,7 +21,10 @@ class Matrix(Protocol):
         """All cells, (b, columns), in the precision in which scikit-learn's trees compare."""
 
     def times(self, weights: Scores) -> Scores:
-        """Its product with one weight a column, (b,); a row's does not depend on the rows beside it."""
+        """Its product with one weight a column, (b,).
+
+        A row's does not depend on the rows beside it.
+        """
 
 
 class Sparse(NamedTuple):

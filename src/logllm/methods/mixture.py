@@ -91,4 +91,6 @@ def read_weights(folder: Path, *, otherwise: Weights) -> Weights:
         # A run from before weights were chosen has no such file.
         return otherwise
     except (OSError, ValueError, AttributeError, TypeError) as exc:
-        raise ModelError(f"{folder / WEIGHTS} cannot be read: {first_line(exc)}; train it again") from exc
+        raise ModelError(
+            f"{folder / WEIGHTS} cannot be read: {first_line(exc)}; train it again"
+        ) from exc

@@ -171,7 +171,9 @@ def descend(
     The rate falls to nothing, and gradients are clipped at norm 1.
     """
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE)
-    rate = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=steps)
+    rate = torch.optim.lr_scheduler.LinearLR(
+        optimizer, start_factor=1.0, end_factor=0.0, total_iters=steps
+    )
     network.train()
     for batch in islice(batches, steps):
         optimizer.zero_grad()

@@ -26,7 +26,9 @@ class NeuralLog(nn.Module):
         """Read vectors of some width."""
         super().__init__()
         self.project = nn.Linear(width, _WIDTH)
-        self.layer = nn.TransformerEncoderLayer(_WIDTH, nhead=4, dim_feedforward=256, dropout=0.1, batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(
+            _WIDTH, nhead=4, dim_feedforward=256, dropout=0.1, batch_first=True
+        )
         hidden = nn.Linear(_WIDTH, 32)
         last = nn.Linear(32, 1)
         self.head = nn.Sequential(nn.Dropout(0.1), hidden, nn.ReLU(), nn.Dropout(0.1), last)

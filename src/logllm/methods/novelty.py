@@ -27,7 +27,8 @@ Flags = npt.NDArray[np.bool_]
 COMPARED = 5_000
 """Kinds that others are compared with: those that most sessions hold."""
 _BLOCKS = 5
-"""Parts of the sessions that are each judged by the others: so strange is what was not learnt from."""
+"""Parts of the sessions that are each judged by the others: so strange is what was not learnt
+from."""
 
 
 class New(NamedTuple):
@@ -136,7 +137,10 @@ class Novelty(Method):
         return self._scores(sessions, messages, missed=True)
 
     def score_seen(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
-        """The same of sessions of which only a part was seen: nothing is said of what is missing."""
+        """The same of sessions of which only a part was seen.
+
+        Nothing is said of what is missing.
+        """
         return self._scores(sessions, messages, missed=False)
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:

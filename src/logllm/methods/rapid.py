@@ -21,7 +21,9 @@ _AT_ONCE = 1024
 
 
 class Rapid(Method):
-    """How far a session's strangest message is from the nearest message of normal sessions; nothing is trained.
+    """How far a session's strangest message is from the nearest message of normal sessions.
+
+    Nothing is trained.
 
     After No, Lee, Kang, Kang: *RAPID: Training-free Retrieval-based Log Anomaly Detection with PLM
     considering Token-level information* (Engineering Applications of Artificial Intelligence, 2024;
@@ -51,7 +53,9 @@ class Rapid(Method):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Keep the vectors of the normal sessions' messages, without labels of all; nothing is drawn.
+        """Keep the vectors of the normal sessions' messages, without labels of all.
+
+        Nothing is drawn.
 
         Raises:
             DataError: there is no normal session, or none with a message.

@@ -46,7 +46,8 @@ _BUILT_IN: dict[str, Entry] = {
         "logllm.methods.words:Words",
     ),
     "lines": Entry(
-        "boosted trees on a line's words and those of the line before, by the labels of lines, a session being its most anomalous line",
+        "boosted trees on a line's words and those of the line before, by the labels of lines, a"
+        " session being its most anomalous line",
         "Chen and Guestrin 2016",
         Needs.LINES,
         "logllm.methods.line_words:LineWords",
@@ -124,7 +125,8 @@ _BUILT_IN: dict[str, Entry] = {
         "logllm.methods.classical:logistic_extremes",
     ),
     "logistic-lines": Entry(
-        "logistic regression on single messages' frozen vectors by the labels of lines, a session being its most alert message",
+        "logistic regression on single messages' frozen vectors by the labels of lines, a session"
+        " being its most alert message",
         "",
         Needs.LINES,
         "logllm.methods.lines:Lines",
@@ -171,10 +173,12 @@ def names() -> list[str]:
 def entry(name: str) -> Entry:
     """A method by its name.
 
-    A name means one method: where two packages give it, or a package gives one of logllm's own, none is taken.
+    A name means one method: where two packages give it, or a package gives one of logllm's own,
+    none is taken.
 
     Raises:
-        RecipeError: there is no such method (the message names the nearest and all), or there are several.
+        RecipeError: there is no such method (the message names the nearest and all), or there are
+            several.
         ModelError: the package that brings it cannot be loaded.
     """
     points = list(entry_points(group=GROUP, name=name))

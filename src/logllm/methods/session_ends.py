@@ -19,7 +19,9 @@ def learnt_ends(prepared: Prepared, method: Method) -> Ends:
 
     And how high a fitted method scores their messages alone.
     """
-    ends = Ends.learn(prepared.part("train"), prepared.messages, settings=prepared.settings.sessions)
+    ends = Ends.learn(
+        prepared.part("train"), prepared.messages, settings=prepared.settings.sessions
+    )
     ends.line_score = _line_score(ends, method, prepared=prepared)
     return ends
 

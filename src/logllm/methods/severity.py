@@ -20,10 +20,12 @@ _HALF = 2.0
 
 
 class Grep(Method):
-    """How many messages of a session hold a word of trouble, a grave one counted twice; any is an alarm.
+    """How many messages of a session hold a word of trouble, a grave one counted twice.
 
-    It learns nothing: it is what `grep -ciE 'error|fail|...'` says of each session, in a dozen languages
-    (`logllm.methods.trouble`). Whatever is learnt should do better.
+    Any is an alarm.
+
+    It learns nothing: it is what `grep -ciE 'error|fail|...'` says of each session, in a dozen
+    languages (`logllm.methods.trouble`). Whatever is learnt should do better.
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING

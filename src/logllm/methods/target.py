@@ -43,7 +43,8 @@ class Goal(NamedTuple):
         Args:
             scores: of the sessions, in [0, 1].
             labels: which are anomalous; none: not known.
-            scale: what the middle between two scores is taken in (`logllm.metrics.choose_threshold`).
+            scale: what the middle between two scores is taken in
+                (`logllm.metrics.choose_threshold`).
 
         Raises:
             OutOfReach: none does.
@@ -67,7 +68,10 @@ class Goal(NamedTuple):
         scale: Literal["logits", "scores"],
         otherwise: Threshold,
     ) -> tuple[Threshold, str]:
-        """The threshold that reaches it on the validation part; where none does, another one, and why."""
+        """The threshold that reaches it on the validation part.
+
+        Where none does, another one, and why.
+        """
         try:
             threshold = self.threshold(scores, labels, scale=scale)
         except OutOfReach as exc:

@@ -54,10 +54,12 @@ class Fitted:
     ends: Ends
     """How sessions begin and end."""
     missed: str = ""
-    """Why the threshold does not reach the recipe's target; empty where it does, or there is none."""
+    """Why the threshold does not reach the recipe's target; empty where it does, or there is
+    none."""
 
 
-def train(  # noqa: PLR0913 - the library's front door: what, on what, where to, and ways to watch it
+# The library's front door: what, on what, where to, and ways to watch it
+def train(  # noqa: PLR0913
     recipe: Recipe,
     data: Path,
     *,
@@ -128,7 +130,9 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
     return read_manifest(out) if writes() else manifest
 
 
-def _begin(out: Path, recipe: Recipe, *, manifest: Mapping[str, Any], force: bool) -> dict[str, Any]:
+def _begin(
+    out: Path, recipe: Recipe, *, manifest: Mapping[str, Any], force: bool
+) -> dict[str, Any]:
     """Make a run's folder; of several processes the first does, when all have looked that they may.
 
     Returns:
@@ -365,7 +369,9 @@ def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:
     except (OSError, SafetensorError, DataError) as exc:
         reason = getattr(exc, "strerror", None) or exc
         again = "go on with --resume" if done.method.resumes else "train it again"
-        raise ModelError(f"run {begun['name']} cannot be written: {reason}; make room, then {again}") from exc
+        raise ModelError(
+            f"run {begun['name']} cannot be written: {reason}; make room, then {again}"
+        ) from exc
     # What a method says of itself comes first: it takes no name of what every manifest says.
     about = done.method.about()
     # What resumes counts the seconds before an interruption, too; what was learnt for the threshold

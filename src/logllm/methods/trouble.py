@@ -20,34 +20,49 @@ _GRAVE = (
 )
 _PLAIN = (
     # English
-    "error|fail|denied|refus|invalid|timeout|timed out|time[- ]out|unable|cannot|can't|can not|could not|couldn't"
-    "|not found|no such|does not exist|lost\\b|broken|kill|unreachable|reject|violat|missing|illegal|dead(?:lock|\\b)|bad\\b"
-    "|unexpected|exceed|too many|interrupt|exhaust|expired|unavailable|err\\b|forbidden|unauthori[sz]ed|stall|traceback"
+    "error|fail|denied|refus|invalid|timeout|timed out|time[- ]out|unable|cannot|can't|can"
+    " not|could not|couldn't"
+    "|not found|no such|does not"
+    " exist|lost\\b|broken|kill|unreachable|reject|violat|missing|illegal|dead(?:lock|\\b)|bad\\b"
+    "|unexpected|exceed|too"
+    " many|interrupt|exhaust|expired|unavailable|err\\b|forbidden|unauthori[sz]ed|stall|traceback"
     "|terminated|terminating"
     # German
-    "|fehler|fehlgeschlagen|ungültig|verweigert|konnte nicht|kann nicht|existiert nicht|nicht gefunden|abgebrochen|verloren"
-    "|zeitüberschreitung|nicht erreichbar|zu viele|unerwartet|gescheitert"
+    "|fehler|fehlgeschlagen|ungültig|verweigert|konnte nicht|kann nicht|existiert nicht|nicht"
+    " gefunden|abgebrochen|verloren|zeitüberschreitung|nicht erreichbar|zu"
+    " viele|unerwartet|gescheitert"
     # French
-    "|erreur|échec|échoué|invalide|refusé|impossible|introuvable|n'existe pas|perdu|délai|inattendu|trop de"
+    "|erreur|échec|échoué|invalide|refusé|impossible|introuvable|n'existe"
+    " pas|perdu|délai|inattendu|trop de"
     # Spanish, Portuguese, Italian
-    "|fallo|falló|falha|falhou|errore|erro\\b|inválid|denegad|rechazad|negad[oa]\\b|rifiutat|no se pudo|não foi possível"
-    "|impossibile|no existe|não existe|non esiste|perdid|perso\\b|tiempo de espera|scadut|demasiad|inesperad|inatteso"
+    "|fallo|falló|falha|falhou|errore|erro\\b|inválid|denegad|rechazad|negad[oa]\\b|rifiutat|no se"
+    " pudo|não foi possível|impossibile|no existe|não existe|non esiste|perdid|perso\\b|tiempo de"
+    " espera|scadut|demasiad|inesperad|inatteso"
     # Dutch, Swedish
     "|fout|mislukt|ongeldig|geweigerd|kan niet|niet gevonden|bestaat niet|verbroken"
     "|fel\\b|misslyck|ogiltig|nekad|kunde inte|kan inte|finns inte|hittades inte|förlorad|oväntad"
     # Polish, Russian
-    "|błąd|błęd|niepowodz|nieprawidłow|odmow|nie można|nie istnieje|nie znaleziono|utracon|przekroczon"
-    "|ошибк|сбой|неверн|отказ|невозможно|не удалось|не существует|не найден|потерян|превышен|истекл"
+    "|błąd|błęd|niepowodz|nieprawidłow|odmow|nie można|nie istnieje|nie"
+    " znaleziono|utracon|przekroczon|ошибк|сбой|неверн|отказ|невозможно|не удалось|не существует|не"
+    " найден|потерян|превышен|истекл"
 )
 _ANYWHERE = "exception|(?-i:[a-z]Error)|(?-i:[a-z]Failure)|overflow|错误|失败|异常|超时|拒绝|エラー|失敗|異常|拒否|오류|실패"
 """Parts of names, such as `SocketTimeoutException`, and words of languages that part none."""
 _VERBS = "select|insert|update|delete|with|create|alter|drop|begin|commit|explain|copy|merge"
-_STATEMENT = rf"(?is)\b(?:statement|anweisung|sentencia):\s.*|\b(?:query|sql):\s+(?:/\*|(?:{_VERBS})\b).*"
+_STATEMENT = (
+    rf"(?is)\b(?:statement|anweisung|sentencia):\s.*|\b(?:query|sql):\s+(?:/\*|(?:{_VERBS})\b).*"
+)
 """A statement that a message repeats: its words are those of who typed it."""
 
 _SEVERITIES = (
-    (4, r"\b(?:PANIC|FATAL|EMERG(?:ENCY)?|ALERT|CRIT(?:ICAL)?|SEVERE)\b|(?i)\blevel=(?:fatal|panic|crit)"),
-    (3, r"\bERR(?:OR)?\b|Traceback|\b\w*(?:Exception|Error)\b|(?i)\b(?:error:|level=err|\[error\])"),
+    (
+        4,
+        r"\b(?:PANIC|FATAL|EMERG(?:ENCY)?|ALERT|CRIT(?:ICAL)?|SEVERE)\b|(?i)\blevel=(?:fatal|panic|crit)",
+    ),
+    (
+        3,
+        r"\bERR(?:OR)?\b|Traceback|\b\w*(?:Exception|Error)\b|(?i)\b(?:error:|level=err|\[error\])",
+    ),
     (2, r"\bWARN(?:ING)?\b|(?i)\b(?:warning:|level=warn|\[warn)"),
 )
 """How grave a message is by the words of severity that it holds; any other is 1.
@@ -57,7 +72,9 @@ They are what a program itself calls its line, where words of trouble tell what 
 
 
 def grades(messages: pl.Series) -> Grades:
-    """How much trouble messages speak of, (u,): 2 where something broke, 1 where it went wrong, else 0.
+    """How much trouble messages speak of, (u,).
+
+    2 where something broke, 1 where it went wrong, else 0.
 
     Nothing is said of what stands in a statement that a message repeats.
 
@@ -80,7 +97,9 @@ def grades(messages: pl.Series) -> Grades:
 
 
 def gravity(messages: pl.Series) -> pl.Series:
-    """How grave messages are by their words of severity: 4 FATAL and the like, 3 ERROR, 2 WARNING, 1 others.
+    """How grave messages are by their words of severity.
+
+    4 FATAL and the like, 3 ERROR, 2 WARNING, 1 others.
 
     >>> gravity(pl.Series(["FATAL: gone", "ERROR: refused", "STATEMENT: SELECT 1"])).to_list()
     [4, 3, 1]

@@ -43,7 +43,9 @@ class FrozenVectors:
         verify: bool = False,
         most: int = REMEMBERED,
     ) -> None:
-        """Use an encoder as it comes, without adapters; it is loaded when the first message needs it.
+        """Use an encoder as it comes, without adapters.
+
+        It is loaded when the first message needs it.
 
         Args:
             section: which encoder.

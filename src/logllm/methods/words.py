@@ -67,7 +67,9 @@ class WordTrees(Method):
 
 
 class Words(WordTrees):
-    """Boosted trees on how often each word occurs in a session; its score is the probability they give.
+    """Boosted trees on how often each word occurs in a session.
+
+    Its score is the probability they give.
 
     Where labels are per line each distinct message is a row too, anomalous where it ever is: what a
     message says by itself is then not lost in long sessions. A message never seen is known by the

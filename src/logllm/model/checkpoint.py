@@ -18,13 +18,24 @@ from logllm.model.base.weights import base_models
 from logllm.model.logllm import LogLLM, assemble
 from logllm.progress import Report
 from logllm.runs.card import MERGED
-from logllm.runs.manifest import ADAPTERS, LEARNED, PROJECTOR, check_base_models, read_recipe, verified
+from logllm.runs.manifest import (
+    ADAPTERS,
+    LEARNED,
+    PROJECTOR,
+    check_base_models,
+    read_recipe,
+    verified,
+)
 from logllm.storage import honour_umask, sha256, write_atomic
 
 
 def surroundings() -> dict[str, Any]:
     """What a run was made with: threads, processor, versions."""
-    return {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions()}
+    return {
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "versions": versions(),
+    }
 
 
 def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> None:

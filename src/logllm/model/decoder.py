@@ -14,7 +14,10 @@ from logllm.model.fast.ends import logits_at, reads_ends
 from logllm.model.fast.tree import Tree
 
 _READ_TREES = (
-    *(f"{name}ForCausalLM" for name in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Phi", "Phi3")),
+    *(
+        f"{name}ForCausalLM"
+        for name in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Phi", "Phi3")
+    ),
     "GPT2LMHeadModel",
 )
 """Architectures that take positions as they are, and whose attention can be another one.
@@ -91,7 +94,8 @@ class Decoder(nn.Module):
             keep: at how many last positions of each sequence logits are wanted.
 
         Returns:
-            Logits under the model's own transform, (b, keep, v), float32, in the sequences' own order.
+            Logits under the model's own transform, (b, keep, v), float32, in the sequences' own
+            order.
         """
         device, layout = embeddings.device, self._layout
         depths = torch.from_numpy(tree.depths).to(device)
@@ -110,7 +114,9 @@ class Decoder(nn.Module):
         base = self._base
         if reads_ends(base):
             ends = branches_of(tree.paths, counts, layout=layout, device=device)
-            logits = logits_at(base, embeddings, depths=depths, branches=branches, ends=(ends, nodes))
+            logits = logits_at(
+                base, embeddings, depths=depths, branches=branches, ends=(ends, nodes)
+            )
         else:
             output = self.model(
                 inputs_embeds=embeddings[None],

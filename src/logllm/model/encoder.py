@@ -90,7 +90,9 @@ class Encoder(nn.Module):
         positions = getattr(model.config, "max_position_embeddings", section.max_tokens)
         if section.max_tokens > positions:
             remedy = "set model.encoder.max_tokens to that or less"
-            raise ModelError(f"encoder {section.weights} reads at most {positions} tokens: {remedy}")
+            raise ModelError(
+                f"encoder {section.weights} reads at most {positions} tokens: {remedy}"
+            )
         self.pooling = section.pooling
         self.width = int(model.config.hidden_size)
         self.model: Any = adapted(model, section.lora, part="encoder") if adapters else model

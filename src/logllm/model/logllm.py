@@ -1,4 +1,7 @@
-"""Encode, project, splice, decode: the one forward pass of training, evaluation, detection and service."""
+"""Encode, project, splice, decode.
+
+The one forward pass of training, evaluation, detection and service.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +34,8 @@ class Batch:
     Attributes:
         ids: token ids of the distinct messages, (u, t).
         mask: 1 at tokens, 0 at padding, (u, t).
-        vectors: the messages' vectors where they are known already, (u, d_enc); `ids` is then not read.
+        vectors: the messages' vectors where they are known already, (u, d_enc); `ids` is then not
+            read.
         places: for each session the row of each of its messages.
         labels: 1 for anomalous, (b,); none when scoring.
         beginnings: sessions of which a beginning is judged too, as if it were one more session at
@@ -163,14 +167,17 @@ class LogLLM(nn.Module):
             new = getattr(base, "activation_checkpointing_enable", None)
             enable = new or base.gradient_checkpointing_enable
             enable({"use_reentrant": False})
-            base.disable_input_require_grads()  # only re-entrant checkpointing needs the hooks that it set
+            # only re-entrant checkpointing needs the hooks that it set
+            base.disable_input_require_grads()
 
     @property
     def device(self) -> torch.device:
         """Where the model lives."""
         return self.projector.weight.device
 
-    def forward(self, batch: Batch, *, objective: Literal["answer", "verdict"] = "verdict") -> Tensor:
+    def forward(
+        self, batch: Batch, *, objective: Literal["answer", "verdict"] = "verdict"
+    ) -> Tensor:
         """Logits after the prompt.
 
         Args:
@@ -210,7 +217,9 @@ class LogLLM(nn.Module):
         targets = torch.full(logits.shape[:2], IGNORED, device=logits.device)  # (b, k)
         for row, answer in enumerate(self._answers(batch)):
             targets[row, -len(answer) :] = self.words[answer]
-        return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+        return nn.functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED
+        )
 
     def _dropped(self, vectors: Tensor, places: Sequence[Rows]) -> tuple[Tensor, list[Rows]]:
         """Vectors of all occurrences of messages, each with dropout of its own, and their places.
@@ -247,7 +256,9 @@ class LogLLM(nn.Module):
         rows = self.prompt.rows(places, endings=endings, most=self.decoder.positions)
         if self.decoder.reads_trees:
             tree = grow(rows)
-            embeddings = nn.functional.embedding(torch.from_numpy(tree.rows).to(table.device), table)  # (n, d_dec)
+            embeddings = nn.functional.embedding(
+                torch.from_numpy(tree.rows).to(table.device), table
+            )  # (n, d_dec)
             logits: Tensor = self.decoder.read(embeddings, tree, keep=keep)  # (b, keep, v)
             return logits
 

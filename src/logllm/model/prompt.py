@@ -1,4 +1,7 @@
-"""The words around the messages and the two answers, as token ids; nowhere else (paper, section 1)."""
+"""The words around the messages and the two answers, as token ids.
+
+Nowhere else (paper, section 1).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +24,8 @@ class Prompt:
     reads is a list of the table's rows.
 
     Attributes:
-        head: ids before the first message, the beginning-of-sequence token first where the tokenizer sets one.
+        head: ids before the first message, the beginning-of-sequence token first where the
+            tokenizer sets one.
         tail: ids after the last message.
         normal: ids of the normal answer, end-of-sequence last.
         anomalous: ids of the anomalous answer, end-of-sequence last.
@@ -52,7 +56,10 @@ class Prompt:
 
     @property
     def question(self) -> tuple[int, ...]:
-        """Ids between the last message and the verdict: the tail and the answers' common beginning."""
+        """Ids between the last message and the verdict.
+
+        The tail and the answers' common beginning.
+        """
         return self.tail + self.normal[: self.shared]
 
     def rows(

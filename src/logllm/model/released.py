@@ -1,4 +1,7 @@
-"""The paper's released adapters, read: `Bert_ft/` and `Llama_ft/` in PEFT's format, `projector.pt`."""
+"""The paper's released adapters, read.
+
+`Bert_ft/` and `Llama_ft/` in PEFT's format, `projector.pt`.
+"""
 
 import json
 import pickle
@@ -25,7 +28,9 @@ FILES = (
 """Every file of the layout that is read."""
 PROMPT = PromptSection(tail=". Is this sequence normal or anomalous? \\n")
 """The prompt of the authors' scripts: what ends it are a backslash and an n, not a newline."""
-_LAYOUT = f"expected Bert_ft/ and Llama_ft/, each with {' and '.join(_OF_ADAPTER)}, and projector.pt"
+_LAYOUT = (
+    f"expected Bert_ft/ and Llama_ft/, each with {' and '.join(_OF_ADAPTER)}, and projector.pt"
+)
 _READ = {
     "peft_type",
     "r",
@@ -46,7 +51,8 @@ class Adapter:
 
     Attributes:
         lora: what its configuration says, as our settings.
-        base: the base model's name on a hub; None where the configuration names a folder of another machine.
+        base: the base model's name on a hub; None where the configuration names a folder of another
+            machine.
         weights: its tensors.
     """
 
@@ -81,7 +87,8 @@ def read_released(folder: Path) -> Released:
     """Read the authors' layout; nothing in it is executed.
 
     Raises:
-        ModelError: a file is missing or cannot be read, or an adapter has a feature that logllm does not have.
+        ModelError: a file is missing or cannot be read, or an adapter has a feature that logllm
+            does not have.
     """
     for name in FILES:
         path = folder / name
@@ -184,7 +191,9 @@ def _projector(path: Path) -> dict[str, Tensor]:
         AssertionError,
     ) as exc:
         why = first_line(exc)
-        raise ModelError(f"{path} is refused: it holds more than tensors, or is broken ({why})") from exc
+        raise ModelError(
+            f"{path} is refused: it holds more than tensors, or is broken ({why})"
+        ) from exc
 
     # Two tensors of one layer, whatever that is called: `projector.weight`, `linear.weight`.
     tensors = state if isinstance(state, Mapping) else {}

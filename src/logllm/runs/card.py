@@ -15,7 +15,8 @@ MERGED = "merged"
 """A manifest's `bundle` where encoder and decoder are whole models with the adapters merged in."""
 _BOTH = "both"
 _NETWORKS = ("logllm", _BOTH)
-"""Methods with a network, whose adapters are exported; runs of all others are exported as they are."""
+"""Methods with a network, whose adapters are exported; runs of all others are exported as they
+are."""
 _FIGURES = ("average_precision", "f1", "precision", "recall")
 _COLUMNS = ("sessions", "average precision", "F1", "precision", "recall", "TP", "FP", "TN", "FN")
 """Of the table of figures."""
@@ -115,7 +116,10 @@ def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
         kind = "Two whole models, into which LoRA adapters were merged, and a projector"
     encoder, decoder = bases["encoder"]["weights"], bases["decoder"]["weights"]
     sentences = [
-        "Log anomaly detection with language models: for each session of a log a score and a verdict.",
+        (
+            "Log anomaly detection with language models: for each session of a log a score and a"
+            " verdict."
+        ),
         f"{kind}: encoder `{encoder}`, decoder `{decoder}`.",
     ]
     if recipe.method == _BOTH:
@@ -125,7 +129,9 @@ def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     # What trained them, as far as that is known: imported adapters say nothing of it.
     if "imported" in manifest:
         folder = f"`{manifest['imported']['from']}`, a folder in the layout of the paper's authors"
-        sentences.append(f"The adapters were not trained with logllm: they were imported from {folder}.")
+        sentences.append(
+            f"The adapters were not trained with logllm: they were imported from {folder}."
+        )
     else:
         recipe_name = f"recipe `{manifest['recipe']}`"
         sentences.append(f"Trained with logllm {version}, {recipe_name}, seed {seed}.")
@@ -154,7 +160,9 @@ def _use(manifest: Mapping[str, Any], hub: Mapping[str, str | None]) -> str:
         if hub[network] is None:
             fingerprint = f"fingerprint `{base['sha256'][:16]}`"
             was = f"The {network} `{base['weights']}` was a folder where this was trained."
-            put = f"Put a folder of that name with the same weights ({fingerprint}) into some folder"
+            put = (
+                f"Put a folder of that name with the same weights ({fingerprint}) into some folder"
+            )
             lines += ["", f"{was} {put}, and set `LOGLLM_WEIGHTS` to the latter."]
     return "\n".join(lines)
 
@@ -171,7 +179,8 @@ def _quality(manifest: Mapping[str, Any], reports: Sequence[Mapping[str, Any]]) 
     if rows:
         table = [_cells(_COLUMNS), "|" + "---|" * len(_COLUMNS), *rows]
 
-    # Only reports have intervals: the validation part's figures are those the threshold was chosen by.
+    # Only reports have intervals: the validation part's figures are those the threshold was chosen
+    # by.
     intervals = ["In brackets 95 % bootstrap intervals over sessions."] if reports else []
     threshold = manifest["threshold"]
     least = f"a score of at least {threshold['value']:.4g}"
@@ -206,7 +215,11 @@ def _data(manifest: Mapping[str, Any]) -> str:
     """What it was trained on, as far as the run knows."""
     prepare = manifest["data"]["prepare"]
     grouping = SessionSection.read(prepare["sessions"], source="the manifest").in_words
-    lines = ["## Training data", "", f"Logs of the format `{prepare['format']['name']}`; sessions {grouping}."]
+    lines = [
+        "## Training data",
+        "",
+        f"Logs of the format `{prepare['format']['name']}`; sessions {grouping}.",
+    ]
     if manifest["name"] == SHIPPED:
         data_set = f"the data set `{SHIPPED}` that comes with logllm"
         card = "whose data card says how it was made (`logllm show datasets`)"

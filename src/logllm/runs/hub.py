@@ -31,11 +31,15 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
             the remedy.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]  # its own HTTP library's
+
+    # HTTPError is its own HTTP library's.
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
     manifest = verified(folder)
     if "bundle" not in manifest or not (folder / CARD).is_file():
-        remedy = f"make one with logllm export {folder} --out BUNDLE, read its {CARD}, and push that"
+        remedy = (
+            f"make one with logllm export {folder} --out BUNDLE, read its {CARD}, and push that"
+        )
         raise ModelError(f"{folder} is no bundle: {remedy}")
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     try:
@@ -63,9 +67,18 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
 def _refused(exc: Exception, name: str, *, status: int) -> NoReturn:
     """What the hub's refusal means."""
     remedies = {
-        401: "the hub does not accept your token: log in with hf auth login, or set HF_TOKEN to one with the right to write",
-        403: "your token may not write there: use one with the right to write, and an owner that is you or an organisation of yours",
-        404: "the hub does not know it, or your token may not see it: check the name, and that the token may write",
+        401: (
+            "the hub does not accept your token: log in with hf auth login, or set HF_TOKEN to one"
+            " with the right to write"
+        ),
+        403: (
+            "your token may not write there: use one with the right to write, and an owner that is"
+            " you or an organisation of yours"
+        ),
+        404: (
+            "the hub does not know it, or your token may not see it: check the name, and that the"
+            " token may write"
+        ),
     }
     what = remedies.get(status, f"{first_line(exc)}; push again")
     raise ModelError(f"{name} cannot be pushed: {what} (status {status})") from exc

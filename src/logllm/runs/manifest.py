@@ -1,4 +1,7 @@
-"""What a run directory says of itself: its recipe and its manifest, verified; to read them takes no torch."""
+"""What a run directory says of itself: its recipe and its manifest, verified.
+
+To read them takes no torch.
+"""
 
 import hashlib
 import json
@@ -21,7 +24,8 @@ RECIPE = "recipe.toml"
 PROJECTOR = "projector.safetensors"
 """File of LogLLM's projector."""
 CHECKPOINTS = "checkpoints"
-"""Folder in which a method that resumes keeps what it goes on from; it goes when the run is done."""
+"""Folder in which a method that resumes keeps what it goes on from; it goes when the run is
+done."""
 ADAPTERS = "adapter_model.safetensors"
 """File of a base model's adapters, in the folder `encoder` or `decoder`."""
 _OF_ADAPTERS = ("adapter_config.json", ADAPTERS)
@@ -38,21 +42,27 @@ SHIPPED = "postgres"
 
 
 def shipped_run() -> Path:
-    """The run that comes with the package: trained on the data set `postgres`, it knows PostgreSQL's logs.
+    """The run that comes with the package.
+
+    Trained on the data set `postgres`, it knows PostgreSQL's logs.
 
     Raises:
         ModelError: this installation has none.
     """
     folder = Path(str(files("logllm"))) / "runs" / SHIPPED
     if not (folder / MANIFEST).is_file():
-        commands = "`logllm prepare postgres --out DATA` and `logllm train postgres --data DATA --out RUN`"
+        commands = (
+            "`logllm prepare postgres --out DATA` and `logllm train postgres --data DATA --out RUN`"
+        )
         what = "this installation comes without a trained run"
         raise ModelError(f"{what}: name your own first, or make one with {commands}")
     return folder
 
 
 def find_run(name: str | Path) -> Path:
-    """A run's folder by what a person calls it: `postgres` for the run that comes with logllm, else a folder.
+    """A run's folder by what a person calls it.
+
+    `postgres` for the run that comes with logllm, else a folder.
 
     Of a folder in whose place a newer run was promoted it is that run's (`logllm.runs.promotion`).
 
@@ -134,7 +144,9 @@ def verified(run: Path, *, full: bool = False) -> dict[str, Any]:
     """
     manifest = read_manifest(run)
     if manifest["state"] != "done":
-        raise ModelError(f"{run} is not finished: go on with `logllm train ... --out {run} --resume`")
+        raise ModelError(
+            f"{run} is not finished: go on with `logllm train ... --out {run} --resume`"
+        )
     for name, wanted in manifest["files"].items():
         file = run / name
         digest = None

@@ -26,7 +26,8 @@ class Promotion:
     current: str
     """The folder that is meant where the run is named."""
     earlier: tuple[str, ...] = ()
-    """Those that stood there before, the last one first; to roll back is to go to the first of them."""
+    """Those that stood there before, the last one first; to roll back is to go to the first of
+    them."""
     gates: tuple[dict[str, Any], ...] = ()
     """What was measured before each promotion and each refusal, the newest first."""
     data: str | None = None
@@ -59,7 +60,9 @@ class Promotion:
             ModelError: there is none.
         """
         if self.former is None:
-            raise ModelError(f"{run} has no former run to go back to: none was promoted in its place")
+            raise ModelError(
+                f"{run} has no former run to go back to: none was promoted in its place"
+            )
         # The run that is left is none of the earlier ones: to go back twice goes two runs back.
         first, *others = self.earlier
         return replace(self, current=first, earlier=tuple(others), changed=_written(now))
@@ -134,7 +137,9 @@ def current_run(run: Path) -> Path:
     # The pointer is one file and the run a folder: whoever deletes the folder leaves the pointer.
     folder = folder_of(run, promotion.current)
     if not (folder / MANIFEST).is_file():
-        remedy = f"put it back, or go back to the former run with `logllm retrain {run} --roll-back`"
+        remedy = (
+            f"put it back, or go back to the former run with `logllm retrain {run} --roll-back`"
+        )
         raise ModelError(f"{pointer_of(run)} names {folder}, which is no run: {remedy}")
     return folder
 
@@ -150,7 +155,10 @@ def folder_of(run: Path, name: str) -> Path:
 
 
 def home_of(run: Path) -> Path | None:
-    """The run in whose place a folder stands, stood, or may stand again; none: it is a run of its own."""
+    """The run in whose place a folder stands, stood, or may stand again.
+
+    None: it is a run of its own.
+    """
     place = run.absolute()
     # Folders that a retraining made have no pointer of their own: they are found by that of their
     # run.

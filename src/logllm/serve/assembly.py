@@ -96,7 +96,9 @@ class Assembly:
         self._settings = settings.model_copy(update={"sessions": grouping})
         self._grouping = grouping
         self.partitions: dict[str, Partition] = {}
-        self._reader = Reader(self._settings, today=datetime.now(UTC).date(), redact=self._how.redact)
+        self._reader = Reader(
+            self._settings, today=datetime.now(UTC).date(), redact=self._how.redact
+        )
         self._sessionizer = Sessionizer(grouping, live=True)
         self._table = MessageTable()
         self._known = KnownScores(self._run.opinion, cache=cache, remembered=_REMEMBERED)
@@ -167,8 +169,13 @@ class Assembly:
             # Of partitions that share sessions the one counts that is furthest behind.
             self._sessionizer.clock = min(clocks) if len(clocks) == len(self._clocks) else None
 
-    def judge_by(self, run: Judge, *, cache: ScoreCache | None, learner: Learner | None = None) -> None:
-        """Judge by another run from now on, what is open first; when sessions end stays as it was."""
+    def judge_by(
+        self, run: Judge, *, cache: ScoreCache | None, learner: Learner | None = None
+    ) -> None:
+        """Judge by another run from now on, what is open first.
+
+        When sessions end stays as it was.
+        """
         self._run, self._learner = run, learner
         self._known = KnownScores(run.opinion, cache=cache, remembered=_REMEMBERED)
         self._judging = self._new_judging()
@@ -264,7 +271,14 @@ class Assembly:
         if self._grouping.by_key:
             # What is read again is to find the clock as it was before: by a later one, two sessions
             # of one key with a pause between them would be one.
-            clock = next((batch.clock for batch, there in zip(self._batches, numbers, strict=True) if len(there)), clock)
+            clock = next(
+                (
+                    batch.clock
+                    for batch, there in zip(self._batches, numbers, strict=True)
+                    if len(there)
+                ),
+                clock,
+            )
         return {"records": first - 1, "clock": clock, "began": began}
 
     def tidy(self, lows: Mapping[str, int]) -> None:
@@ -277,7 +291,9 @@ class Assembly:
             return
         files = {partition.file: lows[name] for name, partition in self.partitions.items()}
         batches = self._batches
-        self._batches = [it for it in batches if it.numbers["line"][-1] >= files[it.numbers["file"][0]]]
+        self._batches = [
+            it for it in batches if it.numbers["line"][-1] >= files[it.numbers["file"][0]]
+        ]
         # Only where much is remembered, and most of it for nothing: each costs a pass over all of
         # it.
         written = sum(partition.written for partition in self.partitions.values())
@@ -323,7 +339,9 @@ class Assembly:
         self._records += records.height
         numbers = pl.int_range(first, first + records.height, dtype=pl.UInt64, eager=True)
         records = records.with_columns(record=numbers)
-        self._batches.append(_Batch(records.select("record", "file", "line"), self._sessionizer.clock))
+        self._batches.append(
+            _Batch(records.select("record", "file", "line"), self._sessionizer.clock)
+        )
         self._arrived.append((arrived, self._records))
         before = len(self._table.messages)
         left = self._table.numbered(partition.left(records))

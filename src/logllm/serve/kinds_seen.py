@@ -80,7 +80,10 @@ class KindsSeen:
             self._waiting.setdefault(kind[:LONGEST_KIND], (written, grade))
 
     def __call__(self, connection: Connection, stream: str, change: int) -> None:
-        """Store them, in the transaction of verdicts; those that are stored already stay as they are."""
+        """Store them, in the transaction of verdicts.
+
+        Those that are stored already stay as they are.
+        """
         now = stored_time(datetime.now(UTC))
         same = {"stream": stream, "first_seen": now, "change": change}
         rows = []

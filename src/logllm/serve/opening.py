@@ -46,11 +46,14 @@ def watched(
         only_postgres: whether what judges knows logs of PostgreSQL only.
 
     Raises:
-        DataError, RecipeError, ServeError: there is no such format, zone or address, or an extra is not installed.
+        DataError, RecipeError, ServeError: there is no such format, zone or address, or an extra is
+        not installed.
     """
     patterns = (section.source,) if isinstance(section.source, str) else section.source
     name = section.stream or ",".join(patterns)
-    source = _source(patterns, section, begin=begin, spools=spools, encoding=settings.format.encoding)
+    source = _source(
+        patterns, section, begin=begin, spools=spools, encoding=settings.format.encoding
+    )
     # Kafka keeps the order within a partition alone, and may move one to another process: no
     # session can lie in two.
     apart = patterns[0].startswith(KAFKA)
@@ -59,7 +62,9 @@ def watched(
     if section.format == AUTO or (section.format is None and only_postgres):
         recognise = _recogniser(settings, zone=section.time_zone, only_postgres=only_postgres)
         return Watched(name, source, None, apart, recognise)
-    read_as = settings if section.format is None else for_format(settings, load_format(section.format))
+    read_as = (
+        settings if section.format is None else for_format(settings, load_format(section.format))
+    )
     if section.time_zone is not None:
         read_as = in_zone(read_as, section.time_zone)
     return Watched(name, source, read_as, apart)
@@ -80,7 +85,9 @@ def _source(
     spool = spools / _file_name(section.stream or first)
     if len(patterns) > 1 and any(map(_is_address, patterns)):
         remedy = "give the others each a source of its own"
-        raise DataError(f"{', '.join(patterns)}: only files are watched together as one source; {remedy}")
+        raise DataError(
+            f"{', '.join(patterns)}: only files are watched together as one source; {remedy}"
+        )
     if first == STDIN:
         from logllm.serve.sources.stdin import StdinSource
 

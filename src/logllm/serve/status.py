@@ -30,11 +30,17 @@ class Status:
         open_sessions = sum(assembly.open_sessions for assembly in assemblies)
         told = [
             f"{rate:,.0f} lines/s, {lines:,} read",
-            f"{plural(open_sessions, 'open session')}, {sessions:,} closed, {anomalous:,} anomalous",
+            (
+                f"{plural(open_sessions, 'open session')}, {sessions:,} closed, {anomalous:,}"
+                " anomalous"
+            ),
         ]
         learners = [stream.learner for stream in watch.streams if stream.learner is not None]
         if learners:
-            learnt, kinds = (sum(it.counts[name] for it in learners) for name in ("learnt_sessions", "learnt_kinds"))
+            learnt, kinds = (
+                sum(it.counts[name] for it in learners)
+                for name in ("learnt_sessions", "learnt_kinds")
+            )
             told.append(f"{learnt:,} learnt, {plural(kinds, 'new kind')} of message")
         if waiting:
             told.append(f"{waiting:,} waiting")
@@ -61,10 +67,21 @@ class Metrics:
         registry = CollectorRegistry()
         by_stream = ["stream"]
         self._lines = Counter("logllm_lines", "Lines read.", by_stream, registry=registry)
-        self._sessions = Counter("logllm_sessions", "Sessions that have closed.", by_stream, registry=registry)
-        self._anomalous = Counter("logllm_anomalous_sessions", "Anomalous sessions.", by_stream, registry=registry)
-        self._counts = Gauge("logllm_count", "What was read and what was not, by name.", ["stream", "name"], registry=registry)
-        self._lag = Gauge("logllm_lag", "What waits to be read, in bytes or lines.", by_stream, registry=registry)
+        self._sessions = Counter(
+            "logllm_sessions", "Sessions that have closed.", by_stream, registry=registry
+        )
+        self._anomalous = Counter(
+            "logllm_anomalous_sessions", "Anomalous sessions.", by_stream, registry=registry
+        )
+        self._counts = Gauge(
+            "logllm_count",
+            "What was read and what was not, by name.",
+            ["stream", "name"],
+            registry=registry,
+        )
+        self._lag = Gauge(
+            "logllm_lag", "What waits to be read, in bytes or lines.", by_stream, registry=registry
+        )
         self._open = Gauge("logllm_open_sessions", "Open sessions.", by_stream, registry=registry)
         self._last: dict[tuple[str, str], int] = {}
         self._due = 0.0

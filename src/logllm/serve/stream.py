@@ -271,8 +271,8 @@ class Stream:
         if divided is not None:
             session, home, other = divided
             self._around.told(
-                f"{self.name}: session {session} has lines in {home} and in {other}, and each part is judged by itself: "
-                "the key of the producer's messages must be the session's"
+                f"{self.name}: session {session} has lines in {home} and in {other}, and each part"
+                " is judged by itself: the key of the producer's messages must be the session's"
             )
 
     def _told_stored(self, kept: Mapping[str, Kept]) -> None:
@@ -290,7 +290,9 @@ class Stream:
         claimed = around.store.claim(self.name, partition, owner=around.owner)
         new = claimed.low == 0
         if new and around.how.begin == "stored":
-            raise ServeError(f"the store knows nothing of {partition}: leave out --from stored to begin with it")
+            raise ServeError(
+                f"the store knows nothing of {partition}: leave out --from stored to begin with it"
+            )
         accounted = around.store.accounted(self.name, partition, low=claimed.low)
         own = Claimed(claimed.epoch, claimed.low, claimed.place, accounted)
         self._claims[partition] = Claim(own, claimed.counters)
@@ -350,7 +352,9 @@ class Stream:
                 self._first.append(arrival)
             return
         assembly = self._assemblies.get(arrival.partition)
-        if assembly is not None:  # else another process has it, as the store said before the source did
+        if (
+            assembly is not None
+        ):  # else another process has it, as the store said before the source did
             assembly.push(arrival.partition, arrival.lines, arrived=arrival.arrived)
 
     def _open(self, now: float) -> list[pl.DataFrame]:
@@ -376,7 +380,10 @@ class Stream:
         return Kept(assembly.partitions[name].epoch, low, self.source.place(name, low), counters)
 
     def _write(self, rows: pl.DataFrame, kept: Mapping[str, Kept]) -> Mapping[str, Kept]:
-        """Write in one transaction; of what another process has taken over nothing. Gives what was stored."""
+        """Write in one transaction; of what another process has taken over nothing.
+
+        Gives what was stored.
+        """
         around = self._around
         also: list[Also] = [*around.also, *(assembly.kinds for assembly in self.assemblies)]
         if self.learner is not None:
@@ -388,7 +395,9 @@ class Stream:
                 lost = set(exc.partitions)
                 # Sessions that lie in several partitions cannot be given up for one of them.
                 if not self._watched.apart:
-                    raise ServeError(f"another process watches {self.name} now, and this one stops: {exc}") from exc
+                    raise ServeError(
+                        f"another process watches {self.name} now, and this one stops: {exc}"
+                    ) from exc
                 for name in lost:
                     self._drop(name)
                 if isinstance(self.source, Shared):

@@ -41,7 +41,8 @@ def rows(
         state: whether the sessions are open; closed ones may have closed early.
         shown: what `shown_of` gave.
     """
-    # Positions are numbers of lines of the first line's partition: those in others lie in its spans.
+    # Positions are numbers of lines of the first line's partition: those in others lie in its
+    # spans.
     there = set(verdicts.columns)
     partitions = pl.Series(names, dtype=pl.String)
     own = pl.col("files").list.first()

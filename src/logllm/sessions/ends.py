@@ -1,4 +1,7 @@
-"""How sessions begin and end, learnt from whole ones: which sessions the ends of a log cut, and what may be said of those."""
+"""How sessions begin and end, learnt from whole ones.
+
+Which sessions the ends of a log cut, and what may be said of those.
+"""
 
 from functools import cached_property
 from pathlib import Path
@@ -31,9 +34,11 @@ from logllm.storage import write_atomic
 ENDS = "ends.safetensors"
 """File of a run."""
 _TELLING = 0.95
-"""From this share of anomalous sessions on, messages are enough to call a session that holds them anomalous."""
+"""From this share of anomalous sessions on, messages are enough to call a session that holds them
+anomalous."""
 _LIKELY = 0.75
-"""The same share of sessions in the same state, with nothing more for as long: they are as like as can be."""
+"""The same share of sessions in the same state, with nothing more for as long: they are as like as
+can be."""
 DOUBT = 0.2
 """How likely it must be that a session is cut for it to be taken for one."""
 _PERHAPS = 0.05
@@ -72,7 +77,8 @@ class Ends:
             stops: pauses at the ends.
             lines: the messages by their first words, and in how many sessions or lines they are.
             facts: `timed`, `labelled` and `line_score`.
-            rarely: arrays of `wholes`, `following` and `kinds`, as they are saved: most logs need none.
+            rarely: arrays of `wholes`, `following` and `kinds`, as they are saved: most logs need
+                none.
         """
         self.starts = starts
         self.stops = stops
@@ -93,13 +99,16 @@ class Ends:
         return Following.known(self._rarely)
 
     @classmethod
-    def learn(cls, sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSection) -> Self:
+    def learn(
+        cls, sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSection
+    ) -> Self:
         """Learn from whole sessions.
 
         Args:
             sessions: of `logllm.sessions.sessionizer.SESSIONS`, with or without `cut`.
             messages: the message table.
-            settings: how they were grouped; of windows, which begin and end anywhere, no pauses are learnt.
+            settings: how they were grouped; of windows, which begin and end anywhere, no pauses are
+                learnt.
         """
         labelled = bool(sessions.height) and not sessions["anomalous"].null_count()
         table = keys_of_messages(messages)
@@ -147,8 +156,8 @@ class Ends:
     ) -> pl.Series:
         """Which sessions by key an input cuts, and where (`start`, `end`, `both`, or none).
 
-        One is cut if at one of its ends it goes on with a chance of `doubt`; what then is said of it
-        must hold for the other end as well, which counts from a smaller chance on.
+        One is cut if at one of its ends it goes on with a chance of `doubt`; what then is said of
+        it must hold for the other end as well, which counts from a smaller chance on.
 
         Args:
             sessions: of `logllm.sessions.sessionizer.SESSIONS`, that close together.
@@ -184,7 +193,10 @@ class Ends:
         return rows.select(cut=cut_at(start_is_cut, end_is_cut))["cut"]
 
     def seen(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> tuple[Seen, Seen]:
-        """What was seen of sessions at their starts, and at their ends; the arguments are those of `cut`."""
+        """What was seen of sessions at their starts, and at their ends.
+
+        The arguments are those of `cut`.
+        """
         # The set of a session's messages is the sum of their keys, each distinct one once: it does
         # not depend on their order, and one pass over all sessions gives it.
         distinct = sessions["messages"].list.unique()
@@ -282,7 +294,10 @@ class Ends:
         try:
             arrays = load(path.read_bytes())
             beginnings = Beginnings.known(arrays["lines.keys"], arrays.get("lines.beginnings"))
-            pauses = {name: Pauses.known(arrays, name, beginnings=beginnings) for name in ("starts", "stops")}
+            pauses = {
+                name: Pauses.known(arrays, name, beginnings=beginnings)
+                for name in ("starts", "stops")
+            }
             timed, labelled, line_score = arrays["facts"].tolist()
             of_few_logs = ("wholes.", "following.", "kinds")
             rarely = {name: array for name, array in arrays.items() if name.startswith(of_few_logs)}
@@ -293,10 +308,14 @@ class Ends:
                 rarely=rarely,
             )
         except (OSError, ValueError, KeyError, IndexError, SafetensorError) as exc:
-            raise ModelError(f"{path} cannot be read: {first_line(exc)}; train the run again") from exc
+            raise ModelError(
+                f"{path} cannot be read: {first_line(exc)}; train the run again"
+            ) from exc
 
 
-def marked(sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSection, span: Span) -> pl.DataFrame:
+def marked(
+    sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSection, span: Span
+) -> pl.DataFrame:
     """A whole log's sessions by key with `cut` as the others among them say it, of which some thousand are learnt from.
 
     Args:

@@ -19,7 +19,10 @@ _OFTEN = 0.2
 
 
 class Following:
-    """Messages by what comes before them: the set of all messages so far and the last of them, else the last alone."""
+    """Messages by what comes before them.
+
+    The set of all messages so far and the last of them, else the last alone.
+    """
 
     def __init__(self, states: Keys, messages: Keys, *, counts: Counts) -> None:
         """Know what follows.
@@ -38,7 +41,8 @@ class Following:
         """Count.
 
         Args:
-            sets: for each message of sessions the sum of the distinct ones so far, it included (n,).
+            sets: for each message of sessions the sum of the distinct ones so far, it included
+                (n,).
             last: it (n,).
             following: what follows it (n,).
         """

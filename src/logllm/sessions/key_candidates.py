@@ -1,4 +1,7 @@
-"""What may be the key of a log's sessions: fields, and in messages the words, brackets and stems that stand before what varies."""
+"""What may be the key of a log's sessions.
+
+Fields, and in messages the words, brackets and stems that stand before what varies.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,7 +22,9 @@ _NAMES = tuple(
         "(block|blk)(id)?",
         "(order|cart|basket|invoice|payment|booking|ticket|shipment)(id)?",
         "(message|msg|mail|queue|event)id",
-        "(job|task|build|batch|upload|workflow|pipeline|execution|invocation|operation|transfer|run)(id)?|jid",
+        (
+            "(job|task|build|batch|upload|workflow|pipeline|execution|invocation|operation|transfer|run)(id)?|jid"
+        ),
         "(task)?attempt(id)?",
         "(container|instance|vm|pod|app|application)id|container|instance",
         "(conn(ection)?|call)(id)?",
@@ -40,11 +45,17 @@ _LOOKED_AT = 1000  # messages
 _TOLD = 0.3  # of them must have a candidate
 _MOST = 16  # candidates of a sort
 _LONG = 6  # digits of an id of a fixed length
-_LEVELS = "trace debug info information notice warn warning error err fatal critical crit severe emerg alert panic log"
+_LEVELS = (
+    "trace debug info information notice warn warning error err fatal critical crit severe emerg "
+    "alert panic log"
+)
 _BETWEEN = r"""[\s:=#\[({<"'|]{1,4}"""
 _MORE = r"(?:[.:@/+-]+\w+)*=*"
 _TOKEN = rf"[A-Za-z_-]*\d[\w-]*{_MORE}"
-_PAIR = rf"\b((?:[A-Za-z][\w-]*[ ._-])?(?i:id|uuid|guid|no|nr|number)\b\.?|[A-Za-z@][\w@.-]*)({_BETWEEN})({_TOKEN})"
+_PAIR = (
+    rf"\b((?:[A-Za-z][\w-]*[ ._-])?(?i:id|uuid|guid|no|nr|number)\b\.?|[A-Za-z@][\w@.-]*)"
+    rf"({_BETWEEN})({_TOKEN})"
+)
 _STEM = r"\b([A-Za-z]+[-_]+(?:0x)?|[A-Za-z]{3,})(-?\d[\w-]*|[0-9a-fA-F]*\d[\w-]*)"
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _SHAPES = (  # as programs write them, with the place in the order of names
@@ -73,7 +84,8 @@ class Candidate(NamedTuple):
     prior: float
     """How much its name speaks for it, in (0, 1]."""
     named: bool
-    """Whether it has the name or the form of an id; else only its sessions can show that it is one."""
+    """Whether it has the name or the form of an id; else only its sessions can show that it is
+    one."""
 
     @property
     def what(self) -> str:
@@ -150,7 +162,10 @@ def _shapes(sample: pl.Series) -> Iterator[Candidate]:
 
 
 def _words(sample: pl.Series) -> Iterator[tuple[str, str, list[str], str]]:
-    """Words before what varies: the name, the word and what stands between as patterns, and what varies."""
+    """Words before what varies.
+
+    The name, the word and what stands between as patterns, and what varies.
+    """
     pairs = _pieces(sample, _PAIR).rename({"1": "word", "2": "between", "3": "token"})
     pairs = pairs.with_columns(name=pl.col("word").str.to_lowercase())
     # `error 404`: the severity before a number is no name of it.

@@ -1,4 +1,7 @@
-"""How well a key groups the lines of a log: the figures that a proposal of sessions is judged by."""
+"""How well a key groups the lines of a log.
+
+The figures that a proposal of sessions is judged by.
+"""
 
 from typing import NamedTuple
 
@@ -39,7 +42,8 @@ class Grouping(NamedTuple):
     """Share of the lines that name more than one key."""
     lift: float
     """How many times likelier it is for two sessions to begin with the same message, or to end with
-    it, than for two lines to be the same message; 1 where sessions have no beginning of their own."""
+    it, than for two lines to be the same message; 1 where sessions have no beginning of their
+    own."""
 
     @property
     def begins_or_ends(self) -> bool:
@@ -126,7 +130,10 @@ def unfit(made: Grouping) -> str | None:
 
 
 def _lift(all_messages: pl.Series, *ends: pl.Series) -> float:
-    """How much more alike the messages at sessions' ends are than all messages; 1 where nothing can be said."""
+    """How much more alike the messages at sessions' ends are than all messages.
+
+    1 where nothing can be said.
+    """
     alike = _alike(all_messages)
     if not alike:
         return 1.0

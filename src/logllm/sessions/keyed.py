@@ -24,16 +24,18 @@ _OPEN: dict[str, pl.DataType | type[pl.DataType]] = {
     "begun": pl.UInt64,
     "record": pl.UInt64,
 }
-"""Open sessions and where they last were; `begun` and `record` are the numbers of their first and last record."""
+"""Open sessions and where they last were; `begun` and `record` are the numbers of their first and
+last record."""
 
 
 class KeySessions:
     """One session a key.
 
-    A record with several keys belongs to each; one without is counted. Sessions close when the input ends, or early: when the log's clock
-    (the latest time read so far) has gone `idle` seconds beyond the session's last record, or when there are more than
-    `max_open_sessions` and it is the one that has waited longest. A key that comes back after its session closed starts another of the
-    same name.
+    A record with several keys belongs to each; one without is counted. Sessions close when the
+    input ends, or early: when the log's clock (the latest time read so far) has gone `idle` seconds
+    beyond the session's last record, or when there are more than `max_open_sessions` and it is the
+    one that has waited longest. A key that comes back after its session closed starts another of
+    the same name.
     """
 
     def __init__(self, settings: SessionSection, *, live: bool = False) -> None:
@@ -42,10 +44,16 @@ class KeySessions:
         self._live = live
         self._idle = None if settings.idle is None else settings.idle * _SECOND
         self._most_open = settings.max_open_sessions
-        self._new: list[pl.DataFrame] = []  # rows that are in no session yet; a key is a number of four bytes there
+        self._new: list[
+            pl.DataFrame
+        ] = []  # rows that are in no session yet; a key is a number of four bytes there
         self._names = pl.Categorical(pl.Categories.random())
-        self._held: list[pl.DataFrame] = []  # rows of open sessions, in their order; `group` is the session's first row
-        self._open = pl.DataFrame(schema=_OPEN)  # the open sessions of held rows and where they last were
+        self._held: list[
+            pl.DataFrame
+        ] = []  # rows of open sessions, in their order; `group` is the session's first row
+        self._open = pl.DataFrame(
+            schema=_OPEN
+        )  # the open sessions of held rows and where they last were
         self._open_at_most = 0
         self._row = 0
 
@@ -97,10 +105,15 @@ class KeySessions:
 
     def renumber(self, numbers: pl.Series) -> None:
         """Give messages other numbers: those at their places in a series."""
-        self._held = [frame.with_columns(message=numbers.gather(frame["message"])) for frame in self._held]
+        self._held = [
+            frame.with_columns(message=numbers.gather(frame["message"])) for frame in self._held
+        ]
 
     def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
-        """All open sessions, by their first record; with `before`, those whose last time is older close early."""
+        """All open sessions, by their first record.
+
+        With `before`, those whose last time is older close early.
+        """
         # The usual end of a whole log: nothing was ever closed, so that no row has been placed yet.
         # A key then is its session, and one grouping by name takes the place of all the placing.
         if before is None and not self._open.height and self._idle is None and self._few_open():
@@ -121,7 +134,10 @@ class KeySessions:
         return pl.concat(closed) if closed else None
 
     def _few_open(self) -> bool:
-        """Whether there is room for all sessions; they are counted only when the sum over the frames says that there may not be."""
+        """Whether there is room for all sessions.
+
+        They are counted only when the sum over the frames says that there may not be.
+        """
         if self._open_at_most > self._most_open:
             names = [self._open["session"].cast(self._names)]
             names += [rows["session"] for rows in self._new]
@@ -141,7 +157,10 @@ class KeySessions:
         return by_key.with_columns(pl.col("session").cast(self._names))
 
     def _clocked(self, times: pl.Series) -> pl.Series:
-        """The log's clock at each record; of sessions whose records had no time before the first of all it is that time."""
+        """The log's clock at each record.
+
+        Of sessions whose records had no time before the first of all it is that time.
+        """
         begun = self._clocks.now is not None
         clock = self._clocks.at(times)
         if not begun and clock.null_count() < len(clock):
@@ -226,7 +245,10 @@ class KeySessions:
         return [excess["group"], left["group"]]
 
     def _closed(self, groups: pl.Series, *, early: pl.Series | None) -> pl.DataFrame | None:
-        """Rows of some groups, of which some close early; in the order of their last rows, or of their first ones where none does."""
+        """Rows of some groups, of which some close early.
+
+        In the order of their last rows, or of their first ones where none does.
+        """
         if not len(groups):
             return None
         first: int = groups.min()  # type: ignore[assignment]

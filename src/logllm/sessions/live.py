@@ -1,4 +1,7 @@
-"""What sessions need that are put together while the log is written: a clock that no single record moves, and where the open ones begin."""
+"""What sessions need that are put together while the log is written.
+
+A clock that no single record moves, and where the open ones begin.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -8,14 +11,15 @@ import polars as pl
 _SEVERAL = 3
 """Records in a row that must be as late for the clock to go there."""
 _AHEAD = timedelta(minutes=1)
-"""How far the clocks of machines may differ: what is written later than that does not move the clock."""
+"""How far the clocks of machines may differ: what is written later than that does not move the
+clock."""
 
 
 class Clock:
     """The latest time that a log has come to.
 
-    A steady clock, as live logs have it, is moved by no single record: it goes to a time only when so
-    many records in a row are as late, and never far beyond the present.
+    A steady clock, as live logs have it, is moved by no single record: it goes to a time only when
+    so many records in a row are as late, and never far beyond the present.
 
     >>> day = datetime(2026, 11, 3, tzinfo=UTC)
     >>> times = pl.Series([day, datetime(2099, 1, 1, tzinfo=UTC), None, day + timedelta(seconds=9)])
@@ -32,7 +36,9 @@ class Clock:
         self._last = pl.Series([], dtype=pl.Int64)  # the latest times, for the next ones' sake
 
     def at(self, times: pl.Series) -> pl.Series:
-        """The clock at each of the next records, i64; at those before the first time of all it is that time.
+        """The clock at each of the next records, i64.
+
+        At those before the first time of all it is that time.
 
         Of a record that is later than a steady clock it is the record's own time.
         """

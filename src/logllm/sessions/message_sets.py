@@ -14,15 +14,18 @@ Saved = npt.NDArray[np.generic]
 Arrays = dict[str, Saved]
 """What is saved, by name."""
 BEGINNINGS = (2, 3, 4)
-"""Numbers of first words by which a message is known where its whole text is new: names that differ stand
-behind them, and the first word alone, such as a severity, says little."""
+"""Numbers of first words by which a message is known where its whole text is new: names that differ
+stand behind them, and the first word alone, such as a severity, says little."""
 NO_BEGINNING = np.uint64(0)
 """Stands where a message has not so many words."""
 _WORD = 8
 
 
 class MessageKeys:
-    """The keys of a message table's messages; it grows with the table, and no message is hashed twice."""
+    """The keys of a message table's messages.
+
+    It grows with the table, and no message is hashed twice.
+    """
 
     def __init__(self, messages: pl.Series | None = None) -> None:
         """Those of a table, or of none yet."""

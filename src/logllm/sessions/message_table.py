@@ -1,4 +1,7 @@
-"""The message table: every distinct masked message once; and sessions as rows of it, for everything that scores them."""
+"""The message table: every distinct masked message once.
+
+And sessions as rows of it, for everything that scores them.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -103,7 +106,9 @@ class Distinct(NamedTuple):
 
 
 def distinct(sessions: Sequence[Rows]) -> Distinct:
-    """Each sequence once, in the order of first occurrence: logs repeat themselves, and work on them need not.
+    """Each sequence once, in the order of first occurrence.
+
+    Logs repeat themselves, and work on them need not.
 
     >>> distinct([np.array([1, 2]), np.array([3]), np.array([1, 2])]).of.tolist()
     [0, 1, 0]

@@ -1,4 +1,7 @@
-"""How long sessions pause, by what was seen of them: how one knows that a session had begun before, or will go on."""
+"""How long sessions pause, by what was seen of them.
+
+How one knows that a session had begun before, or will go on.
+"""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -7,14 +10,23 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from logllm.sessions.message_sets import NO_BEGINNING, Arrays, Beginnings, Counts, Keys, places, state
+from logllm.sessions.message_sets import (
+    NO_BEGINNING,
+    Arrays,
+    Beginnings,
+    Counts,
+    Keys,
+    places,
+    state,
+)
 
 Chances = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 _FIRST, _EDGES = -10, 63
 EDGES = np.concatenate([[0.0], 2.0 ** (_FIRST + np.arange(_EDGES - 1) / 2)])
-"""Where the bins of pauses begin, in seconds (or in records, where a log has no times): each 1.4 times the one before."""
+"""Where the bins of pauses begin, in seconds (or in records, where a log has no times): each 1.4
+times the one before."""
 NEVER = _EDGES
 """The bin after them: the session had no record beyond."""
 _MOST_STATES = 20_000
@@ -36,11 +48,11 @@ class Seen(NamedTuple):
 class Pauses:
     """At one end of sessions: after which messages they pause how long, or end.
 
-    A log that is cut at a random moment leaves a session of which the last thing seen is a message, and then nothing
-    for so long. How often a session was over then, and how often it only paused for longer, is counted here: first
-    for the same set of messages with the same one last, then for the message, then for all; each weighs as one
-    session in the next finer one. A message whose text is new, such as one with the name of another database, is
-    known by its first words instead.
+    A log that is cut at a random moment leaves a session of which the last thing seen is a message,
+    and then nothing for so long. How often a session was over then, and how often it only paused
+    for longer, is counted here: first for the same set of messages with the same one last, then for
+    the message, then for all; each weighs as one session in the next finer one. A message whose
+    text is new, such as one with the name of another database, is known by its first words instead.
     """
 
     def __init__(self, states: Keys, messages: Keys, *, beginnings: Keys, counts: Counts) -> None:
@@ -50,7 +62,8 @@ class Pauses:
             states: rising (k,).
             messages: the message at the end of each (k,).
             beginnings: the first words of that message, from fewer to more (k, n).
-            counts: pauses in each bin and in `NEVER`, of normal and of anomalous sessions (k, bins, 2).
+            counts: pauses in each bin and in `NEVER`, of normal and of anomalous sessions (k, bins,
+                2).
         """
         self.states = states
         self.messages = messages
@@ -112,7 +125,10 @@ class Pauses:
         }
 
     def longest(self, share: float) -> float | None:
-        """A pause that is longer than all but such a share of those after which sessions went on; none where none did."""
+        """A pause that is longer than all but such a share of those after which sessions went on.
+
+        None where none did.
+        """
         # `_by_all` counts in each bin the pauses that are at least so long: the first bin has all.
         longer = self._by_all[0, :NEVER].sum(axis=1)
         if not longer[0]:
@@ -134,8 +150,8 @@ class Pauses:
 
         Args:
             seen: what was seen.
-            beginnings: gives the first words of the messages at some of the ends, from fewer to more
-                (s, n); asked for where a message is new.
+            beginnings: gives the first words of the messages at some of the ends, from fewer to
+                more (s, n); asked for where a message is new.
         """
         bins = _bins(seen.pauses)
         # From the coarse to the fine: what is known of all messages weighs as one session of the
@@ -144,25 +160,34 @@ class Pauses:
         even = np.full(len(bins), 0.5)
         of_all = _chance(self._by_all, everywhere, bins=bins, before=even)
 
-        # A message after which sessions always went on, if never after so long a pause: they still do.
+        # A message after which sessions always went on, if never after so long a pause: they still
+        # do.
         whatever = _chance(self._by_all, everywhere, bins=everywhere, before=even)
         rows = places(self._known, seen.messages)
         new = rows < 0
         before = np.where(new, of_all, whatever)
         if new.any():
-            alike = self._of_alike(beginnings(new), bins[new], otherwise=of_all[new], whatever=whatever[new])
+            alike = self._of_alike(
+                beginnings(new), bins[new], otherwise=of_all[new], whatever=whatever[new]
+            )
             before[new] = alike
         of_message = _chance(self._by_message, rows, bins=bins, before=before)
         rows = places(self.states, state(seen.sets, seen.messages))
         return _chance(self._by_state, rows, bins=bins, before=of_message)
 
-    def _of_alike(self, beginnings: Keys, bins: Counts, *, otherwise: Chances, whatever: Chances) -> Chances:
-        """The chances of new messages by those that begin alike, the longer the better; `otherwise` where none does."""
+    def _of_alike(
+        self, beginnings: Keys, bins: Counts, *, otherwise: Chances, whatever: Chances
+    ) -> Chances:
+        """The chances of new messages by those that begin alike, the longer the better.
+
+        `otherwise` where none does.
+        """
         chances = otherwise
         alike = np.zeros(len(bins), dtype=np.bool_)
         for words, (of, counts) in zip(beginnings.T, self._by_beginning, strict=True):
             rows = places(of, words)
-            # The first match starts from the chance of any message, a later one from the match before.
+            # The first match starts from the chance of any message, a later one from the match
+            # before.
             before = np.where(alike | (rows < 0), chances, whatever)
             chances = _chance(counts, rows, bins=bins, before=before)
             alike |= rows >= 0
@@ -182,7 +207,9 @@ class Pauses:
 
 
 def share(counts: Counts) -> Chances:
-    """The share of anomalous sessions, of counts of normal and anomalous ones; nan of fewer than five.
+    """The share of anomalous sessions, of counts of normal and anomalous ones.
+
+    Nan of fewer than five.
 
     >>> share(np.array([[1, 9], [0, 4]])).tolist()
     [0.9, nan]
@@ -210,7 +237,10 @@ def _at_least(counts: Counts) -> Counts:
 
 
 def _chance(counts: Counts, rows: Counts, *, bins: Counts, before: Chances) -> Chances:
-    """The share of sessions that only paused; `before` is what is known more coarsely, and all there is for row -1."""
+    """The share of sessions that only paused.
+
+    `before` is what is known more coarsely, and all there is for row -1.
+    """
     if not len(counts):
         return before
     # (went on + before) / (went on + ended + 1): the coarser chance counts as one more session.

@@ -1,4 +1,7 @@
-"""Which sessions suit a log that nobody has said anything about: by the key that groups its lines best, else windows."""
+"""Which sessions suit a log that nobody has said anything about.
+
+By the key that groups its lines best, else windows.
+"""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -36,7 +39,8 @@ class Proposal(NamedTuple):
     sessions: SessionSection
     """How its records become sessions."""
     reason: str
-    """Why, as a person may read it: `sessions by the field pid: 95 % of 2,000 lines name one, ...`."""
+    """Why, as a person may read it: `sessions by the field pid: 95 % of 2,000 lines name one,
+    ...`."""
 
 
 class _Tried(NamedTuple):
@@ -52,7 +56,9 @@ class _Tried(NamedTuple):
         return self.key.prior * self.made.score
 
 
-def propose(fields: pl.DataFrame, described: FormatSection, *, lines: int | None = None) -> Proposal:
+def propose(
+    fields: pl.DataFrame, described: FormatSection, *, lines: int | None = None
+) -> Proposal:
     """Sessions for a log, judged by a sample of it.
 
     A format's own sessions are taken, unless they are by a key that most lines do not name, or that
@@ -65,7 +71,8 @@ def propose(fields: pl.DataFrame, described: FormatSection, *, lines: int | None
         fields: Successive records as `sample_fields` gives them: `message` and text columns for the
             other fields; null where a line has none.
         described: Their format.
-        lines: How many records the whole log has, where that is known; short logs get shorter windows.
+        lines: How many records the whole log has, where that is known; short logs get shorter
+            windows.
     """
     fields = fields.filter(pl.col("message").is_not_null())
     # Whoever wrote the format knows how its sessions are told apart, if they are no keys.
@@ -116,7 +123,9 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
     columns = {"message": _below(text, message) if described.message_below else message}
     taken = {*columns, described.message, described.time, described.day, described.label}
     own = described.sessions.key_field
-    if described.kind == "json":  # each line read once: a column by its path reads it again for each
+    if (
+        described.kind == "json"
+    ):  # each line read once: a column by its path reads it again for each
         rows = list(map(json_fields, text))
         names = dict.fromkeys(name for row in rows[:_GLANCE] for name in row)
         for name in names:
@@ -178,7 +187,10 @@ def _field_names(text: pl.Series, described: FormatSection) -> list[str]:
 
 
 def _may_be_key(name: str, values: pl.Series) -> bool:
-    """Whether it is worth to try a field: it has the name of an id, or short values of which there are several."""
+    """Whether it is worth to try a field.
+
+    It has the name of an id, or short values of which there are several.
+    """
     if by_field(name).named:
         return True
     # A long value, or one of several words, is a text; one that is always the same groups nothing.
@@ -195,7 +207,9 @@ def _candidates(fields: pl.DataFrame, own: SessionSection) -> Iterator[Candidate
     yield from in_messages(fields["message"])
 
 
-def _tried(key: Candidate, fields: pl.DataFrame, *, numbers: pl.Series, own: SessionSection) -> _Tried:
+def _tried(
+    key: Candidate, fields: pl.DataFrame, *, numbers: pl.Series, own: SessionSection
+) -> _Tried:
     """A key with what it makes of the lines."""
     sought = key.sessions
     if sought.key_field:
@@ -242,7 +256,9 @@ def _why_windows(tried: list[_Tried]) -> str:
     if not likely:
         return "no id of a request, a process or the like is in nearly all lines"
     # The nearest one has sessions that fit, is in most lines, and has the more telling name.
-    nearest = max(likely, key=lambda key: (unfit(key.made) is None, key.made.named >= NAMED, key.key.prior))
+    nearest = max(
+        likely, key=lambda key: (unfit(key.made) is None, key.made.named >= NAMED, key.key.prior)
+    )
     fault = f"{nearest.key.what} is no key, {nearest.fault}"
     if unfit(nearest.made) is not None:
         return fault

@@ -67,7 +67,8 @@ class Kind(Protocol):
         """Rows of the sessions still open, all of them or those idle since `before`."""
 
     clock: int | None
-    """The log's clock, in microseconds since 1970, which a restart takes up; none: there is none yet."""
+    """The log's clock, in microseconds since 1970, which a restart takes up; none: there is none
+    yet."""
 
     @property
     def open_count(self) -> int:
@@ -80,7 +81,10 @@ class Kind(Protocol):
         """Of each file the first line that an open session holds."""
 
     def quiet(self, *, last: int, first: int) -> pl.DataFrame | None:
-        """Rows of the sessions that close: those with no record after number `last`, and early those with one up to number `first`."""
+        """Rows of the sessions that close.
+
+        Those with no record after number `last`, and early those with one up to number `first`.
+        """
 
     def renumber(self, numbers: pl.Series) -> None:
         """Give messages other numbers: those at their places in a series."""
@@ -128,7 +132,8 @@ class Sessionizer:
         self._most = settings.max_messages
         self._split = settings.long == "split"
         self.counts = self._kind.counts
-        """Records in no session, by what they lack: `keyless`, `late`; and sessions `closed_early`."""
+        """Records in no session, by what they lack: `keyless`, `late`; and sessions
+        `closed_early`."""
         self.long = 0
         """Sessions longer than `max_messages` so far."""
         self.messages_cut = 0
@@ -150,7 +155,10 @@ class Sessionizer:
 
     @property
     def clock(self) -> int | None:
-        """The log's clock, in microseconds since 1970, which a restart takes up; none: there is none yet."""
+        """The log's clock, in microseconds since 1970, which a restart takes up.
+
+        None: there is none yet.
+        """
         return self._kind.clock
 
     @clock.setter
@@ -163,7 +171,10 @@ class Sessionizer:
         return self._kind.open_count
 
     def open(self, since: int = 0) -> pl.DataFrame:
-        """Sessions (`SESSIONS`) as far as they have come, which stay open; those with a record after number `since`."""
+        """Sessions (`SESSIONS`) as far as they have come, which stay open.
+
+        Those with a record after number `since`.
+        """
         # What is open now comes again when it closes: it is counted then.
         counted = self.long, self.messages_cut
         sessions = self._sessions(self._kind.open(since))

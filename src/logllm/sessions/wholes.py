@@ -163,11 +163,15 @@ class Wholes:
         return {"wholes": self.wholes, "messages": self.messages, "counts": self.counts}
 
     def anomalous(self, messages: Keys) -> float:
-        """Share of the sessions that hold all of some messages that were anomalous; nan of fewer than five."""
+        """Share of the sessions that hold all of some messages that were anomalous.
+
+        Nan of fewer than five.
+        """
         rows = places(self._known, messages)
         if (rows < 0).any():
             return float("nan")
-        # `_holds` has a row a message and a column a set: a set with all of them is true throughout.
+        # `_holds` has a row a message and a column a set: a set with all of them is true
+        # throughout.
         holding = self._holds[rows].all(axis=0)
         of_holding = self.counts[holding].sum(axis=0, keepdims=True)
         shares: Chances = share(of_holding)

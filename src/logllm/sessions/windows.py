@@ -33,7 +33,10 @@ class CountWindows:
         self._file: int | None = None
 
     def push(self, records: pl.DataFrame) -> pl.DataFrame | None:
-        """Windows that these records fill or whose file ends; the first of all starts with the first record, whatever its number."""
+        """Windows that these records fill or whose file ends.
+
+        The first of all starts with the first record, whatever its number.
+        """
         if self._merged or not records.height:
             return self._filled(records)
         sessions: list[pl.DataFrame | None] = []
@@ -88,7 +91,9 @@ class CountWindows:
         return int(self._rows.height > 0)
 
     def open(self, since: int) -> pl.DataFrame:
-        """Rows of the window that is not full, if it has a record after number `since`; it stays open.
+        """Rows of the window that is not full, if it has a record after number `since`.
+
+        It stays open.
 
         Of overlapping ones it is the first.
         """
@@ -129,7 +134,9 @@ class CountWindows:
         in_group = pl.col("place") - group * self._step < self._size
         is_window = (group >= 0) & (group < windows)
         overlapping = [
-            rows.with_columns(group=place // self._step - back, place=place).filter(is_window & in_group)
+            rows.with_columns(group=place // self._step - back, place=place).filter(
+                is_window & in_group
+            )
             for back in range(-(-self._size // self._step))
         ]
         rows = overlapping[0]
@@ -144,11 +151,14 @@ class CountWindows:
 
 
 class TimeWindows:
-    """Windows of `size` seconds, one every `step`, from multiples of `step` since 1970; empty ones are skipped.
+    """Windows of `size` seconds, one every `step`, from multiples of `step` since 1970.
 
-    A window closes when a record at or after its end comes; a record all of whose windows are closed is late and
-    counted, one without a time is in none.
-    Overlapping windows with the same first record add a number to their ids, `-1` for the latest but one and so on.
+    Empty ones are skipped.
+
+    A window closes when a record at or after its end comes; a record all of whose windows are
+    closed is late and counted, one without a time is in none.
+    Overlapping windows with the same first record add a number to their ids, `-1` for the latest
+    but one and so on.
     """
 
     def __init__(self, settings: SessionSection, *, live: bool = False) -> None:
@@ -201,7 +211,10 @@ class TimeWindows:
         return lowest([self._rows])
 
     def quiet(self, *, last: int, first: int) -> pl.DataFrame | None:
-        """Close windows with no record after number `last`; those that began up to number `first` have had one a long time ago."""
+        """Close windows with no record after number `last`.
+
+        Those that began up to number `first` have had one a long time ago.
+        """
         latest = pl.col("record").max().over("group")
         old = pl.col("record").min().over("group") <= first
         closing = self._rows.select((latest <= last) | old).to_series()

@@ -78,14 +78,15 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
     if labels.all() or not labels.any():
         kind = "normal" if labels.all() else "anomalous"
         raise DataError(
-            f"the train part's {agreeing(len(labels), '{session holds|sessions hold}')} no {kind} one; "
-            "LogLLM learns from both: prepare another split or more data"
+            f"the train part's {agreeing(len(labels), '{session holds|sessions hold}')} no {kind}"
+            " one; LogLLM learns from both: prepare another split or more data"
         )
     per_line = recipe.train.per_line()
     if per_line and examples.alerts is None:
         off = " ".join(f"--set {name}={value}" for name, value in per_line.items())
         raise DataError(
-            f"{', '.join(per_line)} need a label for each line, and these data have them for sessions: turn them off with {off}"
+            f"{', '.join(per_line)} need a label for each line, and these data have them for"
+            f" sessions: turn them off with {off}"
         )
     if recipe.model.projector.start == "alerts":
         _check_alerts(examples)
@@ -106,7 +107,14 @@ def _check_alerts(examples: Examples) -> None:
         )
 
 
-def fit_network(recipe: Recipe, examples: Examples, *, folder: Path, watch: Watch | None = None, progress: Report | None = None) -> Trained:
+def fit_network(
+    recipe: Recipe,
+    examples: Examples,
+    *,
+    folder: Path,
+    watch: Watch | None = None,
+    progress: Report | None = None,
+) -> Trained:
     """Train a network, or go on with a training that was cut off.
 
     Args:
@@ -128,13 +136,17 @@ def fit_network(recipe: Recipe, examples: Examples, *, folder: Path, watch: Watc
     with deterministic(recipe.train.seed):
         model, tokenizer = assemble(recipe.model, progress=progress)
         model.to(accelerator.device)
-        tokens = MessageTokens(examples.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        tokens = MessageTokens(
+            examples.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens
+        )
         training = TrainingSet(examples.sessions, examples.labels, tokens, examples.alerts)
         loop = Loop(model, training, section=recipe.train, run=folder, accelerator=accelerator)
         loop.count = count
         if recipe.model.projector.start != "random":
             _start(loop, examples.messages, recipe=recipe)
-        seconds = loop.train(encode_positions=recipe.detect.tokens_on(accelerator.device.type), watch=watch)
+        seconds = loop.train(
+            encode_positions=recipe.detect.tokens_on(accelerator.device.type), watch=watch
+        )
     return Trained(model, tokenizer, seconds)
 
 
@@ -152,7 +164,9 @@ def micro_batch_of(recipe: Recipe, examples: Examples, *, accelerator: Any) -> i
     blueprint = draw(recipe.model)
     if recipe.train.gradient_checkpointing:
         blueprint.model.checkpoint_gradients()
-    tokens = MessageTokens(examples.messages.to_list(), blueprint.tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+    tokens = MessageTokens(
+        examples.messages.to_list(), blueprint.tokenizer, max_tokens=recipe.model.encoder.max_tokens
+    )
     training = TrainingSet(examples.sessions, examples.labels, tokens, examples.alerts)
     fitting = largest_fitting(blueprint, training, recipe=recipe, device=accelerator.device)
     every = accelerator.gather(torch.tensor([fitting], device=accelerator.device))
@@ -164,7 +178,8 @@ def accelerate(recipe: Recipe) -> Any:
     """Accelerate's device and precision for a recipe.
 
     Raises:
-        RecipeError: a precision that this machine has not, or more processes than there is work for.
+        RecipeError: a precision that this machine has not, or more processes than there is work
+            for.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -173,8 +188,9 @@ def accelerate(recipe: Recipe) -> Any:
     smallest = 1 if train.micro_batch == "auto" else train.micro_batch
     if processes > 1 and processes * smallest > train.batch:
         raise RecipeError(
-            f"{processes} processes would share a batch of {-(-train.batch // smallest)} micro-batches, and some have nothing to do: "
-            f"set train.micro_batch to {max(1, train.batch // processes)} or less, or train.batch higher"
+            f"{processes} processes would share a batch of {-(-train.batch // smallest)}"
+            " micro-batches, and some have nothing to do: set train.micro_batch to"
+            f" {max(1, train.batch // processes)} or less, or train.batch higher"
         )
 
     # Accelerate keeps one precision for the whole process; each training has its own.
@@ -182,16 +198,23 @@ def accelerate(recipe: Recipe) -> Any:
     try:
         return Accelerator(mixed_precision=recipe.train.precision, cpu=on_processors())
     except ValueError as exc:
-        raise RecipeError(f"train.precision = {recipe.train.precision!r} cannot be had here: {exc}") from exc
+        raise RecipeError(
+            f"train.precision = {recipe.train.precision!r} cannot be had here: {exc}"
+        ) from exc
 
 
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
-    """Seed torch and have it choose deterministic algorithms, inside a `with` block; afterwards its draws go on as if there had been none."""
+    """Seed torch and have it choose deterministic algorithms, inside a `with` block.
+
+    Afterwards its draws go on as if there had been none.
+    """
     before, draws = torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
     filling: Any = torch.utils.deterministic  # its setting has no type
     fills = filling.fill_uninitialized_memory
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA asks for to be deterministic
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # what CUDA asks for to be deterministic
     torch.use_deterministic_algorithms(True)
     # Nothing here reads memory before it is written; to fill it first took a fifth of a GPU's time.
     filling.fill_uninitialized_memory = False
@@ -205,7 +228,10 @@ def deterministic(seed: int) -> Iterator[None]:
 
 
 def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
-    """Fit the projector to words or alerts; a training that goes on has its own, but its doubts are computed again."""
+    """Fit the projector to words or alerts.
+
+    A training that goes on has its own, but its doubts are computed again.
+    """
     by_words = recipe.model.projector.start == "words"
     if by_words and states(loop.run):
         return

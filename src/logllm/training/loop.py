@@ -58,7 +58,15 @@ Watch = Callable[[Step], None]
 class Loop:
     """Runs the stages of one training, from a checkpoint where there is one."""
 
-    def __init__(self, model: LogLLM, data: TrainingSet, *, section: TrainSection, run: Path, accelerator: Any) -> None:
+    def __init__(
+        self,
+        model: LogLLM,
+        data: TrainingSet,
+        *,
+        section: TrainSection,
+        run: Path,
+        accelerator: Any,
+    ) -> None:
         """Prepare to train; `accelerator` is Accelerate's, for device, precision, backward pass and clipping."""
         self.model = model
         self.data = data
@@ -112,20 +120,28 @@ class Loop:
         They are computed in one go, so that they are the same to the last bit whether or not a stage before has needed some of them.
         """
         if self._vectors is None or not np.array_equal(self._encoded, rows):
-            self._vectors = self.model.encoder.table(self.data.tokens, positions=positions, rows=rows)
+            self._vectors = self.model.encoder.table(
+                self.data.tokens, positions=positions, rows=rows
+            )
             self._encoded = rows
         return self._vectors
 
-    def _run_stage(self, stage: int, resumed: Path | None, *, encode_positions: int, watch: Watch | None) -> None:
+    def _run_stage(
+        self, stage: int, resumed: Path | None, *, encode_positions: int, watch: Watch | None
+    ) -> None:
         """Run one stage, from a checkpoint within it where there is one."""
         train, section = self.section, self.section.stages[stage]
         order = self.orders[stage]
         steps = -(-len(order) // train.batch)
 
         # Each stage has an optimiser of its own.
-        parameters = self.model.trains(section.trains, message_dropout=section.message_dropout, base_dropout=train.base_dropout)
+        parameters = self.model.trains(
+            section.trains, message_dropout=section.message_dropout, base_dropout=train.base_dropout
+        )
         betas = (_BETA1, section.beta2)
-        optimizer = torch.optim.AdamW(parameters, lr=section.lr, betas=betas, weight_decay=section.weight_decay)
+        optimizer = torch.optim.AdamW(
+            parameters, lr=section.lr, betas=betas, weight_decay=section.weight_decay
+        )
         optimizer = self.accelerator.prepare(optimizer)
         first = 0
         if resumed is not None:
@@ -148,22 +164,34 @@ class Loop:
         for step in range(first, steps):
             # The weights move.
             rows = order[step * train.batch : (step + 1) * train.batch]
-            batches = list(self.data.micro_batches(rows, train, stage=stage, step=step, count=self.count))
-            seen = vectors if doubts is None or vectors is None else doubts.moved(vectors, time=step)
+            batches = list(
+                self.data.micro_batches(rows, train, stage=stage, step=step, count=self.count)
+            )
+            seen = (
+                vectors if doubts is None or vectors is None else doubts.moved(vectors, time=step)
+            )
             loss, lr = self._step(batches, seen, optimizer=optimizer, stage=stage, step=step)
 
             # Whoever watches is told.
             done = step + 1
             if not writes():
                 continue
-            line = {"stage": stage + 1, "step": done, "loss": loss, "lr": lr, "sessions": len(rows), "at": time.time()}
+            line = {
+                "stage": stage + 1,
+                "step": done,
+                "loss": loss,
+                "lr": lr,
+                "sessions": len(rows),
+                "at": time.time(),
+            }
             with self._log.open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
             if watch is not None:
                 learnt = sessions + step * train.batch + len(rows)
                 watch(Step(stage, done, steps, loss, lr, learnt, total))
 
-            # A stage's end is the next one's beginning with a new optimiser; the last end keeps its own.
+            # A stage's end is the next one's beginning with a new optimiser; the last end keeps its
+            # own.
             if done % train.checkpoint_steps == 0 or done == steps:
                 seconds = time.monotonic() - self._began
                 position = Position(stage, done, self._log.stat().st_size, seconds)
@@ -206,7 +234,10 @@ class Loop:
         learning = [value for group in optimizer.param_groups for value in group["params"]]
         total = summed(learning, total, accelerator=self.accelerator)
         if not np.isfinite(total):
-            raise ModelError(f"the loss is {total} at step {step + 1} of stage {stage + 1}: lower train.stages.{stage}.lr or set its clip")
+            raise ModelError(
+                f"the loss is {total} at step {step + 1} of stage {stage + 1}: lower"
+                f" train.stages.{stage}.lr or set its clip"
+            )
 
         if section.clip is not None:
             self.accelerator.clip_grad_norm_(learning, section.clip)
@@ -217,8 +248,8 @@ class Loop:
     def _weight(self, batch: MicroBatch) -> int:
         """What a micro-batch counts in its step: its verdicts, all of which weigh the same.
 
-        Where the machine cuts the step, answers' tokens weigh the same in it instead, as they do within one pass: the step is then
-        what one pass over all of it would be.
+        Where the machine cuts the step, answers' tokens weigh the same in it instead, as they do
+        within one pass: the step is then what one pass over all of it would be.
         """
         if self.section.micro_batch != "auto" or self.section.objective != "answer":
             return len(batch.labels)
@@ -234,8 +265,9 @@ def _draws(*place: int) -> int:
 def learning_rate(section: StageSection, *, done: int, total: int) -> float:
     """The rate after `done` of a stage's `total` micro-batches.
 
-    `tenths`: times 0.7 at every tenth of the stage, as the paper's scripts do. `one-cycle`: cosine from lr / 25 up to
-    lr over the first 30 %, cosine down to almost zero after that (Smith and Topin, arXiv:1708.07120).
+    `tenths`: times 0.7 at every tenth of the stage, as the paper's scripts do. `one-cycle`: cosine
+    from lr / 25 up to lr over the first 30 %, cosine down to almost zero after that (Smith and
+    Topin, arXiv:1708.07120).
 
     >>> stage = StageSection(trains=("projector",), lr=1.0, epochs=1)
     >>> [round(learning_rate(stage, done=done, total=20), 3) for done in (0, 1, 2, 4)]
@@ -248,7 +280,9 @@ def learning_rate(section: StageSection, *, done: int, total: int) -> float:
         return section.lr
     if share < _WARM_UP:
         return _cosine(section.lr / _START, section.lr, share=share / _WARM_UP)
-    return _cosine(section.lr, section.lr / _START / _END, share=(share - _WARM_UP) / (1 - _WARM_UP))
+    return _cosine(
+        section.lr, section.lr / _START / _END, share=(share - _WARM_UP) / (1 - _WARM_UP)
+    )
 
 
 def _cosine(first: float, last: float, *, share: float) -> float:

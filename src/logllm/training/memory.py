@@ -1,4 +1,7 @@
-"""The memory a training needs, derived: each stage's worst step runs on shapes alone and is watched."""
+"""The memory a training needs, derived.
+
+Each stage's worst step runs on shapes alone and is watched.
+"""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -20,10 +23,12 @@ from logllm.sessions.message_table import Rows, occurring
 from logllm.training.sampler import MicroBatch, Order, TrainingSet
 
 _STEPS = 2000
-"""First steps of a stage, of which the worst is taken; sessions come in random order, so that later steps are hardly worse."""
+"""First steps of a stage, of which the worst is taken; sessions come in random order, so that later
+steps are hardly worse."""
 _UNUSED = 0.4
-"""Bytes that the C library's allocator holds in gaps, for each byte of activations; measured, not derived: with glibc
-.25 to .5 (benchmarks/memory.py), and none once MALLOC_MMAP_THRESHOLD_=131072 keeps its blocks apart."""
+"""Bytes that the C library's allocator holds in gaps, for each byte of activations; measured, not
+derived: with glibc .25 to .5 (benchmarks/memory.py), and none once MALLOC_MMAP_THRESHOLD_=131072
+keeps its blocks apart."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class Memory:
     optimiser: int
     """Gradients and AdamW's two means, of what the stage trains."""
     activations: int | None
-    """What a forward and backward pass keeps and makes on its way, and the message vectors where the encoder is frozen; none where
-    shapes depend on what is computed (mixtures of experts)."""
+    """What a forward and backward pass keeps and makes on its way, and the message vectors where
+    the encoder is frozen; none where shapes depend on what is computed (mixtures of experts)."""
 
     unused: int = 0
     """What the allocator holds besides and nobody uses."""
@@ -60,8 +65,8 @@ class Memory:
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of tensors that are made and still live inside a `with` block.
 
-    It sees what every operation returns, whoever keeps it: results saved for the way back, gradients, temporary values.
-    What a single operation needs inside is not seen.
+    It sees what every operation returns, whoever keeps it: results saved for the way back,
+    gradients, temporary values. What a single operation needs inside is not seen.
     """
 
     def __init__(self, *, known: Sequence[torch.Tensor]) -> None:
@@ -72,7 +77,9 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak: int = 0
         """Most bytes so far."""
         # By storage, since many tensors are views of one.
-        self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet(tensor.untyped_storage() for tensor in known)
+        self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet(
+            tensor.untyped_storage() for tensor in known
+        )
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -94,7 +101,12 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def stage_memory(
-    blueprint: Blueprint, data: TrainingSet, *, section: TrainSection, planned: tuple[int, Order], encode_positions: int
+    blueprint: Blueprint,
+    data: TrainingSet,
+    *,
+    section: TrainSection,
+    planned: tuple[int, Order],
+    encode_positions: int,
 ) -> Memory:
     """Memory of one stage.
 
@@ -106,32 +118,59 @@ def stage_memory(
         encode_positions: size of the encoder's passes while it is frozen.
     """
     model, chosen = blueprint.model, section.stages[planned[0]]
-    learning = model.trains(chosen.trains, message_dropout=chosen.message_dropout, base_dropout=section.base_dropout)
+    learning = model.trains(
+        chosen.trains, message_dropout=chosen.message_dropout, base_dropout=section.base_dropout
+    )
     gradients = sum(parameter.nbytes for parameter in learning)
-    added = [parameter.nbytes for name, parameter in model.named_parameters() if "lora_" in name or name.startswith("projector.")]
+    added = [
+        parameter.nbytes
+        for name, parameter in model.named_parameters()
+        if "lora_" in name or name.startswith("projector.")
+    ]
     try:
-        activations = _activations(blueprint, data, section=section, planned=planned, encode_positions=encode_positions)
+        activations = _activations(
+            blueprint, data, section=section, planned=planned, encode_positions=encode_positions
+        )
     except RuntimeError:  # torch cannot run it on shapes alone
         activations = None
-    return Memory(weights=blueprint.weights, adapters=sum(added), optimiser=3 * gradients, activations=activations)
+    return Memory(
+        weights=blueprint.weights,
+        adapters=sum(added),
+        optimiser=3 * gradients,
+        activations=activations,
+    )
 
 
 def _activations(
-    blueprint: Blueprint, data: TrainingSet, *, section: TrainSection, planned: tuple[int, Order], encode_positions: int
+    blueprint: Blueprint,
+    data: TrainingSet,
+    *,
+    section: TrainSection,
+    planned: tuple[int, Order],
+    encode_positions: int,
 ) -> int:
     stage, order = planned
     frozen = "encoder" not in section.stages[stage].trains
     batches = worst_batches(order, data, section=section, stage=stage)
-    peak = max(_peak(blueprint, data, micro=micro, section=section, frozen=frozen) for micro in batches)
+    peak = max(
+        _peak(blueprint, data, micro=micro, section=section, frozen=frozen) for micro in batches
+    )
     if not frozen:
         return peak + blueprint.transient
     vectors = len(data.tokens) * blueprint.model.encoder.width * 4
-    encoding = _peak_of_encoding(blueprint, data, rows=data.seen(order, section.stages[stage]), positions=encode_positions)
+    encoding = _peak_of_encoding(
+        blueprint, data, rows=data.seen(order, section.stages[stage]), positions=encode_positions
+    )
     return vectors + blueprint.transient + max(peak, encoding)
 
 
-def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, stage: int) -> list[MicroBatch]:
-    """Of a stage's micro-batches those that are likely to need most: most positions in the decoder, padded or as a tree, and in the encoder."""
+def worst_batches(
+    order: Order, data: TrainingSet, *, section: TrainSection, stage: int
+) -> list[MicroBatch]:
+    """Of a stage's micro-batches those that are likely to need most.
+
+    Most positions in the decoder, padded or as a tree, and in the encoder.
+    """
 
     def padded(micro: MicroBatch) -> tuple[int, int]:
         return len(micro.labels) * max(map(len, micro.sessions)), sum(map(len, micro.sessions))
@@ -143,14 +182,23 @@ def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, sta
     def distinct(micro: MicroBatch) -> tuple[int, int]:
         return len(grow(micro.sessions).rows) + len(micro.beginnings), sum(map(len, micro.sessions))
 
-    costs: list[Callable[[MicroBatch], Any]] = [padded, distinct, *([encoder] if "encoder" in section.stages[stage].trains else [])]
+    costs: list[Callable[[MicroBatch], Any]] = [
+        padded,
+        distinct,
+        *([encoder] if "encoder" in section.stages[stage].trains else []),
+    ]
     worst: list[tuple[Any, MicroBatch]] = []
     starts = range(0, len(order), section.batch)
     for step, start in enumerate(islice(starts, _STEPS)):
-        for micro in data.micro_batches(order[start : start + section.batch], section, stage=stage, step=step):
+        for micro in data.micro_batches(
+            order[start : start + section.batch], section, stage=stage, step=step
+        ):
             candidates = [(cost(micro), micro) for cost in costs]
             worst = worst or candidates
-            worst = [max(pair, key=lambda candidate: candidate[0]) for pair in zip(worst, candidates, strict=True)]
+            worst = [
+                max(pair, key=lambda candidate: candidate[0])
+                for pair in zip(worst, candidates, strict=True)
+            ]
     return [micro for _, micro in worst]
 
 
@@ -170,10 +218,24 @@ def _status(field: str) -> int:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:")), 0)
+    return next(
+        (
+            int(line.split()[1]) * 1024
+            for line in status.splitlines()
+            if line.startswith(f"{field}:")
+        ),
+        0,
+    )
 
 
-def _peak(blueprint: Blueprint, data: TrainingSet, *, micro: MicroBatch, section: TrainSection, frozen: bool) -> int:
+def _peak(
+    blueprint: Blueprint,
+    data: TrainingSet,
+    *,
+    micro: MicroBatch,
+    section: TrainSection,
+    frozen: bool,
+) -> int:
     """Bytes that a micro-batch's passes take beyond what was there and the gradients."""
     model = blueprint.model
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -181,7 +243,13 @@ def _peak(blueprint: Blueprint, data: TrainingSet, *, micro: MicroBatch, section
     labels[-1] = 1  # where the answers differ in length, one of each
     with blueprint.mode:
         vectors = torch.zeros((len(data.tokens), model.encoder.width)) if frozen else None
-        batch = collate(micro.sessions, tokens=data.tokens, vectors=vectors, labels=labels, beginnings=micro.beginnings)
+        batch = collate(
+            micro.sessions,
+            tokens=data.tokens,
+            vectors=vectors,
+            labels=labels,
+            beginnings=micro.beginnings,
+        )
         # From a step's second micro-batch on the gradients are there before.
         for parameter in learning:
             parameter.grad = torch.zeros_like(parameter) if section.batch > section.unit else None
@@ -194,10 +262,14 @@ def _peak(blueprint: Blueprint, data: TrainingSet, *, micro: MicroBatch, section
     return max(0, tensors.peak - made)
 
 
-def _peak_of_encoding(blueprint: Blueprint, data: TrainingSet, *, rows: Rows, positions: int) -> int:
+def _peak_of_encoding(
+    blueprint: Blueprint, data: TrainingSet, *, rows: Rows, positions: int
+) -> int:
     """Bytes that the largest pass of a frozen encoder over some messages takes."""
     lengths = data.tokens.lengths[rows]
-    places = max(in_passes(lengths, positions=positions), key=lambda run: len(run) * int(lengths[run].max()))
+    places = max(
+        in_passes(lengths, positions=positions), key=lambda run: len(run) * int(lengths[run].max())
+    )
     model = blueprint.model
     tensors = LiveTensors(known=[*model.parameters(), *model.buffers()])
     with blueprint.mode, torch.no_grad(), tensors:

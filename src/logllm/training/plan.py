@@ -38,7 +38,8 @@ class PlannedStage:
     memory: Memory
     """What its worst step needs, derived."""
     seconds: float | None
-    """Estimate: one micro-batch of middling sessions, timed here, times the number of micro-batches; none where the weights are not here."""
+    """Estimate: one micro-batch of middling sessions, timed here, times the number of
+    micro-batches; none where the weights are not here."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,14 @@ class Plan:
     """Of all three parts, frozen ones included."""
     threads: int
     micro_batch: int
-    """Sessions of a forward pass: the recipe's, or what this machine's memory is foretold to hold."""
+    """Sessions of a forward pass: the recipe's, or what this machine's memory is foretold to
+    hold."""
     program: int
-    """Bytes held besides: Python, libraries and the data, as this process holds them; on a GPU, CUDA's own share, about."""
+    """Bytes held besides: Python, libraries and the data, as this process holds them; on a GPU,
+    CUDA's own share, about."""
     assumed: tuple[str, ...]
-    """Base models that are not here: sizes follow from their configuration, lengths of messages and prompt are estimates."""
+    """Base models that are not here: sizes follow from their configuration, lengths of messages and
+    prompt are estimates."""
 
     @property
     def seconds(self) -> float | None:
@@ -74,8 +78,8 @@ class Plan:
 def plan(recipe: Recipe, data: Path, *, progress: Report | None = None) -> Plan:
     """Check a recipe, its data and its models, and say what training would do.
 
-    Models of the small tier are fetched; large ones that are not here are not: then their configuration says how much
-    memory they need, and the time stays unknown.
+    Models of the small tier are fetched; large ones that are not here are not: then their
+    configuration says how much memory they need, and the time stays unknown.
 
     Raises:
         DataError, ModelError, RecipeError: whatever `train` would raise before its first step.
@@ -95,7 +99,11 @@ def plan(recipe: Recipe, data: Path, *, progress: Report | None = None) -> Plan:
     on_gpu = accelerator.device.type == "cuda" or bool(blueprint.assumed)
     program = _CUDA_CONTEXT if on_gpu else resident()
     with deterministic(recipe.train.seed):
-        tokens = MessageTokens(prepared.messages.to_list(), blueprint.tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        tokens = MessageTokens(
+            prepared.messages.to_list(),
+            blueprint.tokenizer,
+            max_tokens=recipe.model.encoder.max_tokens,
+        )
         training = TrainingSet(sessions, labels, tokens, alerts)
         recipe = _settled(recipe, training, blueprint=blueprint, device=accelerator.device)
         stages = _stages(recipe, training, blueprint=blueprint, on_gpu=on_gpu)
@@ -106,7 +114,16 @@ def plan(recipe: Recipe, data: Path, *, progress: Report | None = None) -> Plan:
                 model.checkpoint_gradients()
             ordered = zip(stages, enumerate(training.orders(recipe.train)), strict=True)
             stages = [
-                replace(planned, seconds=_seconds(model, training, section=recipe.train, planned=order, accelerator=accelerator))
+                replace(
+                    planned,
+                    seconds=_seconds(
+                        model,
+                        training,
+                        section=recipe.train,
+                        planned=order,
+                        accelerator=accelerator,
+                    ),
+                )
                 for planned, order in ordered
             ]
     return Plan(
@@ -122,17 +139,23 @@ def plan(recipe: Recipe, data: Path, *, progress: Report | None = None) -> Plan:
     )
 
 
-def _settled(recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint, device: torch.device) -> Recipe:
+def _settled(
+    recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint, device: torch.device
+) -> Recipe:
     """The recipe with the micro-batch that this machine's memory has room for."""
     if recipe.train.micro_batch != "auto":
         return recipe
     if recipe.train.gradient_checkpointing:
         blueprint.model.checkpoint_gradients()
     count = largest_fitting(blueprint, data, recipe=recipe, device=device)
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"micro_batch": count})})
+    return recipe.model_copy(
+        update={"train": recipe.train.model_copy(update={"micro_batch": count})}
+    )
 
 
-def _stages(recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint, on_gpu: bool) -> list[PlannedStage]:
+def _stages(
+    recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint, on_gpu: bool
+) -> list[PlannedStage]:
     """The stages as far as shapes tell: all but the time."""
     section = recipe.train
     orders = data.orders(section)
@@ -140,7 +163,10 @@ def _stages(recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint, on_gpu: 
 
     def memories() -> list[Memory]:
         return [
-            stage_memory(blueprint, data, section=section, planned=planned, encode_positions=positions) for planned in enumerate(orders)
+            stage_memory(
+                blueprint, data, section=section, planned=planned, encode_positions=positions
+            )
+            for planned in enumerate(orders)
         ]
 
     needed = plain = memories()
@@ -162,15 +188,38 @@ def _stages(recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint, on_gpu: 
     ]
 
 
-def _seconds(model: LogLLM, data: TrainingSet, *, section: TrainSection, planned: tuple[int, Order], accelerator: Any) -> float:
+def _seconds(
+    model: LogLLM,
+    data: TrainingSet,
+    *,
+    section: TrainSection,
+    planned: tuple[int, Order],
+    accelerator: Any,
+) -> float:
     """A stage's time: one micro-batch of its middling sessions timed as the stage sees them, times the number of micro-batches."""
     number, order = planned
     stage = section.stages[number]
-    model.trains(stage.trains, message_dropout=stage.message_dropout, base_dropout=section.base_dropout)
-    vectors = None if "encoder" in stage.trains else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
-    micro = next(data.micro_batches(_middling(order, data, count=section.unit), section, stage=number, step=0))
+    model.trains(
+        stage.trains, message_dropout=stage.message_dropout, base_dropout=section.base_dropout
+    )
+    vectors = (
+        None
+        if "encoder" in stage.trains
+        else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
+    )
+    micro = next(
+        data.micro_batches(
+            _middling(order, data, count=section.unit), section, stage=number, step=0
+        )
+    )
     labels = torch.from_numpy(micro.labels)
-    batch = collate(micro.sessions, tokens=data.tokens, vectors=vectors, labels=labels, beginnings=micro.beginnings)
+    batch = collate(
+        micro.sessions,
+        tokens=data.tokens,
+        vectors=vectors,
+        labels=labels,
+        beginnings=micro.beginnings,
+    )
     batch = batch.to(model.device)
     seconds = []
     for _ in range(2):  # the first one warms up
@@ -189,4 +238,6 @@ def _seconds(model: LogLLM, data: TrainingSet, *, section: TrainSection, planned
 def _middling(order: Order, data: TrainingSet, *, count: int) -> Order:
     """Rows evenly spread over the order's sessions by length, so that their passes cost what the stage's do on average."""
     by_length = order[np.argsort([len(data.sessions[row]) for row in order], kind="stable")]
-    return by_length[np.linspace(0, len(by_length) - 1, num=min(count, len(by_length))).astype(np.int64)]
+    return by_length[
+        np.linspace(0, len(by_length) - 1, num=min(count, len(by_length))).astype(np.int64)
+    ]

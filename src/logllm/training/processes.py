@@ -1,7 +1,10 @@
-"""Several processes that train one network: which of them writes, and how gradients are put together.
+"""Several processes that train one network.
 
-A launcher such as `torchrun` starts them and tells each its number. Every process draws the same sessions in the
-same order, and takes every n-th micro-batch of a step; the sum of their gradients is that of one process.
+Which of them writes, and how gradients are put together.
+
+A launcher such as `torchrun` starts them and tells each its number. Every process draws the same
+sessions in the same order, and takes every n-th micro-batch of a step; the sum of their gradients
+is that of one process.
 """
 
 import os
@@ -46,7 +49,10 @@ def together(accelerator: Any | None = None) -> None:
 
 
 def on_processors() -> bool:
-    """Whether several processes train on processors, since there is no accelerator: Accelerate asks to be told."""
+    """Whether several processes train on processors, since there is no accelerator.
+
+    Accelerate asks to be told.
+    """
     from torch import accelerator
 
     return process_count() > 1 and not accelerator.is_available()
@@ -58,7 +64,9 @@ def own(items: Iterable[_Item]) -> list[tuple[int, _Item]]:
 
 
 def summed(parameters: Sequence["Tensor"], loss: float, *, accelerator: Any) -> float:
-    """Put the sum of all processes' gradients in place of each process's own; gives the sum of their losses.
+    """Put the sum of all processes' gradients in place of each process's own.
+
+    Gives the sum of their losses.
 
     Args:
         parameters: those that learn, the same in every process; one without a gradient has zeros.
@@ -70,8 +78,13 @@ def summed(parameters: Sequence["Tensor"], loss: float, *, accelerator: Any) -> 
     import torch
 
     # One message for all: each by itself would wait for the network anew.
-    gradients = [torch.zeros_like(value) if value.grad is None else value.grad for value in parameters]
-    flat = torch.cat([gradient.float().flatten() for gradient in gradients] + [torch.tensor([loss], device=gradients[0].device)])
+    gradients = [
+        torch.zeros_like(value) if value.grad is None else value.grad for value in parameters
+    ]
+    flat = torch.cat(
+        [gradient.float().flatten() for gradient in gradients]
+        + [torch.tensor([loss], device=gradients[0].device)]
+    )
     flat = accelerator.reduce(flat, reduction="sum")
     start = 0
     for value, gradient in zip(parameters, gradients, strict=True):

@@ -51,7 +51,9 @@ def largest_fitting(
     return 1
 
 
-def _needed(blueprint: Blueprint, data: TrainingSet, *, section: TrainSection, encode_positions: int) -> int:
+def _needed(
+    blueprint: Blueprint, data: TrainingSet, *, section: TrainSection, encode_positions: int
+) -> int:
     """Bytes of the stage that needs most."""
     orders = data.orders(section)
     needed = []

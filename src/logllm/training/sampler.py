@@ -60,7 +60,9 @@ class TrainingSet:
             sessions = [self.sessions[row] for row in np.unique(order)]
         return occurring(sessions)
 
-    def micro_batches(self, rows: Order, section: TrainSection, *, stage: int, step: int, count: int | None = None) -> Iterator[MicroBatch]:
+    def micro_batches(
+        self, rows: Order, section: TrainSection, *, stage: int, step: int, count: int | None = None
+    ) -> Iterator[MicroBatch]:
         """A step's micro-batches, sessions of like length together.
 
         Args:
@@ -68,7 +70,8 @@ class TrainingSet:
             section: the training.
             stage: which of its stages.
             step: which of the stage's steps.
-            count: sessions a micro-batch; none: the section's unit. What each session is altered to does not depend on it.
+            count: sessions a micro-batch; none: the section's unit. What each session is altered to
+                does not depend on it.
         """
         rng = np.random.default_rng([section.seed, stage, step, 1])
         by_length = np.argsort([len(self.sessions[row]) for row in rows], kind="stable")
@@ -76,12 +79,15 @@ class TrainingSet:
         chosen = section.stages[stage]
         normal = self._normal if chosen.draws else NOTHING
 
-        # All sessions are altered before beginnings are drawn, so that no draw depends on where the step is cut.
+        # All sessions are altered before beginnings are drawn, so that no draw depends on where the
+        # step is cut.
         sessions: list[Rows] = []
         alerts: list[Alerts | None] = []
         for row in rows:
             marks = None if self.alerts is None else self.alerts[row]
-            session, marks = augmented(self.sessions[row], marks, section=chosen, normal=normal, rng=rng)
+            session, marks = augmented(
+                self.sessions[row], marks, section=chosen, normal=normal, rng=rng
+            )
             sessions.append(session)
             alerts.append(marks)
 
@@ -106,8 +112,9 @@ class TrainingSet:
 def oversampled(labels: Labels, *, share: float, rng: np.random.Generator) -> Order:
     """Row numbers with the minority class repeated up to a share (paper, section 1).
 
-    The minority count becomes max(int(share * majority / (1 - share)), minority): each of its rows as often as fits
-    whole, the rest drawn without replacement. Where one class is missing nothing is repeated.
+    The minority count becomes max(int(share * majority / (1 - share)), minority): each of its rows
+    as often as fits whole, the rest drawn without replacement. Where one class is missing nothing
+    is repeated.
 
     >>> rows = oversampled(np.array([True] + [False] * 7), share=0.3, rng=np.random.default_rng(0))
     >>> sorted(rows.tolist())
@@ -118,11 +125,17 @@ def oversampled(labels: Labels, *, share: float, rng: np.random.Generator) -> Or
         return majority
     wanted = max(int(share * len(majority) / (1 - share)), len(minority))
     whole, rest = divmod(wanted, len(minority))
-    return np.concatenate([majority, np.tile(minority, whole), rng.choice(minority, size=rest, replace=False)])
+    return np.concatenate(
+        [majority, np.tile(minority, whole), rng.choice(minority, size=rest, replace=False)]
+    )
 
 
-def drawn(sessions: Sequence[Rows], labels: Labels, *, how: Literal["sessions", "distinct", "roots"]) -> Order:
-    """Row numbers of the sessions that an epoch holds (`train.draw`); of equal ones with the same label the first.
+def drawn(
+    sessions: Sequence[Rows], labels: Labels, *, how: Literal["sessions", "distinct", "roots"]
+) -> Order:
+    """Row numbers of the sessions that an epoch holds (`train.draw`).
+
+    Of equal ones with the same label the first.
 
     >>> sessions, labels = [np.array([1]), np.array([2]), np.array([1]), np.array([1]), np.array([1])], np.array([True] + [False] * 4)
     >>> drawn(sessions, labels, how="distinct").tolist()
@@ -135,13 +148,20 @@ def drawn(sessions: Sequence[Rows], labels: Labels, *, how: Literal["sessions", 
     alike: dict[tuple[bytes, bool], list[int]] = {}
     for row, session in enumerate(sessions):
         alike.setdefault((session.tobytes(), bool(labels[row])), []).append(row)
-    return np.sort(np.concatenate([rows[: 1 if how == "distinct" else ceil(sqrt(len(rows)))] for rows in alike.values()]))
+    return np.sort(
+        np.concatenate(
+            [rows[: 1 if how == "distinct" else ceil(sqrt(len(rows)))] for rows in alike.values()]
+        )
+    )
 
 
 def stage_order(labels: Labels, train: TrainSection, *, stage: int) -> Order:
-    """Rows of all sessions that a stage trains on, in order; a function of labels, seed and stage alone.
+    """Rows of all sessions that a stage trains on, in order.
 
-    An epoch is a permutation of the oversampled set, repeated first until it has `min_epoch_sessions`.
+    A function of labels, seed and stage alone.
+
+    An epoch is a permutation of the oversampled set, repeated first until it has
+    `min_epoch_sessions`.
 
     Args:
         labels: of the sessions to draw from, True for anomalous.
@@ -194,7 +214,12 @@ def normal_part(sessions: Sequence[Rows], alerts: Sequence[Alerts] | None) -> No
 
 
 def augmented(
-    session: Rows, alerts: Alerts | None, *, section: StageSection, normal: Normal, rng: np.random.Generator
+    session: Rows,
+    alerts: Alerts | None,
+    *,
+    section: StageSection,
+    normal: Normal,
+    rng: np.random.Generator,
 ) -> tuple[Rows, Alerts | None]:
     """One session, and which of its messages are alerts, as a stage is to see it this time.
 
@@ -202,11 +227,20 @@ def augmented(
         session: rows of its messages.
         alerts: which of them are alerts, where that is known.
         section: the stage: `transplant`, `crop`, `replace_normal`, `insert` and `shuffle_messages`.
-        normal: what is inserted, what messages are replaced with and alerts are set into (`normal_part`).
+        normal: what is inserted, what messages are replaced with and alerts are set into
+            (`normal_part`).
         rng: decides.
     """
-    if section.transplant and alerts is not None and alerts.any() and normal.sessions and rng.random() < section.transplant:
-        session, alerts = _transplanted(session, alerts, host=normal.sessions[int(rng.integers(len(normal.sessions)))], rng=rng)
+    if (
+        section.transplant
+        and alerts is not None
+        and alerts.any()
+        and normal.sessions
+        and rng.random() < section.transplant
+    ):
+        session, alerts = _transplanted(
+            session, alerts, host=normal.sessions[int(rng.integers(len(normal.sessions)))], rng=rng
+        )
     if section.crop and alerts is not None:
         cropped = _crop(alerts, rng)
         session, alerts = session[cropped], alerts[cropped]
@@ -231,19 +265,31 @@ def beginnings(alerts: Alerts, *, count: int, rng: np.random.Generator) -> list[
     return [(int(length), bool(alerts[:length].any())) for length in lengths]
 
 
-def with_beginnings(sessions: Sequence[Rows], labels: npt.NDArray[np.bool_], *, alerts: Sequence[Alerts]) -> tuple[list[Rows], Alerts]:
+def with_beginnings(
+    sessions: Sequence[Rows], labels: npt.NDArray[np.bool_], *, alerts: Sequence[Alerts]
+) -> tuple[list[Rows], Alerts]:
     """Sessions and their labels, then all beginnings of each, anomalous from the first alert on.
 
     >>> sessions, bad = with_beginnings([np.array([5, 6, 7])], np.array([True]), alerts=[np.array([False, True, False])])
     >>> [session.tolist() for session in sessions], bad.tolist()
     ([[5, 6, 7], [5], [5, 6]], [True, False, True])
     """
-    every = [beginnings(bad, count=len(bad), rng=np.random.default_rng()) for bad in alerts]  # all of them, whatever is drawn
-    shorter = [session[:length] for session, parts in zip(sessions, every, strict=True) for length, _ in parts]
-    return [*sessions, *shorter], np.concatenate([labels, [anomalous for parts in every for _, anomalous in parts]]).astype(np.bool_)
+    every = [
+        beginnings(bad, count=len(bad), rng=np.random.default_rng()) for bad in alerts
+    ]  # all of them, whatever is drawn
+    shorter = [
+        session[:length]
+        for session, parts in zip(sessions, every, strict=True)
+        for length, _ in parts
+    ]
+    return [*sessions, *shorter], np.concatenate(
+        [labels, [anomalous for parts in every for _, anomalous in parts]]
+    ).astype(np.bool_)
 
 
-def _transplanted(session: Rows, alerts: Alerts, *, host: Rows, rng: np.random.Generator) -> tuple[Rows, Alerts]:
+def _transplanted(
+    session: Rows, alerts: Alerts, *, host: Rows, rng: np.random.Generator
+) -> tuple[Rows, Alerts]:
     """The alerts of one session at a random place of another one, whose end goes where both would be longer than either."""
     bad = session[alerts]
     around = host[: max(len(host), len(session)) - len(bad)]
@@ -252,8 +298,13 @@ def _transplanted(session: Rows, alerts: Alerts, *, host: Rows, rng: np.random.G
     return np.insert(around, place, bad), np.insert(marks, place, np.ones(len(bad), dtype=np.bool_))
 
 
-def _inserted(session: Rows, alerts: Alerts | None, *, normal: Normal, rng: np.random.Generator) -> tuple[Rows, Alerts | None]:
-    """More messages anywhere, each any line's or a copy of the one before it; no session becomes longer than the longest."""
+def _inserted(
+    session: Rows, alerts: Alerts | None, *, normal: Normal, rng: np.random.Generator
+) -> tuple[Rows, Alerts | None]:
+    """More messages anywhere, each any line's or a copy of the one before it.
+
+    No session becomes longer than the longest.
+    """
     count = min(-(-len(session) // _TWENTY), normal.longest - len(session))
     if count < 1 or not len(normal.lines):
         return session, alerts

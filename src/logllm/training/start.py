@@ -1,4 +1,7 @@
-"""A projector that begins by saying something: a message's own words, or how much of an alert it is."""
+"""A projector that begins by saying something.
+
+A message's own words, or how much of an alert it is.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -38,12 +41,15 @@ class Doubts(NamedTuple):
         return vectors + self.steps[time % len(self.steps), :, None] * self.direction
 
 
-def start_with_words(model: LogLLM, messages: Sequence[str], *, vectors: Tensor, tokenizer: Any) -> None:
+def start_with_words(
+    model: LogLLM, messages: Sequence[str], *, vectors: Tensor, tokenizer: Any
+) -> None:
     """Fit the projector to what the decoder itself would read in place of each message.
 
-    That is the mean of its input embeddings of the message's tokens, tokens that few messages have counting more (by the logarithm
-    of how few), as long as a token's embedding is on average. What the decoder knows of words then serves from the first step, for
-    messages too that no session of the training part holds.
+    That is the mean of its input embeddings of the message's tokens, tokens that few messages have
+    counting more (by the logarithm of how few), as long as a token's embedding is on average. What
+    the decoder knows of words then serves from the first step, for messages too that no session of
+    the training part holds.
 
     Args:
         model: its projector is written over.
@@ -65,24 +71,33 @@ def start_with_words(model: LogLLM, messages: Sequence[str], *, vectors: Tensor,
     x = vectors.double()
     x, middle = x - x.mean(0), x.mean(0)
     squares = x.T @ x
-    ridge = _RIDGE * squares.diagonal().mean() * torch.eye(len(squares), dtype=x.dtype, device=x.device)
-    weight = torch.linalg.solve(squares + ridge, x.T @ (words - words.mean(0)).double())  # (d_enc, d_dec)
+    ridge = (
+        _RIDGE * squares.diagonal().mean() * torch.eye(len(squares), dtype=x.dtype, device=x.device)
+    )
+    weight = torch.linalg.solve(
+        squares + ridge, x.T @ (words - words.mean(0)).double()
+    )  # (d_enc, d_dec)
     with torch.no_grad():
         model.projector.weight.copy_(weight.T)
         model.projector.bias.copy_(words.mean(0) - middle @ weight)
 
 
-def start_with_alerts(model: LogLLM, *, vectors: Tensor, alerts: Labels, rng: np.random.Generator) -> Doubts:
+def start_with_alerts(
+    model: LogLLM, *, vectors: Tensor, alerts: Labels, rng: np.random.Generator
+) -> Doubts:
     """Fit the projector to say of each message, by itself, how much of an alert it is.
 
-    A logistic regression of single messages gives each vector a number, alerts and others weighing the same in it. The decoder reads it as a place
-    on the line through the embeddings of the two answers: the others are in the middle where the word *normal* is, and what the regression
-    cannot decide is where *anomalous* is, since a new alert lies nearer to the others than those that were fitted.
+    A logistic regression of single messages gives each vector a number, alerts and others weighing
+    the same in it. The decoder reads it as a place on the line through the embeddings of the two
+    answers: the others are in the middle where the word *normal* is, and what the regression cannot
+    decide is where *anomalous* is, since a new alert lies nearer to the others than those that were
+    fitted.
 
-    A message that was fitted lies farther out than a new one will, and a decoder that saw only such places would learn a step somewhere
-    between them, where new messages are. So each message also has the places that regressions without its like would have given it
-    (stacking; Wolpert: Stacked Generalization, 1992), and is to be seen anywhere between those and its own; all messages as far, since new
-    ones come together.
+    A message that was fitted lies farther out than a new one will, and a decoder that saw only such
+    places would learn a step somewhere between them, where new messages are. So each message also
+    has the places that regressions without its like would have given it (stacking; Wolpert: Stacked
+    Generalization, 1992), and is to be seen anywhere between those and its own; all messages as
+    far, since new ones come together.
 
     Args:
         model: its projector is written over.
@@ -96,23 +111,33 @@ def start_with_alerts(model: LogLLM, *, vectors: Tensor, alerts: Labels, rng: np
     x, middle, length = _from_middle(vectors.double().cpu().numpy())
     weight, bias = _regression(x / length, alerts)
     own = x @ weight / length + bias
-    others = np.stack([_held_out(x / length, alerts, own=own, rng=rng) for _ in range(_DRAWS)])  # (r, u)
+    others = np.stack(
+        [_held_out(x / length, alerts, own=own, rng=rng) for _ in range(_DRAWS)]
+    )  # (r, u)
     steps = rng.random((_DRAWS, 1)) * (others - own)
     weight, bias = weight / length, bias - float(middle @ weight) / length
     ids = torch.tensor(model.prompt.verdict_ids, device=vectors.device)
     normal, anomalous = model.decoder.embed(ids).detach().float()
     usual = min(float(own[~alerts].mean()), -_LEAST)  # below 0, the regression's boundary
     with torch.no_grad():
-        model.projector.weight.copy_(torch.outer(anomalous - normal, torch.from_numpy(weight / -usual).to(normal)))
+        model.projector.weight.copy_(
+            torch.outer(anomalous - normal, torch.from_numpy(weight / -usual).to(normal))
+        )
         model.projector.bias.copy_(anomalous + (anomalous - normal) * (bias / -usual))
-    return Doubts(torch.from_numpy(weight / max(float(weight @ weight), _LEAST)).to(vectors), torch.from_numpy(steps).to(vectors))
+    return Doubts(
+        torch.from_numpy(weight / max(float(weight @ weight), _LEAST)).to(vectors),
+        torch.from_numpy(steps).to(vectors),
+    )
 
 
 def alert_regression(vectors: Numbers, alerts: Labels) -> tuple[Numbers, float]:
-    """Weights, (d_enc,), and bias of a logistic regression of what is an alert; below 0 is what is none.
+    """Weights, (d_enc,), and bias of a logistic regression of what is an alert.
 
-    Alerts and other messages weigh the same. Vectors count from their middle in units of their length, so that the penalty is as strong for any
-    encoder; over what was fitted the values' deviation is 1.
+    Below 0 is what is none.
+
+    Alerts and other messages weigh the same. Vectors count from their middle in units of their
+    length, so that the penalty is as strong for any encoder; over what was fitted the values'
+    deviation is 1.
     """
     x, middle, length = _from_middle(vectors)
     weight, bias = _regression(x / length, alerts)
@@ -136,7 +161,10 @@ def _regression(x: Numbers, alerts: Labels) -> tuple[Numbers, float]:
 
 
 def _held_out(x: Numbers, alerts: Labels, *, own: Numbers, rng: np.random.Generator) -> Numbers:
-    """Each message's value by a regression that has seen none of its kind; its own where the others are all alerts, or none is."""
+    """Each message's value by a regression that has seen none of its kind.
+
+    Its own where the others are all alerts, or none is.
+    """
     from sklearn.cluster import KMeans
 
     kinds = min(_KINDS, len(np.unique(x.round(6), axis=0)) // 2)

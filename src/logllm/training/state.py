@@ -18,7 +18,11 @@ from logllm.storage import new_folder, write_atomic
 
 @dataclass(frozen=True)
 class Position:
-    """How far training has come: `step` optimiser steps of stage `stage` are done, `log` bytes of steps.jsonl written, in so many seconds."""
+    """How far training has come.
+
+    `step` optimiser steps of stage `stage` are done, `log` bytes of steps.jsonl written, in so many
+    seconds.
+    """
 
     stage: int
     step: int
@@ -28,13 +32,18 @@ class Position:
 
 def learned(model: LogLLM) -> dict[str, Tensor]:
     """Every parameter that some stage may train, by name."""
-    return {name: value for name, value in model.named_parameters() if "lora_" in name or name.startswith("projector.")}
+    return {
+        name: value
+        for name, value in model.named_parameters()
+        if "lora_" in name or name.startswith("projector.")
+    }
 
 
 def save_state(run: Path, model: LogLLM, *, optimizer: Any, position: Position) -> None:
     """Write a checkpoint, then remove the one before it.
 
-    The folder appears under its name only when it is whole, so that a kill at any moment leaves a usable one.
+    The folder appears under its name only when it is whole, so that a kill at any moment leaves a
+    usable one.
 
     Raises:
         DataError: the disk is full or cannot be written; after making room, `--resume` goes on.
@@ -60,7 +69,10 @@ def save_state(run: Path, model: LogLLM, *, optimizer: Any, position: Position) 
 
 
 def states(run: Path) -> list[Path]:
-    """Whole checkpoints of a run, oldest first; what a killed process left half made has a name with a dot."""
+    """Whole checkpoints of a run, oldest first.
+
+    What a killed process left half made has a name with a dot.
+    """
     folder = run / CHECKPOINTS
     if not folder.is_dir():
         return []
@@ -80,8 +92,13 @@ def restore_model(checkpoint: Path, model: LogLLM) -> None:
     """
     values = load_file(checkpoint / "parameters.safetensors")
     own = learned(model)
-    if {name: value.shape for name, value in values.items()} != {name: value.shape for name, value in own.items()}:
-        raise ModelError(f"checkpoint {checkpoint} holds other parameters than the recipe's model: train into a new folder")
+    if {name: value.shape for name, value in values.items()} != {
+        name: value.shape for name, value in own.items()
+    }:
+        raise ModelError(
+            f"checkpoint {checkpoint} holds other parameters than the recipe's model: train into a"
+            " new folder"
+        )
     with torch.no_grad():
         for name, value in values.items():
             own[name].copy_(value)

@@ -1,4 +1,5 @@
-"""The tables of the paper as grids of cells: what is trained, what is kept, what is written. A stand-in runs the commands."""
+"""The tables of the paper as grids of cells: what is trained, what is kept, what is written. A
+stand-in runs the commands."""
 
 import json
 import threading
@@ -42,12 +43,20 @@ class Stand:
             made = Path(options["--out"])
             assert made.is_dir() == bool({"--resume", "--force"} & set(command))
             made.mkdir(exist_ok=True)
-            (made / "manifest.json").write_text(json.dumps({"versions": {"torch": "2"}, "threads": 1, "method": command[1]}))
+            (made / "manifest.json").write_text(
+                json.dumps({"versions": {"torch": "2"}, "threads": 1, "method": command[1]})
+            )
         if command[0] == "perturb":
             self.copy(Path(command[1]), Path(options["--out"]))
         if self.fails and self.fails in " ".join(command):
             return Spent(1.0, 10**6, 2, "", "logllm: no memory left")
-        return Spent(2.0, 10**8, 0, "" if command[0] in ("train", "perturb") else json.dumps(self.report(command)), "")
+        return Spent(
+            2.0,
+            10**8,
+            0,
+            "" if command[0] in ("train", "perturb") else json.dumps(self.report(command)),
+            "",
+        )
 
     @staticmethod
     def copy(data: Path, out: Path) -> None:
@@ -62,7 +71,13 @@ class Stand:
         f1 = F1.get(method, F1["logllm"]) - 0.05 * altered
         figures = {"precision": f1, "recall": f1, "f1": f1, "average_precision": f1}
         ends = {name: [f1 - 0.1, f1 + 0.05] for name in figures}
-        return {**figures, "intervals": ends, "unseen": {**figures, "intervals": {}}, "sessions": 24, "threshold": 0.5}
+        return {
+            **figures,
+            "intervals": ends,
+            "unseen": {**figures, "intervals": {}},
+            "sessions": 24,
+            "threshold": 0.5,
+        }
 
 
 @pytest.fixture
@@ -73,7 +88,9 @@ def stand() -> Stand:
 @pytest.fixture
 def asked(tiny_data, tiny_recipe):
     def ask(table: str, **more) -> Asked:
-        return Asked(table, (given_data(f"bgl-made={tiny_data}"),), tiny_recipe, **{"sessions": 40, **more})
+        return Asked(
+            table, (given_data(f"bgl-made={tiny_data}"),), tiny_recipe, **{"sessions": 40, **more}
+        )
 
     return ask
 
@@ -103,7 +120,8 @@ def test_the_papers_figures(table, data, more, f1) -> None:
 
 
 def test_the_papers_f1_follows_from_its_precision_and_recall() -> None:
-    """A slip of the pen would show: one of the paper's own rows is not consistent, and we say so."""
+    """A slip of the pen would show: one of the paper's own rows is not consistent, and we say
+    so."""
     wrong = []
     for method in NAMES:
         for data in SETS:
@@ -113,14 +131,19 @@ def test_the_papers_f1_follows_from_its_precision_and_recall() -> None:
     assert wrong == [("loganomaly", "hdfs")]
 
 
-@pytest.mark.parametrize(("recipe", "kinds"), [("small", [1, 2, 3]), ("hdfs", [1, 2, 3]), ("tiny", [1, 2, 2, 3]), ("few", [1])])
+@pytest.mark.parametrize(
+    ("recipe", "kinds"),
+    [("small", [1, 2, 3]), ("hdfs", [1, 2, 3]), ("tiny", [1, 2, 2, 3]), ("few", [1])],
+)
 def test_a_budget_keeps_the_recipes_proportions(recipe, kinds) -> None:
     before = Recipe.load(recipe)
     after = scaled(before, 2_400, available=1_000)
     lengths = [stage.max_sessions for stage in after.train.stages]
     assert sum(lengths) == 2_400
     assert all(length % before.train.batch == 0 for length in lengths)
-    assert [stage.trains for stage in after.train.stages] == [stage.trains for stage in before.train.stages]
+    assert [stage.trains for stage in after.train.stages] == [
+        stage.trains for stage in before.train.stages
+    ]
     assert [stage_of(stage) for stage in after.train.stages] == kinds
     if recipe == "small":
         assert lengths == [64, 128, 2208]
@@ -128,8 +151,16 @@ def test_a_budget_keeps_the_recipes_proportions(recipe, kinds) -> None:
 
 def test_each_stage_is_left_out_and_each_cell_is_as_long(asked, tmp_path) -> None:
     cells = grid(asked("stages", seeds=2), tmp_path)
-    kinds = {cell.variant: [stage_of(stage) for stage in cell.recipe.train.stages] for cell in cells}
-    assert kinds == {"all": [1, 2, 2, 3], "without 1": [2, 2, 3], "without 2": [1, 3], "only 3": [3], "without 3": [1, 2, 2]}
+    kinds = {
+        cell.variant: [stage_of(stage) for stage in cell.recipe.train.stages] for cell in cells
+    }
+    assert kinds == {
+        "all": [1, 2, 2, 3],
+        "without 1": [2, 2, 3],
+        "without 2": [1, 3],
+        "only 3": [3],
+        "without 3": [1, 2, 2],
+    }
     assert {sum(stage.max_sessions for stage in cell.recipe.train.stages) for cell in cells} == {40}
     assert [cell.recipe.train.seed for cell in cells] == [cell.seed for cell in cells] == [0, 1] * 5
     assert len({cell.slug for cell in cells}) == 10
@@ -159,7 +190,9 @@ def test_what_a_table_has_not_is_refused(asked, tmp_path, table, more, said) -> 
         grid(asked(table, **more), tmp_path)
 
 
-def test_a_recipe_without_the_stages_and_data_of_one_name_are_refused(asked, tmp_path, tiny_data) -> None:
+def test_a_recipe_without_the_stages_and_data_of_one_name_are_refused(
+    asked, tmp_path, tiny_data
+) -> None:
     ask = asked("stages")
     with pytest.raises(RecipeError, match="no stage"):
         grid(Asked("stages", ask.sets, Recipe.load("few")), tmp_path)
@@ -192,13 +225,23 @@ def test_what_is_done_is_kept_and_the_same_command_goes_on(asked, tmp_path, stan
 
 
 def test_a_cell_that_fails_is_told_and_tried_again(asked, tmp_path, stand) -> None:
-    table = opened(asked("main", baselines=("tree-counts",), seeds=2), tmp_path, command="logllm reproduce main")
+    table = opened(
+        asked("main", baselines=("tree-counts",), seeds=2),
+        tmp_path,
+        command="logllm reproduce main",
+    )
     stand.fails = "train tree-counts"
     with pytest.raises(ModelError, match="2 cells failed.*no memory left"):
         run(table, watch=told, runner=stand)
-    assert [entry["state"] for entry in json.loads((tmp_path / "main.json").read_text())["cells"]] == ["done", "done", "failed", "failed"]
+    assert [
+        entry["state"] for entry in json.loads((tmp_path / "main.json").read_text())["cells"]
+    ] == ["done", "done", "failed", "failed"]
     stand.fails = None
-    again = opened(asked("main", baselines=("tree-counts",), seeds=2), tmp_path, command="logllm reproduce main")
+    again = opened(
+        asked("main", baselines=("tree-counts",), seeds=2),
+        tmp_path,
+        command="logllm reproduce main",
+    )
     found = run(again, watch=told, runner=stand)
     assert found["missing"] == 0
     done = next(entry for entry in found["cells"] if entry["method"] == "tree-counts")
@@ -207,17 +250,32 @@ def test_a_cell_that_fails_is_told_and_tried_again(asked, tmp_path, stand) -> No
 
 
 def test_a_table_says_all_that_is_needed_to_believe_it(asked, tmp_path, stand, tiny_data) -> None:
-    table = opened(asked("main", baselines=("tree-counts",), seeds=2), tmp_path, command="logllm reproduce main")
+    table = opened(
+        asked("main", baselines=("tree-counts",), seeds=2),
+        tmp_path,
+        command="logllm reproduce main",
+    )
     found = run(table, jobs=2, watch=told, runner=stand)
     cell = found["cells"][0]
     assert cell["of_data"] == Prepared.load(tiny_data).manifest["fingerprint"]
-    assert (cell["seconds"], cell["peak_memory"]) == ({"train": 2.0, "score": 2.0}, {"train": 10**8, "score": 10**8})
+    assert (cell["seconds"], cell["peak_memory"]) == (
+        {"train": 2.0, "score": 2.0},
+        {"train": 10**8, "score": 10**8},
+    )
     assert cell["commands"][0] == "logllm train ./recipe.toml --data bgl-made --out ./run"
     assert cell["versions"] == {"torch": "2"}
     ours, tree = found["rows"]
     assert ours["f1"] == {"mean": 0.9, "sd": 0.0, "min": 0.9, "max": 0.9}
     assert ours["intervals"]["f1"] == pytest.approx([0.8, 0.95])
-    assert ours["paper"] == {"set": "bgl", "precision": 0.861, "recall": 0.979, "f1": 0.916, "sessions": 47_135, "ours": 120, "same": False}
+    assert ours["paper"] == {
+        "set": "bgl",
+        "precision": 0.861,
+        "recall": 0.979,
+        "f1": 0.916,
+        "sessions": 47_135,
+        "ours": 120,
+        "same": False,
+    }
     assert tree["paper"] is None
     text = (tmp_path / "main.md").read_text()
     assert "| bgl-made | logllm | 0.900 ± 0.000 |" in text
@@ -229,7 +287,9 @@ def test_a_table_says_all_that_is_needed_to_believe_it(asked, tmp_path, stand, t
 
 def test_altered_logs_are_judged_by_one_run(asked, tmp_path, stand) -> None:
     table = opened(
-        asked("unstable", kinds=("reword",), ratios=(0.1, 0.2), baselines=("tree-counts",)), tmp_path, command="logllm reproduce unstable"
+        asked("unstable", kinds=("reword",), ratios=(0.1, 0.2), baselines=("tree-counts",)),
+        tmp_path,
+        command="logllm reproduce unstable",
     )
     found = run(table, watch=told, runner=stand)
     names = [command[0] for command in stand.commands]
@@ -238,20 +298,35 @@ def test_altered_logs_are_judged_by_one_run(asked, tmp_path, stand) -> None:
         "train": 2,
         "evaluate": 6,
     }  # whatever the method, it is trained once
-    runs = {command[command.index("--out") + 1] for command in stand.commands if command[0] == "train"}
+    runs = {
+        command[command.index("--out") + 1] for command in stand.commands if command[0] == "train"
+    }
     assert {command[1] for command in stand.commands if command[0] == "evaluate"} == runs
     lost = {(row["method"], row["ratio"]): row["f1_lost"] for row in found["rows"]}
-    assert lost == pytest.approx({(method, ratio): 0.05 * (ratio > 0) for method in F1 for ratio in (0.0, 0.1, 0.2)})
-    assert "| reword | logllm | 0.900 | 0.850 (+0.050) | 0.850 (+0.050) |" in (tmp_path / "unstable.md").read_text()
+    assert lost == pytest.approx(
+        {(method, ratio): 0.05 * (ratio > 0) for method in F1 for ratio in (0.0, 0.1, 0.2)}
+    )
+    assert (
+        "| reword | logllm | 0.900 | 0.850 (+0.050) | 0.850 (+0.050) |"
+        in (tmp_path / "unstable.md").read_text()
+    )
 
 
 def test_a_ready_run_is_judged_and_never_touched(asked, tmp_path, stand, tiny_run) -> None:
     more = {"kinds": ("reword",), "ratios": (0.2,), "baselines": ()}
-    found = run(opened(asked("unstable", run=tiny_run, **more), tmp_path, command=""), watch=told, runner=stand)
+    found = run(
+        opened(asked("unstable", run=tiny_run, **more), tmp_path, command=""),
+        watch=told,
+        runner=stand,
+    )
     assert [command[0] for command in stand.commands] == ["perturb", "evaluate", "evaluate"]
     assert found["missing"] == 0
     with pytest.raises(ModelError, match="not a run"):
-        run(opened(asked("unstable", run=tmp_path, **more), tmp_path / "other", command=""), watch=told, runner=stand)
+        run(
+            opened(asked("unstable", run=tmp_path, **more), tmp_path / "other", command=""),
+            watch=told,
+            runner=stand,
+        )
 
 
 def test_preprocessing_makes_its_data_from_the_same_log(asked, tmp_path, stand, tiny_data) -> None:
@@ -259,7 +334,12 @@ def test_preprocessing_makes_its_data_from_the_same_log(asked, tmp_path, stand, 
     more = {"labels": home / "labels.csv", "raw": (str(home / "app.jsonl"),)}
     table = opened(asked("preprocessing", **more), tmp_path, command="")
     found = run(table, watch=told, runner=stand)
-    assert [row["variant"] for row in found["rows"]] == ["raw text", "regex", "Drain template", "template id"]
+    assert [row["variant"] for row in found["rows"]] == [
+        "raw text",
+        "regex",
+        "Drain template",
+        "template id",
+    ]
     raw, regex, template, number = (Prepared.load(cell.data.folder) for cell in table.grid)
     assert regex.folder == tiny_data
     assert "open file /data/a1" in raw.messages.to_list()
@@ -267,8 +347,14 @@ def test_preprocessing_makes_its_data_from_the_same_log(asked, tmp_path, stand, 
     assert len(raw.messages) >= len(template.messages) == len(number.messages)
     assert {len(each.part("test")) for each in (raw, regex, template, number)} == {24}
 
-    (home / "other.jsonl").write_text("".join((home / "app.jsonl").read_text().splitlines(keepends=True)[:200]))
-    other = opened(asked("preprocessing", **{**more, "raw": (str(home / "other.jsonl"),)}), tmp_path / "other", command="")
+    (home / "other.jsonl").write_text(
+        "".join((home / "app.jsonl").read_text().splitlines(keepends=True)[:200])
+    )
+    other = opened(
+        asked("preprocessing", **{**more, "raw": (str(home / "other.jsonl"),)}),
+        tmp_path / "other",
+        command="",
+    )
     with pytest.raises(DataError, match="not the log"):
         run(other, watch=told, runner=stand)
     assert next(iter(other.states()))[1] == "open"
@@ -276,7 +362,11 @@ def test_preprocessing_makes_its_data_from_the_same_log(asked, tmp_path, stand, 
 
 def test_some_cells_alone(asked, tmp_path) -> None:
     cells = grid(asked("stages"), tmp_path)
-    assert [cell.variant for cell in wanted(cells, "without")] == ["without 1", "without 2", "without 3"]
+    assert [cell.variant for cell in wanted(cells, "without")] == [
+        "without 1",
+        "without 2",
+        "without 3",
+    ]
     assert [cell.variant for cell in wanted(cells, "made/only*seed 0")] == ["only 3"]
     assert wanted([*cells, *cells], None) == cells
 
@@ -290,7 +380,9 @@ def test_a_cell_in_work_is_left_to_who_works_on_it(asked, tmp_path, stand) -> No
         assert end.wait(10)
         return stand(command, log)
 
-    first = threading.Thread(target=run, args=(table,), kwargs={"only": "only 3", "watch": told, "runner": slow})
+    first = threading.Thread(
+        target=run, args=(table,), kwargs={"only": "only 3", "watch": told, "runner": slow}
+    )
     first.start()
     assert began.wait(10)
     said = []
@@ -317,11 +409,17 @@ def test_the_page_of_results_has_every_table(asked, tmp_path, stand) -> None:
     for name in ("unstable", "main"):
         more = {"kinds": ("reword",), "ratios": (0.2,)} if name == "unstable" else {}
         kept[f"{name}-made"] = run(
-            opened(asked(name, baselines=(), **more), tmp_path, command=f"logllm reproduce {name}"), watch=told, runner=stand
+            opened(asked(name, baselines=(), **more), tmp_path, command=f"logllm reproduce {name}"),
+            watch=told,
+            runner=stand,
         )
     text = page(kept)
     headings = [line for line in text.splitlines() if line.startswith("## ")]
-    assert headings == ["## LogLLM and other methods", "## Altered logs", "## Reproduce them yourself"]
+    assert headings == [
+        "## LogLLM and other methods",
+        "## Altered logs",
+        "## Reproduce them yourself",
+    ]
     assert "(results/main-made.png)" in text
     assert "a missing event may itself be the anomaly" in text
     assert "No results" not in text
@@ -334,7 +432,9 @@ def test_processes_tell_time_memory_and_last_words(tmp_path) -> None:
     assert spent.out.strip().count(".") == 2
     assert spent.seconds > 0
     assert spent.peak > 10**7
-    failed = processes.run(["folds", "nowhere", "--parts", "2", "--out", "no"], tmp_path / "failed.log")
+    failed = processes.run(
+        ["folds", "nowhere", "--parts", "2", "--out", "no"], tmp_path / "failed.log"
+    )
     assert failed.code == 2
     assert failed.said.startswith("logllm: ")
     processes.stop()
@@ -352,4 +452,7 @@ def test_a_cells_work_is_told_apart_by_all_that_matters(asked, tmp_path) -> None
         Cell(one.data, "cnn", 1, scores=True),
     ]
     assert len({cell.slug for cell in (one, *others)}) == 6
-    assert Cell(one.data, one.method, one.seed, "another name", {"of": "the row"}, one.recipe).slug == one.slug
+    assert (
+        Cell(one.data, one.method, one.seed, "another name", {"of": "the row"}, one.recipe).slug
+        == one.slug
+    )

@@ -20,7 +20,9 @@ def test_a_run_merged_scores_as_with_adapters(tiny_run) -> None:
     assert not any("lora_" in name for name, _ in together.named_parameters())
     vectors = torch.randn((4, apart.encoder.width), generator=torch.Generator().manual_seed(0))
     sessions = [torch.tensor(rows).numpy() for rows in ([0, 1], [2, 3, 3])]
-    logits = [Engine(model, section=recipe.detect).judge(sessions, vectors) for model in (apart, together)]
+    logits = [
+        Engine(model, section=recipe.detect).judge(sessions, vectors) for model in (apart, together)
+    ]
     torch.testing.assert_close(*logits, rtol=0, atol=1e-5)
     with torch.no_grad():
         ids = torch.tensor([[1, 5, 9, 2]])
@@ -39,7 +41,11 @@ def test_layers_that_are_the_other_way_round() -> None:
     for name, parameter in wrapped.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
-    tensors = {name.replace(".default.", "."): value for name, value in wrapped.state_dict().items() if "lora_" in name}
+    tensors = {
+        name.replace(".default.", "."): value
+        for name, value in wrapped.state_dict().items()
+        if "lora_" in name
+    }
     merge(bare.eval(), Adapters(tensors, section, "here"))
     ids = torch.tensor([[1, 2, 3]])
     with torch.no_grad():
@@ -57,7 +63,16 @@ def test_adapters_of_another_model_are_refused(tiny_run, tmp_path, change) -> No
     elif change == "odd":
         tensors["base_model.model.elsewhere.lora_A.weight"] = tensors[first].clone()
     else:
-        tensors = {name: value[:, :3] if "lora_A" in name else value for name, value in tensors.items()}
-    save_file({name: value.contiguous() for name, value in tensors.items()}, tmp_path / "odd.safetensors")
-    with pytest.raises(ModelError, match="there does not fit the base model: .*(self_attn|elsewhere)"):
-        merge(model.decoder.model, Adapters(load_file(tmp_path / "odd.safetensors"), recipe.model.decoder.lora, "there"))
+        tensors = {
+            name: value[:, :3] if "lora_A" in name else value for name, value in tensors.items()
+        }
+    save_file(
+        {name: value.contiguous() for name, value in tensors.items()}, tmp_path / "odd.safetensors"
+    )
+    with pytest.raises(
+        ModelError, match="there does not fit the base model: .*(self_attn|elsewhere)"
+    ):
+        merge(
+            model.decoder.model,
+            Adapters(load_file(tmp_path / "odd.safetensors"), recipe.model.decoder.lora, "there"),
+        )

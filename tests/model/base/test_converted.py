@@ -1,4 +1,5 @@
-"""The small tier's decoder out of its GGUF file, as transformers would have written it, byte for byte."""
+"""The small tier's decoder out of its GGUF file, as transformers would have written it, byte for
+byte."""
 
 import gguf
 import pytest
@@ -24,7 +25,13 @@ def test_every_byte_is_as_transformers_writes_it(tmp_path) -> None:
         del model.config.quantization_config
         model.save_pretrained(theirs)
     AutoTokenizer.from_pretrained(theirs, gguf_file=FILE).save_pretrained(theirs)
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+    for name in (
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    ):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
 
 

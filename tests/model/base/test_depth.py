@@ -1,4 +1,5 @@
-"""A decoder's first layers alone, wherever a decoder is loaded, drawn, trained, described or handed on."""
+"""A decoder's first layers alone, wherever a decoder is loaded, drawn, trained, described or handed
+on."""
 
 import json
 import logging
@@ -35,7 +36,9 @@ pytestmark = pytest.mark.real  # for its time alone
 
 def cut(section: ModelSection, layers: int = 1, **settings) -> ModelSection:
     """The same models, fewer of the decoder's layers."""
-    return section.model_copy(update={"decoder": section.decoder.model_copy(update={"layers": layers, **settings})})
+    return section.model_copy(
+        update={"decoder": section.decoder.model_copy(update={"layers": layers, **settings})}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +72,27 @@ def scores(run: Path, data: Path) -> np.ndarray:
 @pytest.mark.parametrize(
     ("kind", "settings", "lists"),
     [
-        ("gemma2", {}, {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+        (
+            "gemma2",
+            {},
+            {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+        ),
         ("smollm3", {}, {"no_rope_layers": [1, 1, 1], "layer_types": ["full_attention"] * 3}),
-        ("qwen3", {"use_sliding_window": True, "max_window_layers": 2}, {"layer_types": ["full_attention"] * 2 + ["sliding_attention"]}),
-        ("gpt_neo", {"attention_types": [[["global", "local"], 3]], "num_layers": 6}, {"attention_layers": ["global", "local", "global"]}),
-        ("gpt2", {"eos_token_id": [1, 2, 3, 4, 5, 6]}, {"eos_token_id": [1, 2, 3, 4, 5, 6], "n_layer": 3}),
+        (
+            "qwen3",
+            {"use_sliding_window": True, "max_window_layers": 2},
+            {"layer_types": ["full_attention"] * 2 + ["sliding_attention"]},
+        ),
+        (
+            "gpt_neo",
+            {"attention_types": [[["global", "local"], 3]], "num_layers": 6},
+            {"attention_layers": ["global", "local", "global"]},
+        ),
+        (
+            "gpt2",
+            {"eos_token_id": [1, 2, 3, 4, 5, 6]},
+            {"eos_token_id": [1, 2, 3, 4, 5, 6], "n_layer": 3},
+        ),
     ],
 )
 def test_what_a_configuration_says_of_each_layer_is_cut_too(kind, settings, lists) -> None:
@@ -81,17 +100,27 @@ def test_what_a_configuration_says_of_each_layer_is_cut_too(kind, settings, list
     kept = first_layers(config, DecoderSection(layers=3))
     assert (kept.num_hidden_layers, config.num_hidden_layers) == (3, 6)
     assert {name: getattr(kept, name) for name in lists} == lists
-    assert type(kept).from_dict(json.loads(json.dumps(kept.to_dict()))).num_hidden_layers == 3  # as a merged bundle's is read
+    assert (
+        type(kept).from_dict(json.loads(json.dumps(kept.to_dict()))).num_hidden_layers == 3
+    )  # as a merged bundle's is read
 
 
 def test_the_text_half_of_a_larger_configuration_is_cut() -> None:
     config = AutoConfig.for_model("gemma3", text_config={"num_hidden_layers": 6})
-    assert first_layers(config, DecoderSection(layers=2)).text_config.layer_types == ["sliding_attention"] * 2
+    assert (
+        first_layers(config, DecoderSection(layers=2)).text_config.layer_types
+        == ["sliding_attention"] * 2
+    )
 
 
 @pytest.mark.parametrize("way", [assemble, draw])
 def test_more_layers_than_there_are_are_refused(tiny_models, way) -> None:
-    with pytest.raises(ModelError, match=r"tiny-llama has 2 layers, and model.decoder.layers asks for 3: set it to 2 or less, or leave it"):
+    with pytest.raises(
+        ModelError,
+        match=(
+            r"tiny-llama has 2 layers, and model.decoder.layers asks for 3: set it to 2 or less, or leave it"
+        ),
+    ):
         way(cut(tiny_models, 3))
     way(cut(tiny_models, 2))
 
@@ -103,7 +132,11 @@ def test_a_drawn_model_has_the_loaded_ones_parameters(tiny_models) -> None:
         name: value.shape for name, value in model.named_parameters()
     }
     whole = draw(tiny_models)
-    layer = sum(value.nbytes for name, value in whole.model.named_parameters() if ".layers.1." in name and "lora_" not in name)
+    layer = sum(
+        value.nbytes
+        for name, value in whole.model.named_parameters()
+        if ".layers.1." in name and "lora_" not in name
+    )
     assert whole.weights - drawn.weights == layer > 0
 
 
@@ -121,12 +154,16 @@ def test_later_layers_are_left_out_without_a_word(tiny_models, caplog) -> None:
 @pytest.mark.real  # for its time alone
 def test_a_plan_foresees_the_smaller_model(tiny_recipe, shallow, tiny_data) -> None:
     stages = [{"trains": ["encoder", "projector", "decoder"], "lr": 1e-3, "max_sessions": 16}]
-    found, whole = (plan(changed(recipe, stages=stages), tiny_data) for recipe in (shallow, tiny_recipe))
+    found, whole = (
+        plan(changed(recipe, stages=stages), tiny_data) for recipe in (shallow, tiny_recipe)
+    )
     assert found.parameters < whole.parameters
     for stage, deep in zip(found.stages, whole.stages, strict=True):
         assert stage.memory.weights < deep.memory.weights
         assert stage.memory.activations < deep.memory.activations
-        assert stage.parameters == deep.parameters - ("decoder" in stage.trains) * 8 * ((64 + 64) + (64 + 32))
+        assert stage.parameters == deep.parameters - ("decoder" in stage.trains) * 8 * (
+            (64 + 64) + (64 + 32)
+        )
     assert found.seconds is not None
 
 
@@ -145,16 +182,26 @@ def test_adapters_of_another_depth_are_refused(run, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("merged", [False, True])
-def test_a_bundle_scores_as_the_run(run, tiny_models, tiny_data, tmp_path, monkeypatch, merged) -> None:
+def test_a_bundle_scores_as_the_run(
+    run, tiny_models, tiny_data, tmp_path, monkeypatch, merged
+) -> None:
     wanted = scores(run, tiny_data)
     export_run(run, tmp_path / "bundle", bundle=Bundle(merged=merged))
     if merged:
-        assert json.loads((tmp_path / "bundle" / "decoder" / "config.json").read_text())["num_hidden_layers"] == 1
+        assert (
+            json.loads((tmp_path / "bundle" / "decoder" / "config.json").read_text())[
+                "num_hidden_layers"
+            ]
+            == 1
+        )
     else:
         monkeypatch.setenv("LOGLLM_WEIGHTS", str(Path(tiny_models.decoder.weights).parent))
     np.testing.assert_allclose(scores(tmp_path / "bundle", tiny_data), wanted, atol=1e-4, rtol=0)
     assert np.ptp(wanted) > 1e-3
-    assert "| decoder | `tiny-llama`, its first layers: 1, float32" in (tmp_path / "bundle" / "README.md").read_text()
+    assert (
+        "| decoder | `tiny-llama`, its first layers: 1, float32"
+        in (tmp_path / "bundle" / "README.md").read_text()
+    )
 
 
 def test_released_adapters_are_for_all_layers(tiny_models, authors, tmp_path) -> None:
@@ -163,12 +210,22 @@ def test_released_adapters_are_for_all_layers(tiny_models, authors, tmp_path) ->
     from logllm.model.released import read_released
 
     released = read_released(authors[0])
-    named = [f"model.encoder.weights={tiny_models.encoder.weights}", f"model.decoder.weights={tiny_models.decoder.weights}"]
+    named = [
+        f"model.encoder.weights={tiny_models.encoder.weights}",
+        f"model.decoder.weights={tiny_models.decoder.weights}",
+    ]
     own = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
     prepare = choose("bgl", recipe="bgl", overrides=own)
     plain = ["model.encoder.quantize=none", "model.decoder.quantize=none"]
-    recipe = Recipe.load("bgl", overrides=[*released.overrides(), *named, *plain, "model.decoder.layers=1"])
-    with pytest.raises(ModelError, match=r"layers.1.*does not fit: .*takes none; name .* and a recipe that keeps as many layers"):
+    recipe = Recipe.load(
+        "bgl", overrides=[*released.overrides(), *named, *plain, "model.decoder.layers=1"]
+    )
+    with pytest.raises(
+        ModelError,
+        match=(
+            r"layers.1.*does not fit: .*takes none; name .* and a recipe that keeps as many layers"
+        ),
+    ):
         import_released(released, tmp_path / "run", terms=Terms(recipe, prepare))
 
 
@@ -177,7 +234,10 @@ def test_in_4_bits(tiny_models, shallow, tiny_data, tmp_path) -> None:
     section = cut(tiny_models, quantize="nf4", compute="float32")
     loaded, _ = load_backbone(Path(section.decoder.weights), section.decoder)
     assert sum(isinstance(module, bitsandbytes.nn.Linear4bit) for module in loaded.modules()) == 7
-    size = sum(value.nbytes + (value.quant_state.absmax.nbytes if hasattr(value, "quant_state") else 0) for value in loaded.parameters())
+    size = sum(
+        value.nbytes + (value.quant_state.absmax.nbytes if hasattr(value, "quant_state") else 0)
+        for value in loaded.parameters()
+    )
     drawn = outline(configuration(section.decoder.weights), section.decoder)
     assert weight_bytes(drawn, quantize="nf4") == size
     train(shallow.model_copy(update={"model": section}), tiny_data, out=tmp_path / "run")
@@ -185,7 +245,10 @@ def test_in_4_bits(tiny_models, shallow, tiny_data, tmp_path) -> None:
 
 
 def test_a_candidate_with_fewer_layers(tiny_models) -> None:
-    whole, found = describe(tiny_models.decoder.weights), describe(tiny_models.decoder.weights, layers=1)
+    whole, found = (
+        describe(tiny_models.decoder.weights),
+        describe(tiny_models.decoder.weights, layers=1),
+    )
     assert (found.layers, whole.layers) == (1, 2)
     assert found.parameters < whole.parameters
     assert found.bytes["nf4"] < whole.bytes["nf4"]
@@ -197,7 +260,9 @@ def test_a_candidate_with_fewer_layers(tiny_models) -> None:
 
 def test_bitsandbytes_is_imported_without_a_word(tmp_path, monkeypatch, caplog) -> None:
     """It warns of a kernel that is not used; PEFT and transformers would let it."""
-    (tmp_path / "bitsandbytes.py").write_text('import logging\nlogging.getLogger("bitsandbytes.backends.cpu.ops").warning("no kernel")\n')
+    (tmp_path / "bitsandbytes.py").write_text(
+        'import logging\nlogging.getLogger("bitsandbytes.backends.cpu.ops").warning("no kernel")\n'
+    )
     for name in [name for name in sys.modules if name.partition(".")[0] == "bitsandbytes"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)

@@ -41,8 +41,13 @@ def test_what_was_kept_is_what_was_packed(tiny_models, cache) -> None:
         again = second.state_dict()[name]
         assert torch.equal(value, again), name
         assert value.dtype == again.dtype, name
-    layers = [[layer for layer in model.modules() if hasattr(layer, "quant_state")] for model in (first, second)]
-    assert [layer.compute_dtype for layer in layers[0]] == [layer.compute_dtype for layer in layers[1]]
+    layers = [
+        [layer for layer in model.modules() if hasattr(layer, "quant_state")]
+        for model in (first, second)
+    ]
+    assert [layer.compute_dtype for layer in layers[0]] == [
+        layer.compute_dtype for layer in layers[1]
+    ]
     assert not any(parameter.requires_grad for parameter in second.parameters())
 
 
@@ -72,7 +77,13 @@ def test_what_is_damaged_is_packed_again(tiny_models, cache) -> None:
 def test_other_settings_have_another_place(tiny_models, cache) -> None:
     section = packed(tiny_models)
     folder = Path(section.weights)
-    sections = [section, *(section.model_copy(update=other) for other in ({"layers": 1}, {"compute": "float32"}, {"dtype": "bfloat16"}))]
+    sections = [
+        section,
+        *(
+            section.model_copy(update=other)
+            for other in ({"layers": 1}, {"compute": "float32"}, {"dtype": "bfloat16"})
+        ),
+    ]
     assert len({packed_place(folder, one, worth=1) for one in sections}) == 4
     assert packed_place(folder, section) is None  # too small to be worth it
 

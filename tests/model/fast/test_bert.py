@@ -1,4 +1,5 @@
-"""The encoder's own passes: what transformers computes, whatever the weights, the lengths and the size of the scores."""
+"""The encoder's own passes: what transformers computes, whatever the weights, the lengths and the
+size of the scores."""
 
 from typing import Any, Literal
 
@@ -21,18 +22,27 @@ MIXED = [*ALIKE, *("a" * length for length in range(1, 40, 3))]
 def encoder(*, pooling: Literal["mean", "pooler"] = "mean") -> Encoder:
     """A tiny BERT none of whose weights and biases is nothing."""
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
+    shape = {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     model = BertModel(BertConfig(vocab_size=300, max_position_embeddings=64, **shape)).eval()
     for parameter in model.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
-    return Encoder(model, EncoderSection(weights="tiny", pooling=pooling, max_tokens=60), adapters=False)
+    return Encoder(
+        model, EncoderSection(weights="tiny", pooling=pooling, max_tokens=60), adapters=False
+    )
 
 
 def both(given: Encoder, *, messages: list[str]) -> tuple[Any, Any]:
     """Vectors of our passes and of transformers'."""
     tokens = MessageTokens(messages, byte_tokenizer(), max_tokens=60)
     assert source_of(given.model).passes == "bert"
-    ours = Bert(source_of(given.model), pooling=given.pooling, chunk=512).vectors(tokens, device=CPU)
+    ours = Bert(source_of(given.model), pooling=given.pooling, chunk=512).vectors(
+        tokens, device=CPU
+    )
     return ours, given.table(tokens, positions=512)
 
 

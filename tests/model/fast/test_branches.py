@@ -34,7 +34,9 @@ def test_what_is_seen_and_its_gradients(lists, heads) -> None:
     drawn = torch.Generator().manual_seed(len(tree.rows))
     nodes = len(tree.rows)
     shapes = [(nodes, heads[0], 3), (nodes, 2 * heads[1], 3), (nodes, heads[0], 3)]
-    query, stored, weights = (torch.randn(shape, generator=drawn, dtype=torch.float64) for shape in shapes)
+    query, stored, weights = (
+        torch.randn(shape, generator=drawn, dtype=torch.float64) for shape in shapes
+    )
     query.requires_grad_()
     stored.requires_grad_()
     branches = branches_of(tree.paths, np.diff(tree.starts), layout=layout, device=CPU)
@@ -47,7 +49,9 @@ def test_what_is_seen_and_its_gradients(lists, heads) -> None:
 
 def test_dropped_weights_are_other_ones_each_time() -> None:
     tree = grow([np.arange(9)])
-    branches = branches_of(tree.paths, np.array([9]), layout=Layout(1, 1, 2, query_row=1, key_row=2), device=CPU)
+    branches = branches_of(
+        tree.paths, np.array([9]), layout=Layout(1, 1, 2, query_row=1, key_row=2), device=CPU
+    )
     query, stored = torch.ones((9, 1, 2)), torch.ones((9, 2, 2))
     torch.manual_seed(0)
     first, second = (branches.attend(query, stored, dropout=0.5) for _ in range(2))

@@ -20,7 +20,9 @@ MESSAGES = ["disk full", "disk <*> is full again", "ok", "Receiving block <*>"]
 @given(SEQUENCES)
 def test_a_tree_holds_each_beginning_once(lists) -> None:
     tree = grow([np.array(each) for each in lists])
-    assert len(tree.rows) == len({tuple(each[:end]) for each in lists for end in range(1, len(each) + 1)})
+    assert len(tree.rows) == len(
+        {tuple(each[:end]) for each in lists for end in range(1, len(each) + 1)}
+    )
     assert sorted(tree.order.tolist()) == list(range(len(lists)))
     for path, at in zip(tree.paths, tree.order, strict=True):
         assert tree.rows[path].tolist() == lists[at]
@@ -32,13 +34,19 @@ def test_chunks_hold_every_node_once_and_their_masks_its_path(lists, nodes) -> N
     tree = grow([np.array(each) for each in lists])
     layout = Layout(heads=1, kv=1, width=1, query_row=1, key_row=2)
     seen: dict[int, list[int]] = {}
-    for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=nodes, layout=layout, device=torch.device("cpu")):
+    for chunk in chunks(
+        tree.paths, np.diff(tree.starts), nodes=nodes, layout=layout, device=torch.device("cpu")
+    ):
         for group in chunk.groups:
             g, _, q, k = group.mask.shape
             keys = group.keys.view(2, g, k)
             assert (keys[1] == keys[0] + 1).all()
             for place, query, row, mask in zip(
-                group.places, group.queries, torch.arange(g).repeat_interleave(q), group.mask.view(g * q, k), strict=True
+                group.places,
+                group.queries,
+                torch.arange(g).repeat_interleave(q),
+                group.mask.view(g * q, k),
+                strict=True,
             ):
                 if place < chunk.end - chunk.start:  # not padding
                     assert place == query
@@ -54,17 +62,27 @@ def test_doubt_is_settled_exactly(tiny) -> None:
     model, tokenizer = tiny
     tokens = MessageTokens(MESSAGES, tokenizer, max_tokens=100)
     rng = np.random.default_rng(0)
-    sessions = [np.array(each) for each in {tuple(rng.integers(0, 4, size=rng.integers(1, 9)).tolist()) for _ in range(60)}]
-    exact, rounding = (Engine(model, section=DetectSection(engine=name)) for name in ("exact", "bf16"))
+    sessions = [
+        np.array(each)
+        for each in {tuple(rng.integers(0, 4, size=rng.integers(1, 9)).tolist()) for _ in range(60)}
+    ]
+    exact, rounding = (
+        Engine(model, section=DetectSection(engine=name)) for name in ("exact", "bf16")
+    )
     vectors = exact.encode(tokens)
     wanted, found = (each.judge(sessions, vectors) for each in (exact, rounding))
     # These tiny models are never sure: all their logits are small.
     assert rounding.doubted == len(sessions)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
     middle = (wanted[:, 1] - wanted[:, 0]).median().item()
-    model.decoder.model.get_output_embeddings().weight.data *= 7 / abs(middle)  # as sure as trained ones
+    model.decoder.model.get_output_embeddings().weight.data *= 7 / abs(
+        middle
+    )  # as sure as trained ones
     threshold = torch.tensor(7.0 * np.sign(middle) + DOUBT, dtype=torch.float64).sigmoid().item()
-    exact, rounding = (Engine(model, section=DetectSection(engine=name), threshold=threshold) for name in ("exact", "bf16"))
+    exact, rounding = (
+        Engine(model, section=DetectSection(engine=name), threshold=threshold)
+        for name in ("exact", "bf16")
+    )
     wanted, found = (each.judge(sessions, vectors) for each in (exact, rounding))
     assert 0 < rounding.doubted < len(sessions)
     wanted, found = (each[:, 1] - each[:, 0] for each in (wanted, found))
@@ -85,9 +103,16 @@ def test_lanes_give_what_one_thread_gives(tiny, two_threads) -> None:
     model, tokenizer = tiny
     tokens = MessageTokens(MESSAGES, tokenizer, max_tokens=100)
     rng = np.random.default_rng(0)
-    sessions = [np.array(each) for each in {tuple(rng.integers(0, 4, size=rng.integers(1, 9)).tolist()) for _ in range(200)}]
+    sessions = [
+        np.array(each)
+        for each in {
+            tuple(rng.integers(0, 4, size=rng.integers(1, 9)).tolist()) for _ in range(200)
+        }
+    ]
     engine = Engine(model, section=DetectSection(batch_positions=64))
-    side_by_side = [(engine.encode(tokens), engine.judge(sessions, engine.encode(tokens))) for _ in range(5)]
+    side_by_side = [
+        (engine.encode(tokens), engine.judge(sessions, engine.encode(tokens))) for _ in range(5)
+    ]
     assert torch.get_num_threads() == 2
     torch.set_num_threads(1)
     vectors = engine.encode(tokens)
@@ -114,7 +139,9 @@ def test_a_failure_in_a_lane_reaches_the_caller(two_threads) -> None:
 def test_an_engine_that_cannot_run_the_decoder_is_refused(tiny) -> None:
     """Such as one that looks no further back than a window."""
     tiny[0].decoder.model.get_base_model().config.sliding_window = 8
-    with pytest.raises(ModelError, match="detect.engine = 'bf16' cannot run a .*: leave it at 'exact'"):
+    with pytest.raises(
+        ModelError, match="detect.engine = 'bf16' cannot run a .*: leave it at 'exact'"
+    ):
         Engine(tiny[0], section=DetectSection(engine="bf16"))
 
 
@@ -128,4 +155,6 @@ def test_training_on_changes_no_engine_made_before(tiny) -> None:
         if "lora_B" in name:
             parameter.data += 0.1
     assert torch.equal(engine.judge([np.array([0, 1])], vectors), before)
-    assert not torch.allclose(Engine(model, section=DetectSection()).judge([np.array([0, 1])], vectors), before)
+    assert not torch.allclose(
+        Engine(model, section=DetectSection()).judge([np.array([0, 1])], vectors), before
+    )

@@ -1,4 +1,5 @@
-"""Lanes with several callers: each has all of them in its turn, and torch's number of threads is what it was."""
+"""Lanes with several callers: each has all of them in its turn, and torch's number of threads is
+what it was."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,9 @@ def test_a_caller_that_comes_while_lanes_run_has_all_of_them_too() -> None:
         begun = []
         for _ in range(4):
             begun.append(pool.submit(lanes_used))
-            sleep(0.02)  # the next one comes in the middle, and asks torch for its number for the first time
+            sleep(
+                0.02
+            )  # the next one comes in the middle, and asks torch for its number for the first time
         assert [outcome.result() for outcome in begun] == [2, 2, 2, 2]
     assert (torch.get_num_threads(), in_a_new_thread()) == (2, 2)
 
@@ -93,7 +96,9 @@ def test_a_call_from_inside_a_lane_has_that_lane() -> None:
     inner = []
 
     def work(*_item: int) -> None:
-        in_lanes(lambda item: inner.append((item, threading.get_ident())), range(8), device=CPU, chunks=8)
+        in_lanes(
+            lambda item: inner.append((item, threading.get_ident())), range(8), device=CPU, chunks=8
+        )
 
     def call() -> None:
         in_lanes(work, range(8), device=CPU, chunks=8, progress=work)
@@ -109,7 +114,9 @@ def test_a_call_from_inside_a_lane_has_that_lane() -> None:
 def test_threads_that_share_an_engine_get_what_one_gets(tiny) -> None:
     model, tokenizer = tiny
     engine = Engine(model, section=DetectSection(batch_positions=64))
-    tokens = MessageTokens([f"message {number} of many" for number in range(40)], tokenizer, max_tokens=100)
+    tokens = MessageTokens(
+        [f"message {number} of many" for number in range(40)], tokenizer, max_tokens=100
+    )
     rng = np.random.default_rng(0)
     sessions = [rng.integers(0, 40, size=rng.integers(1, 9)) for _ in range(60)]
     vectors = engine.encode(tokens)

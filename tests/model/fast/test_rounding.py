@@ -23,7 +23,12 @@ ROUNDING = Processor("a processor", frozenset({"avx512f", "avx512_bf16"}))
 
 @pytest.mark.parametrize(
     ("manifest", "faster", "wanted"),
-    [(ADMITTED, True, "bf16"), (ADMITTED, False, "exact"), (REFUSED, True, "exact"), (NEVER, True, "exact")],
+    [
+        (ADMITTED, True, "bf16"),
+        (ADMITTED, False, "exact"),
+        (REFUSED, True, "exact"),
+        (NEVER, True, "exact"),
+    ],
     ids=["admitted", "slower here", "too far", "never measured"],
 )
 def test_auto_rounds_where_it_may_and_pays(manifest, faster, wanted) -> None:
@@ -51,15 +56,27 @@ def test_a_small_gain_is_not_worth_it(cached) -> None:
 
 
 def test_without_the_instructions_it_is_not_even_measured() -> None:
-    assert not gains(Processor("a processor", frozenset({"avx2", "avx512f"})), measure=lambda: 1 / 0)
+    assert not gains(
+        Processor("a processor", frozenset({"avx2", "avx512f"})), measure=lambda: 1 / 0
+    )
 
 
 def test_what_may_not_serve_is_refused_with_a_remedy() -> None:
-    with pytest.raises(ModelError, match="run app was trained without measuring .* take engine exact"):
+    with pytest.raises(
+        ModelError, match="run app was trained without measuring .* take engine exact"
+    ):
         settled("bf16", NEVER)
-    with pytest.raises(ModelError, match="may not serve run app: rounding moved its logits by up to 1 on 9 sessions"):
+    with pytest.raises(
+        ModelError,
+        match="may not serve run app: rounding moved its logits by up to 1 on 9 sessions",
+    ):
         settled("bf16", REFUSED)
-    old = {"name": "app", "engines": {"bf16": {"admitted": False, "sessions": 9, "largest_difference": 0.25, "flips": 3}}}
+    old = {
+        "name": "app",
+        "engines": {
+            "bf16": {"admitted": False, "sessions": 9, "largest_difference": 0.25, "flips": 3}
+        },
+    }
     with pytest.raises(ModelError, match=r"up to 0\.25 on 9"):
         settled("bf16", old)
 
@@ -83,7 +100,10 @@ def test_rounded_scores_are_near_and_turn_no_verdict(tiny_run) -> None:
     rng = np.random.default_rng(0)
     sessions = [rng.integers(0, 4, size=rng.integers(1, 9)) for _ in range(60)]
     messages = pl.Series(["open file", "write bytes", "lost replica", "never seen before"])
-    exact, rounded = (Detector.load(tiny_run, engine=engine).score(sessions, messages) for engine in ("exact", "bf16"))
+    exact, rounded = (
+        Detector.load(tiny_run, engine=engine).score(sessions, messages)
+        for engine in ("exact", "bf16")
+    )
     threshold = Detector.load(tiny_run).threshold
     assert np.abs(exact - rounded).max() <= 0.01
     assert ((exact >= threshold) == (rounded >= threshold)).all()
@@ -94,9 +114,16 @@ def test_auto_rounds_many_sessions_and_leaves_few_exact(tiny_run, cached, monkey
     gains(ROUNDING, measure=lambda: 3.0)  # remembered from now on
     rounds_faster.cache_clear()
     rng = np.random.default_rng(1)
-    sessions = list({session.tobytes(): session for session in (rng.integers(0, 4, size=6) for _ in range(200))}.values())
+    sessions = list(
+        {
+            session.tobytes(): session
+            for session in (rng.integers(0, 4, size=6) for _ in range(200))
+        }.values()
+    )
     messages = pl.Series(["open file", "write bytes", "lost replica", "never seen before"])
-    exact, rounded, auto = (Detector.load(tiny_run, engine=engine) for engine in ("exact", "bf16", "auto"))
+    exact, rounded, auto = (
+        Detector.load(tiny_run, engine=engine) for engine in ("exact", "bf16", "auto")
+    )
     assert (auto.score(sessions[:63], messages) == exact.score(sessions[:63], messages)).all()
     assert (auto.score(sessions[:64], messages) == rounded.score(sessions[:64], messages)).all()
     assert auto.recipe.detect.engine == "auto"

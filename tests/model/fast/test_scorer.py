@@ -1,4 +1,5 @@
-"""What a scorer remembers: right whatever it forgot, whichever table a message is in, whoever asks."""
+"""What a scorer remembers: right whatever it forgot, whichever table a message is in, whoever
+asks."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -52,11 +53,15 @@ def test_a_message_is_known_by_its_text_not_by_its_row(scorer, engine) -> None:
 
 
 def test_a_call_costs_what_occurs_in_its_sessions(scorer, engine) -> None:
-    scorer().score([np.array([70_000, 3, 3])], table(*(f"message {number}" for number in range(100_000))))
+    scorer().score(
+        [np.array([70_000, 3, 3])], table(*(f"message {number}" for number in range(100_000)))
+    )
     assert (engine.encoded, engine.tables) == ([2], [2])
 
 
-def test_what_is_remembered_is_bounded_and_what_was_forgotten_is_right_when_it_returns(scorer, engine) -> None:
+def test_what_is_remembered_is_bounded_and_what_was_forgotten_is_right_when_it_returns(
+    scorer, engine
+) -> None:
     ours = scorer(most=50)
     messages = table(*(f"job {number} failed" for number in range(1000)))
     batches = [[np.array([start, start + 1, start + 2])] for start in range(0, 300, 3)]
@@ -90,7 +95,9 @@ def test_a_call_may_bring_more_messages_than_are_remembered(scorer) -> None:
     sessions = [np.array([number, 39 - number]) for number in range(40)]
     ours, all_of_them = scorer(most=7), scorer()
     for _ in range(2):
-        np.testing.assert_allclose(ours.score(sessions, messages), all_of_them.score(sessions, messages), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            ours.score(sessions, messages), all_of_them.score(sessions, messages), rtol=0, atol=1e-6
+        )
         assert len(ours.memory) == 7
 
 
@@ -102,13 +109,17 @@ def test_threads_get_the_right_answers_and_no_message_is_encoded_twice(scorer, e
     texts = [f"message {number}" for number in range(60)]
 
     def calls(of, *, seed: int) -> np.ndarray:
-        """Ten calls, each with a table in an order of its own; the logits of the sessions (text n, text n + 1)."""
+        """Ten calls, each with a table in an order of its own; the logits of the sessions (text n,
+        text n + 1)."""
         found = []
         for turn in range(10):
             order = np.random.default_rng((seed, turn)).permutation(60)
             row = np.argsort(order)
             chosen = np.random.default_rng((turn, seed)).permutation(59)[:20]
-            logits = of.score([row[[number, number + 1]] for number in chosen], table(*(texts[number] for number in order)))
+            logits = of.score(
+                [row[[number, number + 1]] for number in chosen],
+                table(*(texts[number] for number in order)),
+            )
             found.append(dict(zip(chosen.tolist(), logits.tolist(), strict=True)))
         return found
 

@@ -1,4 +1,5 @@
-"""Decoders in 16 and in 4 bits read what sessions share once, too, and say what they say of each session alone."""
+"""Decoders in 16 and in 4 bits read what sessions share once, too, and say what they say of each
+session alone."""
 
 from importlib.util import find_spec
 
@@ -18,7 +19,10 @@ CASES = [
         {"quantize": "nf4", "compute": "float32"},
         1e-5,
         id="4 bits",
-        marks=[pytest.mark.real, pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs the extra qlora")],
+        marks=[
+            pytest.mark.real,
+            pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs the extra qlora"),
+        ],
     ),
 ]
 
@@ -27,7 +31,9 @@ CASES = [
 @pytest.mark.parametrize("positions", [16_384, 200])
 def test_scores_are_those_of_each_session_alone(tiny_models, settings, close, positions) -> None:
     torch.manual_seed(0)
-    section = tiny_models.model_copy(update={"decoder": tiny_models.decoder.model_copy(update=settings)})
+    section = tiny_models.model_copy(
+        update={"decoder": tiny_models.decoder.model_copy(update=settings)}
+    )
     model, tokenizer = assemble(section)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -52,7 +58,9 @@ def test_scores_are_those_of_each_session_alone(tiny_models, settings, close, po
     with torch.inference_mode():
         alone = torch.cat([model(collate([session], vectors=vectors)) for session in sessions])
 
-    torch.testing.assert_close(together.float(), alone, rtol=0, atol=close * float(alone.abs().max().clamp(min=1)))
+    torch.testing.assert_close(
+        together.float(), alone, rtol=0, atol=close * float(alone.abs().max().clamp(min=1))
+    )
     around = len(model.prompt.head) + len(model.prompt.question)
     padded = len(sessions) * (around + max(map(len, sessions)))
     assert sum(nodes) < 0.7 * padded

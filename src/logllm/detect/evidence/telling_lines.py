@@ -46,7 +46,8 @@ class Sources(NamedTuple):
     threshold: float
     """Scores of sessions from here on are anomalous."""
     level: float | None = None
-    """A line that says less than this does not tell by itself; none: lines are named whatever they say."""
+    """A line that says less than this does not tell by itself; none: lines are named whatever they
+    say."""
     following: Following | None = None
     """What normal sessions go on with."""
 
@@ -61,10 +62,11 @@ def evidence(
 ) -> pl.DataFrame:
     """Why sessions are anomalous, a row a session.
 
-    `evidence` is a list of `line, file, score, text`: the lines that speak most for it. A message that is repeated is named once,
-    where it says most, and a line says no more than the verdict does. Where no line tells by itself it is the line after which the
-    score of what there was of the session rises; then `expected` is a list of the messages that did not come, as far as this log holds
-    them elsewhere.
+    `evidence` is a list of `line, file, score, text`: the lines that speak most for it. A message
+    that is repeated is named once, where it says most, and a line says no more than the verdict
+    does. Where no line tells by itself it is the line after which the score of what there was of
+    the session rises; then `expected` is a list of the messages that did not come, as far as this
+    log holds them elsewhere.
 
     Args:
         sessions: of `logllm.sessions.sessionizer.SESSIONS`, with `score`, the verdict's.
@@ -107,7 +109,9 @@ def evidence(
     return lists.select("evidence", expected=expected.gather(of_session["of"]))
 
 
-def _telling(distinct: list[Rows], messages: pl.Series, *, scores: Scores, sources: Sources) -> tuple[pl.DataFrame, pl.Series]:
+def _telling(
+    distinct: list[Rows], messages: pl.Series, *, scores: Scores, sources: Sources
+) -> tuple[pl.DataFrame, pl.Series]:
     """The telling lines of distinct sessions, most telling first, and for each session what did not come.
 
     Lines are `of` (which session), `at` (place in it), `message` and `score_of_line`.
@@ -161,7 +165,9 @@ def _foremost(distinct: list[Rows], of_lines: list[Scores], *, least: float) -> 
     return foremost.head(MOST)
 
 
-def _expected(sessions: list[Rows], turned: Turns, *, messages: pl.Series, following: Following) -> list[list[str] | None]:
+def _expected(
+    sessions: list[Rows], turned: Turns, *, messages: pl.Series, following: Following
+) -> list[list[str] | None]:
     """What normal sessions that begin alike go on with, where each session turned, or where it ends."""
     keys = keys_of_messages(messages)
     texts = dict(zip(keys.tolist(), messages.to_list(), strict=True))

@@ -20,14 +20,16 @@ class Turns(NamedTuple):
     scores: Scores
     """The score of what there was of the session with it, (b,)."""
     risen: Labels
-    """Whether the score was below the threshold before it; else it never was, and the place is the session's last, (b,)."""
+    """Whether the score was below the threshold before it; else it never was, and the place is the
+    session's last, (b,)."""
 
 
 def turns(sessions: list[Rows], scores: Scores, *, score: Score, threshold: float) -> Turns:
     """Where sessions turned that are anomalous as a whole.
 
-    Half of what is left is tried each time, so that of a session only as many beginnings are scored as its length has binary digits:
-    where the score rises several times one of these places is found.
+    Half of what is left is tried each time, so that of a session only as many beginnings are scored
+    as its length has binary digits: where the score rises several times one of these places is
+    found.
 
     Args:
         sessions: none of them empty.

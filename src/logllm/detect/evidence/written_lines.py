@@ -22,9 +22,9 @@ class WrittenLines:
     """Lines of the inputs of one reading, as they are written.
 
     A file is read once more, and on from there where later lines are wanted. Of what can be read
-    only once, of lines that do not tell which of their words are secret where that matters, and where
-    a line by itself says nothing (the first of an object of JSON that stands on several lines), the
-    masked message is shown instead.
+    only once, of lines that do not tell which of their words are secret where that matters, and
+    where a line by itself says nothing (the first of an object of JSON that stands on several
+    lines), the masked message is shown instead.
     """
 
     def __init__(
@@ -70,7 +70,9 @@ class WrittenLines:
 
 
 def shown(places: pl.DataFrame, written: pl.DataFrame, *, redacted: bool) -> pl.Series:
-    """What is written in some lines, as a person may be shown it; where nothing is that tells anything, the message.
+    """What is written in some lines, as a person may be shown it.
+
+    Where nothing is that tells anything, the message.
 
     Args:
         places: `file`, `line` and `message`, the masked message.
@@ -112,7 +114,9 @@ class _Again:
                 break
             self._frames.append(frame)
             there.append(wanted.join(frame, on="line"))
-        return pl.concat(there) if there else wanted.with_columns(text=pl.lit(None, dtype=pl.String))
+        return (
+            pl.concat(there) if there else wanted.with_columns(text=pl.lit(None, dtype=pl.String))
+        )
 
     def _begin(self) -> None:
         """Go back to the first line."""

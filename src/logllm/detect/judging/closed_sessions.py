@@ -1,4 +1,7 @@
-"""Verdicts on sessions that close together: scored, cut ones held to what was seen, and the lines named that tell."""
+"""Verdicts on sessions that close together.
+
+Scored, cut ones held to what was seen, and the lines named that tell.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -31,7 +34,10 @@ class Seen(NamedTuple):
 
 
 class Judging:
-    """What one pass over a log knows while it judges; it serves one message table, which may grow."""
+    """What one pass over a log knows while it judges.
+
+    It serves one message table, which may grow.
+    """
 
     def __init__(
         self,
@@ -47,8 +53,8 @@ class Judging:
             run: scores, and says which sessions are anomalous.
             known: scores sessions that are not known yet.
             by_key: whether sessions are by key.
-            written: what gives what is written in lines, asked for when a session is anomalous; none:
-                no line is named.
+            written: what gives what is written in lines, asked for when a session is anomalous;
+                none: no line is named.
         """
         self._run = run
         self._known = known

@@ -1,4 +1,7 @@
-"""Sessions that the ends of an input cut: which they are, and whether what was seen of one is enough to call it anomalous."""
+"""Sessions that the ends of an input cut.
+
+Which they are, and whether what was seen of one is enough to call it anomalous.
+"""
 
 from collections.abc import Callable
 
@@ -40,7 +43,9 @@ class CutSessions:
         self._by_key = by_key
         self._keys = MessageKeys()
 
-    def marked(self, sessions: pl.DataFrame, messages: pl.Series, *, span: Span, over: bool) -> pl.DataFrame:
+    def marked(
+        self, sessions: pl.DataFrame, messages: pl.Series, *, span: Span, over: bool
+    ) -> pl.DataFrame:
         """Sessions with `cut` as the run knows it.
 
         Args:
@@ -58,7 +63,9 @@ class CutSessions:
         cut = ends.cut(sessions, self._keys, span=span, over=over, doubt=self._doubt)
         return sessions.with_columns(cut)
 
-    def enough(self, sessions: pl.DataFrame, messages: pl.Series, *, span: Span, score_lines: ScoreLines) -> _Flags:
+    def enough(
+        self, sessions: pl.DataFrame, messages: pl.Series, *, span: Span, score_lines: ScoreLines
+    ) -> _Flags:
         """Whether what was seen of cut sessions is enough by itself to call them anomalous, one truth value a session.
 
         It is if a message tells by itself, or if nearly all sessions of training that could be the

@@ -1,4 +1,7 @@
-"""Sessions in columns to what is said of them: each distinct sequence of messages is looked up, or judged, once."""
+"""Sessions in columns to what is said of them.
+
+Each distinct sequence of messages is looked up, or judged, once.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +27,9 @@ _AT_ONCE = 16_384
 class Judges(Protocol):
     """What says how anomalous sessions are, such as a method's `opinion`."""
 
-    def __call__(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Opinion:
+    def __call__(
+        self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None
+    ) -> Opinion:
         """What is said of some sessions, each the rows of its messages in the table."""
 
 
@@ -32,14 +37,18 @@ class JudgesMany(Protocol):
     """Judges several lots of sessions, where that is not done one after the other."""
 
     def __call__(self, lots: Iterable[Sequence[Rows]], messages: pl.Series) -> Iterator[Opinion]:
-        """What is said of each lot, in their order: to the last bit what `Judges` would say of one after the other."""
+        """What is said of each lot, in their order.
+
+        To the last bit what `Judges` would say of one after the other.
+        """
 
 
 class KnownScores:
     """What is known of the sessions of one log.
 
-    One serves one message table, which may grow between calls. Repeated sessions stay in columns: what a call costs in Python grows with
-    the distinct ones. What is held between calls does not grow with their number, nor with that of the sessions.
+    One serves one message table, which may grow between calls. Repeated sessions stay in columns:
+    what a call costs in Python grows with the distinct ones. What is held between calls does not
+    grow with their number, nor with that of the sessions.
     """
 
     def __init__(
@@ -72,7 +81,9 @@ class KnownScores:
         """Serve another message table from now on: scores stay, since they go by texts."""
         self._digests = self._digests[:0]
 
-    def of(self, sessions: pl.Series, messages: pl.Series, *, progress: Progress | None = None) -> Opinion:
+    def of(
+        self, sessions: pl.Series, messages: pl.Series, *, progress: Progress | None = None
+    ) -> Opinion:
         """What is said of sessions, in their order.
 
         Args:
@@ -93,7 +104,9 @@ class KnownScores:
         texts = [text for _, text in known]
         return Opinion(scores, _decoded(texts)[of] if any(texts) else None)
 
-    def _known(self, distinct: pl.Series, messages: pl.Series, *, progress: Progress | None) -> list[Known]:
+    def _known(
+        self, distinct: pl.Series, messages: pl.Series, *, progress: Progress | None
+    ) -> list[Known]:
         """What is said of distinct sessions."""
         ends = distinct.list.len().to_numpy().cumsum(dtype=np.int64)
         flat = distinct.explode().to_numpy().astype(np.int64)
@@ -108,7 +121,10 @@ class KnownScores:
         # run loses little.
         new = [place for place, key in enumerate(keys) if key not in known]
         lots = [new[start : start + _AT_ONCE] for start in range(0, len(new), _AT_ONCE)]
-        sessions = ([flat[ends[place - 1] if place else 0 : ends[place]] for place in places] for places in lots)
+        sessions = (
+            [flat[ends[place - 1] if place else 0 : ends[place]] for place in places]
+            for places in lots
+        )
         opinions = self._opinions(sessions, messages, total=len(new), progress=progress)
         for places, opinion in zip(lots, opinions, strict=True):
             more = [None] * len(places) if opinion.more is None else _encoded(opinion.more)
@@ -153,7 +169,10 @@ class KnownScores:
         # A session's digest is that of its messages' digests, one after the other.
         texts = memoryview(self._digests[flat].tobytes())
         bounds = [0, *(ends * _DIGEST).tolist()]
-        return [blake2b(texts[start:end], digest_size=_DIGEST).digest() for start, end in pairwise(bounds)]
+        return [
+            blake2b(texts[start:end], digest_size=_DIGEST).digest()
+            for start, end in pairwise(bounds)
+        ]
 
 
 def _encoded(more: pl.DataFrame) -> list[str | None]:

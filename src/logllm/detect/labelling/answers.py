@@ -14,8 +14,15 @@ from logllm.storage import write_atomic
 ANOMALOUS, NORMAL, SKIPPED = "anomalous", "normal", "skipped"
 """What may be answered."""
 _ASKED = "asked_about"
-"""The column that names the session that was shown: others with the same messages have the same label."""
-_SPELT = {"anomalous": ANOMALOUS, "anomaly": ANOMALOUS, "normal": NORMAL, "skipped": SKIPPED, "": SKIPPED}
+"""The column that names the session that was shown: others with the same messages have the same
+label."""
+_SPELT = {
+    "anomalous": ANOMALOUS,
+    "anomaly": ANOMALOUS,
+    "normal": NORMAL,
+    "skipped": SKIPPED,
+    "": SKIPPED,
+}
 """How answers are written in a file that comes back."""
 _SHOWN = 3
 
@@ -102,14 +109,17 @@ class Answers:
         expected = ", ".join(filter(None, self._words.values()))
         if missing := [column for column in self._columns if column not in table.columns]:
             raise DataError(
-                f"{self._path} has no column {missing[0]!r}, so `logllm label` has not written it: name another file with --labels"
+                f"{self._path} has no column {missing[0]!r}, so `logllm label` has not written it:"
+                " name another file with --labels"
             )
         # Rows of one question stand together; they become one answer with all its names again.
         answers = {word or "": answer for answer, word in self._words.items()}
         given: dict[str, tuple[str, tuple[str, ...]]] = {}
         for name, word, asked in table.select(*self._columns).iter_rows():
             if word not in answers:
-                raise DataError(f"{self._path} holds the label {word!r}: {expected} were expected, or none")
+                raise DataError(
+                    f"{self._path} holds the label {word!r}: {expected} were expected, or none"
+                )
             _, names = given.get(asked, ("", ()))
             given[asked] = (answers[word], (*names, name))
         return given
@@ -125,18 +135,24 @@ def returned(path: Path, asked: Sequence[Question]) -> list[tuple[Question, str]
         asked: what could be asked about.
 
     Raises:
-        DataError: it cannot be read, holds other labels than normal and anomalous, or other sessions than the log's.
+        DataError: it cannot be read, holds other labels than normal and anomalous, or other
+            sessions than the log's.
     """
     table = _table(path)
     if missing := {"session", "label"}.difference(table.columns):
-        raise DataError(f"{path} has no column {min(missing)!r}: columns session and label are read, as --export writes them")
+        raise DataError(
+            f"{path} has no column {min(missing)!r}: columns session and label are read, as"
+            " --export writes them"
+        )
     rows: list[tuple[str, str]] = []
     for session, label in table.select("session", "label").iter_rows():
         if label.strip():
             rows.append((session, label.strip().lower()))
     wrong = sorted({label for _, label in rows if label not in _SPELT})
     if wrong:
-        raise DataError(f"{path} holds labels other than anomalous and normal: {', '.join(wrong[:_SHOWN])}")
+        raise DataError(
+            f"{path} holds labels other than anomalous and normal: {', '.join(wrong[:_SHOWN])}"
+        )
     # A row may name any of the sessions with the same messages.
     by_name: dict[str, Question] = {}
     for question in asked:
@@ -145,7 +161,8 @@ def returned(path: Path, asked: Sequence[Question]) -> list[tuple[Question, str]
     strange = [session for session, _ in rows if session not in by_name]
     if strange:
         raise DataError(
-            f"{path} labels {', '.join(strange[:_SHOWN])}, which the verdicts do not name: it is of another log or of other verdicts"
+            f"{path} labels {', '.join(strange[:_SHOWN])}, which the verdicts do not name: it is of"
+            " another log or of other verdicts"
         )
     # Sessions of the same messages cannot have two labels.
     answers: dict[str, tuple[Question, str]] = {}
@@ -154,8 +171,8 @@ def returned(path: Path, asked: Sequence[Question]) -> list[tuple[Question, str]
         _, before = answers.setdefault(question.session, (question, answer))
         if before != answer:
             raise DataError(
-                f"{path} calls {session} {answer}, and {before} another session that holds just the same messages: "
-                "no model can tell them apart, so give both one label"
+                f"{path} calls {session} {answer}, and {before} another session that holds just the"
+                " same messages: no model can tell them apart, so give both one label"
             )
     return list(answers.values())
 

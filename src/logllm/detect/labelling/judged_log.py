@@ -64,14 +64,17 @@ def read_verdicts(path: Path, *, model: str) -> pl.DataFrame:
     others = verdicts.filter(pl.col("model") != model)["model"]
     if len(others):
         raise DataError(
-            f"the verdicts in {path} are of {others[0]}, and the run is {model}: name the run that gave them, "
-            "or judge the log by this one; what `detect` has learnt without a run is kept by "
-            "`logllm prepare` and `logllm train novelty`"
+            f"the verdicts in {path} are of {others[0]}, and the run is {model}: name the run that"
+            " gave them, or judge the log by this one; what `detect` has learnt without a run is"
+            " kept by `logllm prepare` and `logllm train novelty`"
         )
     return verdicts.unique("session", keep="last", maintain_order=True)
 
 
-_NO_VERDICTS = "no verdicts, one JSON object a line, as `logllm detect RUN LOG --out verdicts.jsonl` writes them"
+_NO_VERDICTS = (
+    "no verdicts, one JSON object a line, as `logllm detect RUN LOG --out verdicts.jsonl` writes"
+    " them"
+)
 
 
 def files_of(verdicts: pl.DataFrame, path: Path) -> list[str]:
@@ -82,7 +85,9 @@ def files_of(verdicts: pl.DataFrame, path: Path) -> list[str]:
     """
     names = verdicts["files"].explode().drop_nulls().unique(maintain_order=True).to_list()
     if not names or not all(Path(name).is_file() for name in names):
-        raise DataError(f"{path} does not say which log it is of: name the log that was judged after it")
+        raise DataError(
+            f"{path} does not say which log it is of: name the log that was judged after it"
+        )
     return names
 
 
@@ -125,8 +130,9 @@ def read_judged(
     judged = named.join(verdicts.drop("files"), on="session", maintain_order="left")
     if not judged.height:
         raise DataError(
-            f"no verdict is of a session of {', '.join(names)}: they name sessions like {verdicts['session'][0]}, "
-            f"and the log holds {plural(sessions.height, 'session')}: name the log that was judged"
+            f"no verdict is of a session of {', '.join(names)}: they name sessions like"
+            f" {verdicts['session'][0]}, and the log holds {plural(sessions.height, 'session')}:"
+            " name the log that was judged"
         )
     inputs = [(name, reader.described(name)) for name in names]
     hide = redacted or settings.redact

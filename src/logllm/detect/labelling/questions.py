@@ -15,7 +15,8 @@ ScoreLines = Callable[[list[Rows], pl.Series], list[Scores]]
 """How much each message of sessions speaks for "anomalous"."""
 
 _TURNS = ("highest", "nearest", "highest", "usual")
-"""What is asked about in turn: every other time the highest score, else what is nearest the threshold, or what most sessions are like."""
+"""What is asked about in turn: every other time the highest score, else what is nearest the
+threshold, or what most sessions are like."""
 
 
 class Question(NamedTuple):
@@ -33,7 +34,9 @@ class Question(NamedTuple):
     """The place of its most telling message among its lines."""
 
 
-def questions(log: JudgedLog, *, threshold: float, score_lines: ScoreLines | None) -> list[Question]:
+def questions(
+    log: JudgedLog, *, threshold: float, score_lines: ScoreLines | None
+) -> list[Question]:
     """All that could be asked, what is worth most first.
 
     Sessions of just the same messages are one question. Those with the highest scores come in turn
@@ -43,7 +46,8 @@ def questions(log: JudgedLog, *, threshold: float, score_lines: ScoreLines | Non
     Args:
         log: the sessions.
         threshold: scores from here on are anomalous.
-        score_lines: says which message is the most telling; none: the one that fewest sessions hold.
+        score_lines: says which message is the most telling; none: the one that fewest sessions
+            hold.
     """
     # Two sessions of the same messages are one question: no method can tell them apart.
     # Thousands of sessions may hold the same messages: they are one question.
@@ -68,7 +72,10 @@ def questions(log: JudgedLog, *, threshold: float, score_lines: ScoreLines | Non
 
 
 def _groups(sessions: pl.DataFrame, of: Rows) -> pl.DataFrame:
-    """Sessions of the same messages as one: `group`, `row` (the highest score's), `score`, `anomalous`, `names`."""
+    """Sessions of the same messages as one.
+
+    `group`, `row` (the highest score's), `score`, `anomalous`, `names`.
+    """
     # Sorted first: the group's first row is then its highest score.
     rows = sessions.with_row_index("row").with_columns(group=pl.Series(of))
     foremost = rows.sort("score", descending=True, maintain_order=True)

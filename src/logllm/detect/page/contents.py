@@ -1,4 +1,7 @@
-"""What a page says of a log's verdicts, as plain values: `gathered` collects them, `page.html.jinja` lays them out."""
+"""What a page says of a log's verdicts, as plain values.
+
+`gathered` collects them, `page.html.jinja` lays them out.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta

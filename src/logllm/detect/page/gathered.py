@@ -1,4 +1,7 @@
-"""What a page says is gathered: incidents, sessions with their lines, new kinds of message, and what was read."""
+"""What a page says is gathered.
+
+Incidents, sessions with their lines, new kinds of message, and what was read.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -130,7 +133,10 @@ def _groups(told: Sequence[ToldOf], texts: Texts, *, rows: Sequence[Session]) ->
 
 
 def _table(log: Judged, *, names: Sequence[str]) -> _Table:
-    """The sessions with the highest scores, those called anomalous first, opened; those of some names are among them."""
+    """The sessions with the highest scores, those called anomalous first, opened.
+
+    Those of some names are among them.
+    """
     foremost = pl.col("session").is_in(names)
     ordered = log.verdicts.sort(foremost, "score", descending=True, maintain_order=True)
     room = SESSIONS + OTHERS

@@ -1,4 +1,7 @@
-"""What there is to tell of a log before its sessions: incidents, ways of being unusual, what is new."""
+"""What there is to tell of a log before its sessions.
+
+Incidents, ways of being unusual, what is new.
+"""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -70,7 +73,10 @@ def unusual_ways(log: Judged) -> list[ToldOf]:
     names = [session.session for session in sessions]
     is_shown = pl.col("session").is_in(names)
     first = log.verdicts.filter(is_shown).unique("session", keep="first")
-    times = {name: (start, end) for name, start, end in first.select("session", "start", "end").iter_rows()}
+    times = {
+        name: (start, end)
+        for name, start, end in first.select("session", "start", "end").iter_rows()
+    }
     return [
         ToldOf(
             *times[session.session],

@@ -11,7 +11,9 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def rendered(template: str, values: Mapping[str, Any], *, script: str | None = None) -> str:
-    """A template with values in it: all of them are text, whatever they hold, unless it says `safe`.
+    """A template with values in it.
+
+    All of them are text, whatever they hold, unless it says `safe`.
 
     Templates, and what they include, are named by their places in the package. `script` and
     `policy` are values of every one; the policy lets nothing in, and lets no script run but this.

@@ -1,4 +1,7 @@
-"""Lines that are marked since they speak for "anomalous": the evidence of verdicts, or what is most surprising."""
+"""Lines that are marked since they speak for "anomalous".
+
+The evidence of verdicts, or what is most surprising.
+"""
 
 import polars as pl
 

@@ -98,7 +98,10 @@ def _records(sessions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _repeats(records: pl.DataFrame) -> pl.DataFrame:
-    """One row for records of one message in a row: where the marked one is, or the first, and how many they are."""
+    """One row for records of one message in a row.
+
+    Where the marked one is, or the first, and how many they are.
+    """
     # A row of another session or of another file begins a repeat, whatever its message.
     same = pl.col("message").eq_missing(pl.col("message").shift(1))
     for column in ("row", "file"):

@@ -45,7 +45,9 @@ def check_report(path: Path, *, force: bool) -> None:
     if not is_page(path):
         check_replaceable(path, force=force, kind=KIND)
     elif path.is_dir():
-        raise DataError(f"{path} is a folder: name a file for the page, or a folder that does not end in .html")
+        raise DataError(
+            f"{path} is a folder: name a file for the page, or a folder that does not end in .html"
+        )
     elif path.exists() and not force:
         raise DataError(f"{path} exists: name another file, or replace it with --force")
 

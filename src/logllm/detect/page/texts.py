@@ -1,4 +1,7 @@
-"""Lines as a page shows them: as they are written where they can be read again, without secrets where that is wanted."""
+"""Lines as a page shows them.
+
+As they are written where they can be read again, without secrets where that is wanted.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,7 +37,8 @@ class Text(NamedTuple):
     text: str
     """It, of several lines where it has them."""
     masked: bool
-    """Whether it is the masked message, since what is written cannot be read again, or may not be shown."""
+    """Whether it is the masked message, since what is written cannot be read again, or may not be
+    shown."""
     left_out: int
     """Characters after it that are not shown."""
 

@@ -1,4 +1,7 @@
-"""When sessions began and incidents were, as bars and spans along one line of time; places on it are in per cent of its length."""
+"""When sessions began and incidents were, as bars and spans along one line of time.
+
+Places on it are in per cent of its length.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -173,7 +176,11 @@ def _spans(incidents: Sequence[Interval], *, start: datetime, end: datetime) -> 
     # The right end of the last span in each lane: the next one goes into the first lane with room.
     ends: list[float] = []
     spans: list[Span] = []
-    known = [(number, incident.start, incident.end) for number, incident in enumerate(incidents, 1) if incident.start and incident.end]
+    known = [
+        (number, incident.start, incident.end)
+        for number, incident in enumerate(incidents, 1)
+        if incident.start and incident.end
+    ]
     for number, began, ended in sorted(known, key=lambda span: span[1]):
         place = 100 * (began - start).total_seconds() / length
         lasts = 100 * (ended - began).total_seconds() / length

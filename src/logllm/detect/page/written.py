@@ -51,7 +51,8 @@ class PutAside:
         self.arriving = arrives(stream)
         """Whether a short read means a pause (`logllm.logs.archives.arrives`)."""
         self._stream = stream
-        self._file = TemporaryFile()  # noqa: SIM115 - it is closed, and so is gone, when this object is
+        # It is closed, and so is gone, when this object is
+        self._file = TemporaryFile()  # noqa: SIM115
         finalize(self, self._file.close)
         self._size = 0
 

@@ -1,4 +1,7 @@
-"""Processes that share the work on one log: who does what, and what becomes of it where one of them dies."""
+"""Processes that share the work on one log.
+
+Who does what, and what becomes of it where one of them dies.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -61,9 +64,9 @@ class _Begun:
 class Crew:
     """Some processes and what they have been given to do.
 
-    Results come in the order of the jobs, whoever did them. A process that dies is replaced by a new
-    one, which is taught what the old one knew and does again what it had not done: the results are
-    the same.
+    Results come in the order of the jobs, whoever did them. A process that dies is replaced by a
+    new one, which is taught what the old one knew and does again what it had not done: the results
+    are the same.
     """
 
     def __init__(self, hire: Callable[[int], Hand], *, hands: int) -> None:
@@ -170,8 +173,9 @@ class Crew:
             self.deaths += 1
             if self.deaths > _MOST_DEATHS:
                 raise ServeError(
-                    f"{self.deaths} processes that judge have died, the last one so: {died}; "
-                    "see its machine's memory, and whether the run and the logs are there under the same names"
+                    f"{self.deaths} processes that judge have died, the last one so: {died}; see"
+                    " its machine's memory, and whether the run and the logs are there under the"
+                    " same names"
                 ) from died
             self.hands[place].leave()
             self._taught[place] = 0

@@ -1,4 +1,7 @@
-"""What a process that helps to judge a log does: it reads files, and scores sessions with a run of its own."""
+"""What a process that helps to judge a log does.
+
+It reads files, and scores sessions with a run of its own.
+"""
 
 from collections.abc import Sequence
 from datetime import date
@@ -47,7 +50,8 @@ class FileRead(NamedTuple):
     """What one file holds."""
 
     frames: list[pl.DataFrame]
-    """Its records (`logllm.sessions.message_table.NUMBERED`), numbered from 1, a frame a batch of lines."""
+    """Its records (`logllm.sessions.message_table.NUMBERED`), numbered from 1, a frame a batch of
+    lines."""
     messages: pl.Series
     """Its message table."""
     tallied: Tallied
@@ -64,7 +68,8 @@ class Job(NamedTuple):
     """A method of `Labour`."""
     arguments: tuple[Any, ...]
     lesson: pl.Series | None = None
-    """Messages that whoever does it keeps for later jobs, which those others must be taught; none: it keeps nothing."""
+    """Messages that whoever does it keeps for later jobs, which those others must be taught; none:
+    it keeps nothing."""
 
 
 class Sessions(NamedTuple):
@@ -82,7 +87,9 @@ class Sessions(NamedTuple):
         ([1, 0], ['b', 'd'])
         """
         there = occurring(sessions)
-        return cls([np.searchsorted(there, session) for session in sessions], messages.gather(there))
+        return cls(
+            [np.searchsorted(there, session) for session in sessions], messages.gather(there)
+        )
 
 
 class Labour:
@@ -141,4 +148,6 @@ class Labour:
         """The run, verified here, too."""
         assert self._origin is not None  # noqa: S101 - only a run's sessions are scored here
         folder, engine, threshold, verify = self._origin
-        return OpenedRun.open(folder, progress=None, engine=engine, threshold=threshold, verify=verify)
+        return OpenedRun.open(
+            folder, progress=None, engine=engine, threshold=threshold, verify=verify
+        )

@@ -1,4 +1,7 @@
-"""Processes of a Ray cluster, or of one that is started here: an actor a machine, which holds the model."""
+"""Processes of a Ray cluster, or of one that is started here.
+
+An actor a machine, which holds the model.
+"""
 
 import logging
 import os
@@ -21,14 +24,16 @@ _START = 40.0
 _SILENCE = 15.0
 """Seconds that an actor may be silent: it answers while it works, from a thread of its own."""
 _CONNECT = 5.0
-_NO_CLUSTER = "name HOST:PORT as `ray start --head` gives it, or `local` for a cluster on this machine"
+_NO_CLUSTER = (
+    "name HOST:PORT as `ray start --head` gives it, or `local` for a cluster on this machine"
+)
 
 
 def ray_crew(address: str, origin: Origin | None) -> Crew:
     """Actors, one on each machine of a cluster.
 
-    Each has all processors of its machine but one, so that there is room for what puts the records in
-    order; of two it has one.
+    Each has all processors of its machine but one, so that there is room for what puts the records
+    in order; of two it has one.
 
     Args:
         address: the cluster's, or `local`.
@@ -41,9 +46,13 @@ def ray_crew(address: str, origin: Origin | None) -> Crew:
     import ray
 
     _connect(address)
-    machines = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    machines = [
+        node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+    ]
     if not machines:
-        raise RecipeError(f"the Ray cluster {address} has no machine with a processor: {_NO_CLUSTER}")
+        raise RecipeError(
+            f"the Ray cluster {address} has no machine with a processor: {_NO_CLUSTER}"
+        )
     threads = os.environ.get("OMP_NUM_THREADS")
 
     def hire(place: int) -> RayHand:
@@ -66,14 +75,16 @@ class _RayCrew(Crew):
 class RayHand:
     """One actor, from here."""
 
-    def __init__(self, machine: dict[str, Any], origin: Origin | None, *, threads: str | None) -> None:
+    def __init__(
+        self, machine: dict[str, Any], origin: Origin | None, *, threads: str | None
+    ) -> None:
         """Ask for one.
 
         Args:
             machine: where, as Ray describes it; another one where it has gone.
             origin: the run that it scores with.
-            threads: the value of `OMP_NUM_THREADS` here; scores are the same to the last bit with the
-                same number of threads.
+            threads: the value of `OMP_NUM_THREADS` here; scores are the same to the last bit with
+                the same number of threads.
         """
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -82,7 +93,9 @@ class RayHand:
         actor = ray.remote(concurrency_groups={"alive": 1})(_Actor)
         where = NodeAffinitySchedulingStrategy(machine["NodeID"], soft=True)
         processors = max(1, int(machine["Resources"]["CPU"]) - 1)
-        self._actor = actor.options(num_cpus=processors, scheduling_strategy=where).remote(origin, threads)
+        self._actor = actor.options(num_cpus=processors, scheduling_strategy=where).remote(
+            origin, threads
+        )
         self._asked = self._actor.alive.options(concurrency_group="alive").remote()
         self._limit = time.monotonic() + _START
 
@@ -132,7 +145,9 @@ class RayHand:
         """The number of its process, on its machine."""
         import ray
 
-        number: int = ray.get(self._actor.alive.options(concurrency_group="alive").remote(), timeout=_START)
+        number: int = ray.get(
+            self._actor.alive.options(concurrency_group="alive").remote(), timeout=_START
+        )
         return number
 
     def leave(self) -> None:
@@ -148,7 +163,8 @@ class _Actor:
 
     def __init__(self, origin: Origin | None, threads: str | None) -> None:
         """Open nothing yet, so that it answers soon."""
-        # Ray sets this to the number of processors asked for; before torch is loaded it can be changed.
+        # Ray sets this to the number of processors asked for; before torch is loaded it can be
+        # changed.
         os.environ.pop("OMP_NUM_THREADS", None)
         if threads is not None:
             os.environ["OMP_NUM_THREADS"] = threads
@@ -171,7 +187,11 @@ def _connect(address: str) -> None:
     """
     import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {
+        "log_to_driver": False,
+        "configure_logging": False,
+        "logging_level": logging.ERROR,
+    }
     if address == LOCAL:
         started: dict[str, Any] = {"address": "local", "include_dashboard": False}
     else:
@@ -196,4 +216,6 @@ def _reach(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT).close()
     except OSError as exc:
-        raise RecipeError(f"--ray {address} cannot be reached ({first_line(exc)}): {_NO_CLUSTER}") from exc
+        raise RecipeError(
+            f"--ray {address} cannot be reached ({first_line(exc)}): {_NO_CLUSTER}"
+        ) from exc

@@ -24,8 +24,8 @@ from logllm.progress import Progress
 class SpreadReader:
     """Records of files, each read by one of several processes.
 
-    It gives what `logllm.logs.reader.Reader` gives, in the same frames: files in their order, records
-    and messages numbered throughout.
+    It gives what `logllm.logs.reader.Reader` gives, in the same frames: files in their order,
+    records and messages numbered throughout.
     """
 
     def __init__(
@@ -45,7 +45,10 @@ class SpreadReader:
         """
         if settings.services:
             names = ", ".join(service.name for service in settings.services)
-            raise DataError(f"--ray reads logs of one format, and these are of several ({names}): judge each by itself")
+            raise DataError(
+                f"--ray reads logs of one format, and these are of several ({names}): judge each by"
+                " itself"
+            )
         Reader(settings, today=today)  # raises what reading would raise elsewhere
         self.settings = settings
         """What it reads by."""
@@ -77,7 +80,9 @@ class SpreadReader:
     def close(self) -> None:
         """Files end by themselves."""
 
-    def read(self, sources: Sequence[str | Path], *, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
+    def read(
+        self, sources: Sequence[str | Path], *, progress: Progress | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Records (`logllm.logs.records.RECORDS`) of files and globs; see `Reader.read`.
 
         Raises:
@@ -87,7 +92,10 @@ class SpreadReader:
         with redacted_errors() if self.redacts else nullcontext():
             names = named_files(sources)
             if pipes := [name for name in names if not read_again(name)]:
-                raise DataError(f"--ray reads files, and {pipes[0]} can be read only once: write it to a file first")
+                raise DataError(
+                    f"--ray reads files, and {pipes[0]} can be read only once: write it to a file"
+                    " first"
+                )
             self.files = list(map(self.named, names))
             yield from self._records(names, progress=progress)
 
@@ -109,7 +117,9 @@ class SpreadReader:
             before = count
             for records in _with_texts(file):
                 count += records.height
-                yield self._placed(records, place, after=count - records.height, session=of_files[place])
+                yield self._placed(
+                    records, place, after=count - records.height, session=of_files[place]
+                )
             without += count == before
             if file.fault is not None:
                 raise CutOff(file.fault)
@@ -132,7 +142,11 @@ class SpreadReader:
         if session is not None:
             named = pl.Series([[session]])
             redactor = self.manner.redactor
-            named = named if redactor is None else redactor.names(named, field=self.settings.sessions.key_field)
+            named = (
+                named
+                if redactor is None
+                else redactor.names(named, field=self.settings.sessions.key_field)
+            )
             keys = named.new_from_index(0, records.height)
         return records.with_columns(
             record=pl.int_range(after + 1, after + 1 + records.height, dtype=pl.UInt64, eager=True),

@@ -49,19 +49,29 @@ class SpreadRun(OpenedRun):
         return self._opinions
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores] | None:
-        """How much each message of sessions speaks for "anomalous"; none: as much as in a session of its own."""
+        """How much each message of sessions speaks for "anomalous".
+
+        None: as much as in a session of its own.
+        """
         if not self._reads_lines:
             return None
-        scores: list[Scores] = self._crew.one(_scoring("score_lines", Sessions.of(sessions, messages)))
+        scores: list[Scores] = self._crew.one(
+            _scoring("score_lines", Sessions.of(sessions, messages))
+        )
         return scores
 
     def _opinions(self, lots: Iterable[Sequence[Rows]], messages: pl.Series) -> Iterator[Opinion]:
         """What is said of lots of sessions."""
-        return self._crew.each(_scoring("opinion", Sessions.of(sessions, messages)) for sessions in lots)
+        return self._crew.each(
+            _scoring("opinion", Sessions.of(sessions, messages)) for sessions in lots
+        )
 
 
 def _scoring(which: str, some: Sessions) -> Job:
-    """A job that scores sessions in one go: a division of them would change the last bits of scores."""
+    """A job that scores sessions in one go.
+
+    A division of them would change the last bits of scores.
+    """
     return Job("score", (which, some), lesson=some.messages)
 
 
@@ -73,7 +83,10 @@ class SpreadDetector(Detector):
 
     @classmethod
     def of(cls, detector: Detector, crew: Crew) -> Self:
-        """The same detector, with processes that share its work; it reads no scores that are kept."""
+        """The same detector, with processes that share its work.
+
+        It reads no scores that are kept.
+        """
         run = detector.run
         spread = cls(
             SpreadRun.of(run, crew) if isinstance(run, OpenedRun) else run,
@@ -90,6 +103,11 @@ class SpreadDetector(Detector):
             DataError: standard input, which has one reader.
         """
         if STDIN in names:
-            raise DataError("--ray reads files, and standard input (-) can be read only once: write it to a file first")
+            raise DataError(
+                "--ray reads files, and standard input (-) can be read only once: write it to a"
+                " file first"
+            )
         most = self.run.recipe.detect.read_lines
-        return SpreadReader(self.settings, self.crew, today=self.today(), batch_lines=most, redact=redact)
+        return SpreadReader(
+            self.settings, self.crew, today=self.today(), batch_lines=most, redact=redact
+        )

@@ -15,7 +15,9 @@ def changed(recipe: Recipe, **train: Any) -> Recipe:
 
 
 def stage_of(stage: StageSection) -> int:
-    """Which of the paper's stages one is: 1 trains the decoder alone, 2 does not train it, 3 trains it together with others.
+    """Which of the paper's stages one is.
+
+    1 trains the decoder alone, 2 does not train it, 3 trains it together with others.
 
     >>> stage_of(StageSection(trains=("projector",), lr=1e-4, epochs=1))
     2
@@ -50,7 +52,9 @@ def scaled(recipe: Recipe, sessions: int, *, available: int) -> Recipe:
 
 
 def _shares(lengths: Sequence[int], total: int) -> list[int]:
-    """Whole numbers in proportion that make up a total, each at least 1; what rounding leaves goes to the largest remainders.
+    """Whole numbers in proportion that make up a total, each at least 1.
+
+    What rounding leaves goes to the largest remainders.
 
     >>> _shares([160, 320, 5600], 150), _shares([1, 1, 1000], 4), _shares([16, 16, 16], 5)
     ([4, 8, 138], [1, 1, 2], [2, 2, 1])

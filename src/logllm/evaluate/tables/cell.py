@@ -52,10 +52,17 @@ class Cell:
 
     @property
     def slug(self) -> str:
-        """The name of the cell's folder: the same for the same work, whatever table it belongs to and whatever settings came since."""
+        """The name of the cell's folder.
+
+        The same for the same work, whatever table it belongs to and whatever settings came since.
+        """
         # Only settings that differ from the defaults: a new setting leaves old cells theirs.
-        elsewhere = self.trained.slug if isinstance(self.trained, Cell) else _fingerprint(self.trained)
-        settings = self.recipe and self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "title"})
+        elsewhere = (
+            self.trained.slug if isinstance(self.trained, Cell) else _fingerprint(self.trained)
+        )
+        settings = self.recipe and self.recipe.model_dump(
+            mode="json", exclude_defaults=True, exclude={"name", "title"}
+        )
         work = [self.data.identity, self.method, self.seed, settings, elsewhere]
         if self.scores:
             work.append("scores")
@@ -94,14 +101,16 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
         runner: runs the commands.
 
     Returns:
-        The cell's report: `figures` (`logllm evaluate --json`), `seconds` and `peak_memory` of training and scoring, `commands`,
-        `interruptions`, `data`, `versions`. None where another process is at it.
+        The cell's report: `figures` (`logllm evaluate --json`), `seconds` and `peak_memory` of
+        training and scoring, `commands`, `interruptions`, `data`, `versions`. None where another
+        process is at it.
 
     Raises:
         ModelError: a command failed; its last words are in the message.
     """
     home = cells / cell.slug
-    # The commands begun meanwhile inherit the hold: should this process be killed, it lasts as long as they do.
+    # The commands begun meanwhile inherit the hold: should this process be killed, it lasts as long
+    # as they do.
     with locked(home / ".lock") as ours:
         if not ours:
             return None
@@ -124,7 +133,10 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
             with (home / _SPENT).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(attempt) + "\n")
             if spent.code:
-                raise ModelError(f"{cell.label}: logllm {command[0]} ended with {spent.code}: {spent.said} (log: {log})")
+                raise ModelError(
+                    f"{cell.label}: logllm {command[0]} ended with {spent.code}: {spent.said} (log:"
+                    f" {log})"
+                )
             figures = json.loads(spent.out) if spent.out else {}
         # Commands as anyone can repeat them: without this machine's folders.
         folders = {str(home): ".", str(cells): "..", str(cell.data.folder): cell.data.name}
@@ -194,7 +206,8 @@ def told(arguments: Sequence[str], folders: Mapping[str, str] | None = None) -> 
 
     Args:
         arguments: of `logllm`.
-        folders: what some folders are called instead; of any other absolute path the last name is left.
+        folders: what some folders are called instead; of any other absolute path the last name is
+            left.
 
     >>> told(["evaluate", "/data/cells/a/run", "--data", "hdfs=/data/hdfs"], {"/data/cells/a": "."})
     'logllm evaluate ./run --data hdfs=hdfs'

@@ -55,7 +55,8 @@ class CellData(NamedTuple):
 def given_data(text: str) -> CellData:
     """Data as the command line names them: `NAME=DIR`, or a folder whose own name is taken.
 
-    The paper's data set is known by the name of the data, such as `bgl` of `bgl-6135`, or by their format's.
+    The paper's data set is known by the name of the data, such as `bgl` of `bgl-6135`, or by their
+    format's.
 
     Raises:
         DataError: not prepared data, or without labels.
@@ -103,7 +104,10 @@ def altered(source: CellData, under: Path, *, by: Alteration, seed: int) -> Cell
 
 
 def folded(source: CellData, under: Path, *, parts: int) -> list[CellData]:
-    """Data cut in parts of equal size in the order of time: each but the first is a test part, all before it train (`logllm folds`)."""
+    """Data cut in parts of equal size in the order of time.
+
+    Each but the first is a test part, all before it train (`logllm folds`).
+    """
     out = under / f"{source.name}-{source.identity[:8]}-{parts}-parts"
     command = ["folds", str(source.folder), "--parts", str(parts), "--out", str(out)]
     make = partial(_run, command=command, out=out)
@@ -115,19 +119,28 @@ def folded(source: CellData, under: Path, *, parts: int) -> list[CellData]:
     return made
 
 
-def prepared_anew(source: CellData, under: Path, *, raw: list[str], labels: Path | None) -> dict[str, CellData]:
-    """The same log with other messages: as they are, with the rules' placeholders (the data given), as Drain's templates and their ids.
+def prepared_anew(
+    source: CellData, under: Path, *, raw: list[str], labels: Path | None
+) -> dict[str, CellData]:
+    """The same log with other messages.
+
+    As they are, with the rules' placeholders (the data given), as Drain's templates and their ids.
 
     Raises:
         DataError: the data's test part is another log.
     """
     given = Prepared.load(source.folder)
     if "test_raw" in given.manifest:
-        raise DataError(f"the test part of {source.folder} is another log: prepare one log, whole, for the table of preprocessing")
+        raise DataError(
+            f"the test part of {source.folder} is another log: prepare one log, whole, for the"
+            " table of preprocessing"
+        )
     no_masks = given.settings.mask.model_copy(update={"rules": "off", "own": ()})
     settings = given.settings.model_copy(update={"mask": no_masks})
 
-    def variant(name: str, make: Callable[[Path], object], *, first: CellData | None = None) -> CellData:
+    def variant(
+        name: str, make: Callable[[Path], object], *, first: CellData | None = None
+    ) -> CellData:
         folder = under / f"{source.name}-{source.identity[:8]}-{name}"
         make_here = partial(_made_here, make=make, folder=folder)
         identity = f"{source.identity} {name}"
@@ -150,7 +163,9 @@ def _made_here(_: Runner, *, make: Callable[[Path], object], folder: Path) -> No
     make(folder)
 
 
-def _unmasked(raw: list[str], out: Path, *, labels: Path | None, settings: PrepareSection, given: Prepared) -> None:
+def _unmasked(
+    raw: list[str], out: Path, *, labels: Path | None, settings: PrepareSection, given: Prepared
+) -> None:
     """Prepare the log again, and make sure that it is the one the given data come from."""
     if settings.format.label is None and labels is None:
         raise RecipeError("the log's lines carry no label: name the labels' file with --labels")
@@ -160,7 +175,8 @@ def _unmasked(raw: list[str], out: Path, *, labels: Path | None, settings: Prepa
     if here != there:
         (out / MANIFEST).unlink()
         raise DataError(
-            f"--raw is not the log that {given.folder} was prepared from: sessions, anomalous and parts are {here}, there {there}"
+            f"--raw is not the log that {given.folder} was prepared from: sessions, anomalous and"
+            f" parts are {here}, there {there}"
         )
 
 

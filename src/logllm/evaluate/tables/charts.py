@@ -6,7 +6,18 @@ from typing import Any
 
 from logllm.evaluate.plots import blank, saved
 
-_COLOURS = ("#3b6ea5", "#c8553d", "#5a8f5a", "#8d6ab8", "#b8860b", "#4f9da6", "#a0527f", "#6b6b6b", "#2f4858", "#d08770")
+_COLOURS = (
+    "#3b6ea5",
+    "#c8553d",
+    "#5a8f5a",
+    "#8d6ab8",
+    "#b8860b",
+    "#4f9da6",
+    "#a0527f",
+    "#6b6b6b",
+    "#2f4858",
+    "#d08770",
+)
 Row = Mapping[str, Any]
 
 
@@ -22,7 +33,7 @@ def plot(table_results: Mapping[str, Any], path: Path) -> None:
     # A panel for each data set, and for each way to alter it where there are such.
     kinds = list(dict.fromkeys(row["kind"] for row in rows if row.get("kind")))
     sets = dict.fromkeys(row["data"] for row in rows)
-    panels = [(data, kind) for data in sets for kind in (kinds or [None])]
+    panels = [(data, kind) for data in sets for kind in kinds or [None]]
     longest = max(sum(row["data"] == data for row in rows) for data in sets)
     lines = table_results["table"] in ("beta", "unstable")
     # Lines stand side by side, bars one below the other.
@@ -63,7 +74,9 @@ def _bars(axes: Any, rows: Sequence[Row]) -> None:
         method = row["method"] if several or not row["variant"] else ""
         names.append(" ".join(name for name in (row["variant"], method) if name))
     colours = [_COLOURS[row["method"] != "logllm"] for row in rows]
-    axes.barh(range(len(rows)), values, xerr=[below, above], color=colours, height=0.62, capsize=2.5)
+    axes.barh(
+        range(len(rows)), values, xerr=[below, above], color=colours, height=0.62, capsize=2.5
+    )
     paper = [(row["paper"]["f1"], at) for at, row in enumerate(rows) if row["paper"]]
     if paper:
         axes.plot(*zip(*paper, strict=True), "D", color="black", markersize=5)

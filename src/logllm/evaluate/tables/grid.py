@@ -55,7 +55,8 @@ class Asked:
     seeds: int = 1
     """How many, from 0."""
     sessions: int | None = None
-    """Sessions a cell trains on, all its stages together; none: the recipe's own number in `main`, elsewhere `SHORT`."""
+    """Sessions a cell trains on, all its stages together; none: the recipe's own number in `main`,
+    elsewhere `SHORT`."""
     baselines: tuple[str, ...] | None = None
     """Names; none: the table's own."""
     betas: tuple[float, ...] = BETAS
@@ -73,7 +74,8 @@ class Asked:
     labels: Path | None = None
     """Of `preprocessing`: its labels."""
     folds: int | None = None
-    """Of `main`: parts in the order of time, each but the first tested after training on all before it."""
+    """Of `main`: parts in the order of time, each but the first tested after training on all before
+    it."""
     from_fold: int = 1
     """The first fold that counts."""
 
@@ -84,7 +86,10 @@ class Asked:
             return f"none, the run {self.run.name} is judged"
         if self.table == "main" and self.sessions is None:
             return f"recipe {self.recipe.name}, in full"
-        return f"recipe {self.recipe.name}, {self.sessions or SHORT:,} sessions a cell, its stages in the recipe's proportions"
+        return (
+            f"recipe {self.recipe.name}, {self.sessions or SHORT:,} sessions a cell, its stages in"
+            " the recipe's proportions"
+        )
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -109,15 +114,21 @@ def grid(asked: Asked, under: Path) -> list[Cell]:
     if asked.folds is not None and (asked.table != "main" or asked.folds < 2):
         raise RecipeError(f"--folds {asked.folds} is for the table main, and at least 2")
     if asked.folds is not None and not 1 <= asked.from_fold < asked.folds:
-        raise RecipeError(f"--from-fold {asked.from_fold}: {asked.folds} parts make folds 1 to {asked.folds - 1}")
+        raise RecipeError(
+            f"--from-fold {asked.from_fold}: {asked.folds} parts make folds 1 to {asked.folds - 1}"
+        )
     if asked.table not in _TABLES:
         raise RecipeError(f"there is no table {asked.table!r}: {', '.join(_TABLES)}")
     # Cells are named for their data: two of one name would share rows.
     names = [data.name for data in asked.sets]
     if len(set(names)) < len(names):
-        raise RecipeError(f"two of {', '.join(names)} have one name: give each its own, --data NAME=DIR")
+        raise RecipeError(
+            f"two of {', '.join(names)} have one name: give each its own, --data NAME=DIR"
+        )
     if asked.table in ("stages", "beta") and asked.baselines:
-        raise RecipeError(f"the table {asked.table} is about LogLLM's training alone: leave --baselines out")
+        raise RecipeError(
+            f"the table {asked.table} is about LogLLM's training alone: leave --baselines out"
+        )
     if asked.run is not None and asked.table != "unstable":
         raise RecipeError("--run is for the table unstable; the others train")
     return _TABLES[asked.table](asked, under)
@@ -152,7 +163,8 @@ def _preprocessing(asked: Asked, under: Path) -> list[Cell]:
     """The same log with its messages made in four ways."""
     if len(asked.sets) != 1 or not asked.raw:
         raise RecipeError(
-            "the table preprocessing takes one --data and the log it was prepared from, --raw (with --labels, if those are a file)"
+            "the table preprocessing takes one --data and the log it was prepared from, --raw (with"
+            " --labels, if those are a file)"
         )
     given = asked.sets[0]
     variants = prepared_anew(given, under, raw=list(asked.raw), labels=asked.labels)
@@ -168,13 +180,17 @@ def _stages(asked: Asked, _: Path) -> list[Cell]:
     present = {stage_of(stage) for stage in trained_stages}
     if missing := {1, 2, 3} - present:
         raise RecipeError(
-            f"recipe {asked.recipe.name} has no stage {min(missing)} of the paper's three, and the table leaves out one after the other: "
-            "take --recipe small, or the paper's"
+            f"recipe {asked.recipe.name} has no stage {min(missing)} of the paper's three, and the"
+            " table leaves out one after the other: take --recipe small, or the paper's"
         )
     cells: list[Cell] = []
     for data in asked.sets:
         for name, numbers in STAGES.items():
-            left = [stage.model_dump(mode="json") for stage in trained_stages if stage_of(stage) in numbers]
+            left = [
+                stage.model_dump(mode="json")
+                for stage in trained_stages
+                if stage_of(stage) in numbers
+            ]
             recipe = changed(asked.recipe, stages=left)
             cells += _seeds(asked, Row(data, name), recipe=recipe)
     return cells
@@ -192,9 +208,14 @@ def _beta(asked: Asked, _: Path) -> list[Cell]:
 
 
 def _unstable(asked: Asked, under: Path) -> list[Cell]:
-    """Trained once, judged on the test part as it is and altered; a baseline is fitted anew, to the same train part."""
+    """Trained once, judged on the test part as it is and altered.
+
+    A baseline is fitted anew, to the same train part.
+    """
     cells: list[Cell] = []
-    alterations = [Alteration(kind, ratio, asked.strength) for kind in asked.kinds for ratio in asked.ratios]
+    alterations = [
+        Alteration(kind, ratio, asked.strength) for kind in asked.kinds for ratio in asked.ratios
+    ]
     for data in asked.sets:
         whole = _methods(asked, Row(data, UNALTERED, {"ratio": 0.0}))
         cells += whole
@@ -206,7 +227,9 @@ def _unstable(asked: Asked, under: Path) -> list[Cell]:
             for cell in whole:
                 trained = asked.run or cell if cell.method == LOGLLM else cell
                 other = others[cell.seed]
-                cells.append(Cell(other, cell.method, cell.seed, name, by._asdict(), trained=trained))
+                cells.append(
+                    Cell(other, cell.method, cell.seed, name, by._asdict(), trained=trained)
+                )
     return cells
 
 
@@ -224,7 +247,11 @@ def _methods(asked: Asked, row: Row) -> list[Cell]:
     own = _seeds(asked, row, recipe=asked.recipe)
     if asked.run is not None:
         own = [replace(cell, recipe=None, trained=asked.run) for cell in own]
-    baselines = [Cell(row.data, name, seed, row.name, row.facts) for name in asked.named for seed in range(asked.seeds)]
+    baselines = [
+        Cell(row.data, name, seed, row.name, row.facts)
+        for name in asked.named
+        for seed in range(asked.seeds)
+    ]
     return own + baselines
 
 

@@ -50,7 +50,10 @@ def _about(table_results: Mapping[str, Any]) -> list[str]:
     lines = [
         f"`{table_results['command']}`",
         "",
-        f"Training: {table_results['budget']}. {len(done)} cells, {minutes:,.{digits}f} minutes one after another.",
+        (
+            f"Training: {table_results['budget']}. {len(done)} cells, {minutes:,.{digits}f} minutes"
+            " one after another."
+        ),
     ]
     if table_results["missing"]:
         missing, whole = table_results["missing"], len(table_results["cells"])
@@ -120,7 +123,9 @@ def _altered(rows: Sequence[Row]) -> list[str]:
         for kind in kinds:
             for method in methods:
                 # The unaltered part has no kind: it stands at the left of every one.
-                of_method = [cells.get((kind if ratio else None, ratio, method)) for ratio in ratios]
+                of_method = [
+                    cells.get((kind if ratio else None, ratio, method)) for ratio in ratios
+                ]
                 figures = ["-" if row is None else _lost(row) for row in of_method]
                 body.append([kind, method, *figures])
         lines += [f"F1 on {data}; in brackets what is lost against the unaltered test part.", ""]
@@ -171,7 +176,9 @@ def _pooled(table_results: Mapping[str, Any]) -> list[str]:
     # LogLLM's own row has no difference to itself.
     for row in table_results["pooled"]:
         of_row = [row["data"], row["method"]]
-        of_row += [_figure(row[name], row["intervals"][name]) for name in ("f1", "average_precision")]
+        of_row += [
+            _figure(row[name], row["intervals"][name]) for name in ("f1", "average_precision")
+        ]
         of_row.append(_difference(row.get("difference")))
         rows.append(of_row)
     first = table_results["pooled"][0]

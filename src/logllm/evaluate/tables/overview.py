@@ -29,12 +29,20 @@ _CAVEATS = {
         "alone; a message that fits none stays as it is, or is `E0`. Without masks nearly every "
         "message is unique."
     ),
-    "stages": "A stage is left out and the others become longer in proportion: every cell trains on as many sessions. In the paper each stage "
-    "keeps its length, and the whole becomes shorter.",
-    "beta": 'A share that the minority already has means no oversampling: where each distinct session is drawn once (`draw = "distinct"`), '
-    "anomalies are more than a tenth of the HDFS sample, as of BGL_6135, and 0 and 0.1 are the same training.",
-    "unstable": "An altered session keeps its label, which is not always true: in HDFS a missing event may itself be the anomaly, and so may "
-    "a changed order. Sessions and messages are drawn without looking at labels.",
+    "stages": (
+        "A stage is left out and the others become longer in proportion: every cell trains on as"
+        " many sessions. In the paper each stage keeps its length, and the whole becomes shorter."
+    ),
+    "beta": (
+        "A share that the minority already has means no oversampling: where each distinct session"
+        ' is drawn once (`draw = "distinct"`), anomalies are more than a tenth of the HDFS sample,'
+        " as of BGL_6135, and 0 and 0.1 are the same training."
+    ),
+    "unstable": (
+        "An altered session keeps its label, which is not always true: in HDFS a missing event may"
+        " itself be the anomaly, and so may a changed order. Sessions and messages are drawn"
+        " without looking at labels."
+    ),
 }
 
 

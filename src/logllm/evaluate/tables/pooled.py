@@ -31,10 +31,13 @@ class Pooled(NamedTuple):
     """The fold that each is of."""
 
 
-def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, resamples: int = 1000) -> list[dict[str, Any]]:
+def pooled(
+    cells: Sequence[Cell], folder: Path, *, reports: Reports, resamples: int = 1000
+) -> list[dict[str, Any]]:
     """Figures of the methods whose folds are all done, for each data set; LogLLM first.
 
-    Scores of different folds come from different models and are compared as they are, as a person would who reads one list of them.
+    Scores of different folds come from different models and are compared as they are, as a person
+    would who reads one list of them.
 
     Args:
         cells: of a table with folds, those that count.
@@ -48,7 +51,12 @@ def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, resamples: 
         by_method = _by_method(here, folder, reports=reports)
         folds = sorted({cell.facts["fold"] for cell in here})
         for method, seeds in by_method.items():
-            row: dict[str, Any] = {"data": data, "variant": "pooled", "method": method, "folds": folds}
+            row: dict[str, Any] = {
+                "data": data,
+                "variant": "pooled",
+                "method": method,
+                "folds": folds,
+            }
             row |= _figures(seeds, resamples=resamples)
             if method != LOGLLM and LOGLLM in by_method:
                 row["difference"] = _ahead(by_method[LOGLLM], seeds)
@@ -106,7 +114,10 @@ def _scores(cell: Cell, folder: Path) -> pl.DataFrame:
     home = folder / cell.slug
     path = home / "scores" / "scores.parquet"
     if not path.is_file():
-        raise DataError(f"{home} is done but has no scores: remove that folder, and the same command does the cell again")
+        raise DataError(
+            f"{home} is done but has no scores: remove that folder, and the same command does the"
+            " cell again"
+        )
     frame = pl.read_parquet(path)
     return frame.filter(pl.col("split") == "test") if "split" in frame.columns else frame
 

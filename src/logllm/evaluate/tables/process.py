@@ -15,7 +15,8 @@ class Spent(NamedTuple):
 
     seconds: float
     peak: int | None
-    """Bytes resident at its worst moment; at least what the starting process held, since that is where a process begins (Linux)."""
+    """Bytes resident at its worst moment; at least what the starting process held, since that is
+    where a process begins (Linux)."""
     code: int
     """0 where all went well."""
     out: str

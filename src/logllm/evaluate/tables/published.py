@@ -47,13 +47,17 @@ NAMES = {name: row.split()[0] for name, row in _COMPARED.items()}
 """The compared methods as the paper writes them; the first column of its table of results."""
 REMARKS = {
     "main": "LogAnomaly's figures on HDFS do not agree with one another in the paper.",
-    "beta": "The paper shows a plot alone: F1 moves by at most .07 for shares of 10–80 %, with none at all every session of Thunderbird is "
-    "called normal, and 30–50 % is advised.",
+    "beta": (
+        "The paper shows a plot alone: F1 moves by at most .07 for shares of 10–80 %, with none at"
+        " all every session of Thunderbird is called normal, and 30–50 % is advised."
+    ),
 }
 """What the paper says beyond the figures."""
 
 
-def published(table: str, data: str | None, *, method: str = "logllm", variant: str = "") -> Published | None:
+def published(
+    table: str, data: str | None, *, method: str = "logllm", variant: str = ""
+) -> Published | None:
     """The paper's figures for a cell of one of its tables.
 
     >>> published("stages", "bgl", variant="without 1")

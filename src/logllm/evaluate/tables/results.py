@@ -1,4 +1,7 @@
-"""What a table's cells came to: one object with every figure, spread over seeds, beside the paper's."""
+"""What a table's cells came to.
+
+One object with every figure, spread over seeds, beside the paper's.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
@@ -12,14 +15,44 @@ FIGURES = ("precision", "recall", "f1", "average_precision")
 """Figures of each cell, each with its 95 % interval over sessions."""
 VERSION = 1
 """Of the object's layout."""
-_KEPT = (*FIGURES, "tp", "fp", "tn", "fn", "threshold", "threshold_chosen", "intervals", "unseen", "sessions", "sessions_seen_in_train")
-_SURROUNDINGS = ("seconds", "peak_memory", "interruptions", "threads", "data", "logllm", "versions", "machine", "recipe", "commands")
+_KEPT = (
+    *FIGURES,
+    "tp",
+    "fp",
+    "tn",
+    "fn",
+    "threshold",
+    "threshold_chosen",
+    "intervals",
+    "unseen",
+    "sessions",
+    "sessions_seen_in_train",
+)
+_SURROUNDINGS = (
+    "seconds",
+    "peak_memory",
+    "interruptions",
+    "threads",
+    "data",
+    "logllm",
+    "versions",
+    "machine",
+    "recipe",
+    "commands",
+)
 
 Reports = Mapping[str, Mapping[str, Any]]
 """Reports of finished cells by slug."""
 
 
-def results(table: str, cells: Sequence[Cell], *, reports: Reports, failed: Mapping[str, str], about: Mapping[str, Any]) -> dict[str, Any]:
+def results(
+    table: str,
+    cells: Sequence[Cell],
+    *,
+    reports: Reports,
+    failed: Mapping[str, str],
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
     """Everything about a table, finished or not.
 
     Args:
@@ -30,8 +63,9 @@ def results(table: str, cells: Sequence[Cell], *, reports: Reports, failed: Mapp
         about: what is said of the whole: command, budget.
 
     Returns:
-        `cells`, every one with its state; `rows`, one for each data set, variant and method, with mean, deviation and range over seeds and
-        the paper's figures where there are any; `missing`, how many cells are not done.
+        `cells`, every one with its state; `rows`, one for each data set, variant and method, with
+        mean, deviation and range over seeds and the paper's figures where there are any; `missing`,
+        how many cells are not done.
     """
     entries: list[dict[str, Any]] = []
     for cell in cells:
@@ -107,8 +141,12 @@ def _figures(done: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     intervals: dict[str, list[float] | None] = {}
     for name in FIGURES:
         intervals[name] = widest([entry["intervals"].get(name) for entry in done])
-    of_unseen = {name: spread(entry[name] for entry in unseen) for name in ("f1", "average_precision")}
-    seconds = {step: _mean(entry["seconds"].get(step) for entry in done) for step in ("train", "score")}
+    of_unseen = {
+        name: spread(entry[name] for entry in unseen) for name in ("f1", "average_precision")
+    }
+    seconds = {
+        step: _mean(entry["seconds"].get(step) for entry in done) for step in ("train", "score")
+    }
     peaks = [peak for entry in done for peak in entry["peak_memory"].values() if peak]
     return figures | {
         "intervals": intervals,

@@ -1,4 +1,7 @@
-"""A table's cells, worked off one after the other or several at a time; what is done is written after each."""
+"""A table's cells, worked off one after the other or several at a time.
+
+What is done is written after each.
+"""
 
 import fnmatch
 import time
@@ -40,7 +43,10 @@ class Table:
 
     @property
     def cells(self) -> Path:
-        """The folder of the cells' folders; tables in one folder share it, and so the cells that they have in common."""
+        """The folder of the cells' folders.
+
+        Tables in one folder share it, and so the cells that they have in common.
+        """
         return self.out / "cells"
 
     def reports(self) -> dict[str, dict[str, Any]]:
@@ -60,8 +66,13 @@ class Table:
                 yield cell, "open"
 
     def write(self, *, final: bool = True) -> dict[str, Any]:
-        """Write the table as JSON, Markdown and PNG, as far as it is done; what takes long only where nothing more comes for now."""
-        written = results(self.name, self.grid, reports=self.reports(), failed=self.failed, about=self.about)
+        """Write the table as JSON, Markdown and PNG, as far as it is done.
+
+        What takes long only where nothing more comes for now.
+        """
+        written = results(
+            self.name, self.grid, reports=self.reports(), failed=self.failed, about=self.about
+        )
         if final and self.finish is not None:
             written = self.finish(written, self)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -100,7 +111,14 @@ def wanted(cells: Sequence[Cell], only: str | None) -> list[Cell]:
     return list(reversed(distinct.values()))
 
 
-def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, runner: Runner | None = None) -> dict[str, Any]:
+def run(
+    table: Table,
+    *,
+    jobs: int = 1,
+    only: str | None = None,
+    watch: Watch,
+    runner: Runner | None = None,
+) -> dict[str, Any]:
     """Do the cells that are not done.
 
     Args:
@@ -129,7 +147,10 @@ def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, r
         for cell in cells:
             cell.data.provide(do, watch=watch)
     todo = [cell for cell in cells if finished(cell, table.cells) is None]
-    watch(f"{table.name}: {len(cells) - len(todo)} of {len(cells)} cells are done; the others' folders are in {table.cells}")
+    watch(
+        f"{table.name}: {len(cells) - len(todo)} of {len(cells)} cells are done; the others'"
+        f" folders are in {table.cells}"
+    )
     counting = _counting(watch, len(todo))
     # What judges the run of another cell comes after all that train.
     training = [cell for cell in todo if not isinstance(cell.trained, Cell)]
@@ -148,15 +169,21 @@ def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, r
     written = table.write()
     if table.failed:
         first = next(iter(table.failed.values()))
-        raise ModelError(f"{len(table.failed)} cells failed, the first: {first}; the same command tries them again")
+        raise ModelError(
+            f"{len(table.failed)} cells failed, the first: {first}; the same command tries them"
+            " again"
+        )
     return written
 
 
-def _collect(table: Table, pending: Mapping["Future[dict[str, Any] | None]", Cell], *, watch: Watch) -> None:
+def _collect(
+    table: Table, pending: Mapping["Future[dict[str, Any] | None]", Cell], *, watch: Watch
+) -> None:
     """Take what is done as it comes."""
     left = set(pending)
     while left:
-        # Without a timeout Ctrl-C would not be heard here: Polars has the wait restarted after an interrupt.
+        # Without a timeout Ctrl-C would not be heard here: Polars has the wait restarted after an
+        # interrupt.
         done, left = wait(left, timeout=_PATIENCE, return_when=FIRST_COMPLETED)
         for future in done:
             cell = pending[future]

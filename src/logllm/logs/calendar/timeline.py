@@ -95,9 +95,11 @@ def in_time(
 
     Args:
         parsed: batches as they were parsed.
-        years: gives the years of a file, of which the first batch is given; asked for where a time lacks its.
+        years: gives the years of a file, of which the first batch is given; asked for where a time
+            lacks its.
         zone: of times that name none.
-        counts: where `turned` records and times that had to be of an earlier year (`moved_years`) are counted.
+        counts: where `turned` records and times that had to be of an earlier year (`moved_years`)
+            are counted.
     """
     file: _InTime | None = None
     last: Lines | None = None

@@ -1,4 +1,6 @@
-"""Years of times that are written without one, and days of times of day: told from the order of the lines.
+"""Years of times that are written without one, and days of times of day.
+
+Told from the order of the lines.
 
 A time without a year is read in the year 8, one without a day on the first day of the year 4; those
 of a file are then carried on from line to line:
@@ -27,7 +29,10 @@ DAYLESS = 4
 _DAY = 86_400_000_000  # microseconds
 _YEAR = 366 * _DAY
 _MEAN_YEAR = 31_556_952_000_000
-_BACK, _FORWARD = 1 / 3, 11 / 12  # of a year or day: steps that lead into the next or back into the last one
+_BACK, _FORWARD = (
+    1 / 3,
+    11 / 12,
+)  # of a year or day: steps that lead into the next or back into the last one
 _FEB_29 = 59  # days from the start of a leap year
 _SEARCHED = 40  # years, so that Feb 29 of several may all be in leap years
 _EPOCH = date(1970, 1, 1)
@@ -88,7 +93,10 @@ class _Beside:
 
     @property
     def turn(self) -> int | None:
-        """Years since the year 0, or days since 1970, of the first; nothing where no time says all."""
+        """Years since the year 0, or days since 1970, of the first.
+
+        Nothing where no time says all.
+        """
         if self._place is None or self._whole is None:
             return None
         if self._length == _DAY:
@@ -117,10 +125,12 @@ class Years:
         """Nothing looked at yet.
 
         Args:
-            today: no time is later than the end of tomorrow; it goes on with the clock while lines arrive.
+            today: no time is later than the end of tomorrow; it goes on with the clock while lines
+                arrive.
         """
         self.moved = 0
-        """Times that had to be of an earlier year than the lines before them say, since they would lie in the future."""
+        """Times that had to be of an earlier year than the lines before them say, since they would
+        lie in the future."""
         self._today, self._begun = today, monotonic()
         looked_at = {"yearly": pl.Boolean, "turn": pl.Int64, "leap": pl.Boolean, "place": pl.Int64}
         self._looked_at = pl.DataFrame(schema=looked_at)
@@ -142,7 +152,9 @@ class Years:
             turns = self._ahead[yearly].of(places)
             is_leap_day = pl.col("place") // _DAY == _FEB_29
             seen = pl.DataFrame({"turn": turns, "place": places})
-            seen = seen.select("turn", "place", leap=is_leap_day if yearly else False, yearly=bool(yearly))
+            seen = seen.select(
+                "turn", "place", leap=is_leap_day if yearly else False, yearly=bool(yearly)
+            )
             # The latest place of each turn is enough to tell in which years all times are past.
             rows = pl.concat([self._looked_at, seen.select(self._looked_at.columns)])
             by_turn = rows.group_by("yearly", "turn", "leap")
@@ -231,7 +243,10 @@ def lack(times: pl.Series) -> bool:
 
 
 def steps_back(times: pl.Series) -> pl.Series:
-    """Which of the steps from one time to another go back; from the first days of a year or day to the last ones is a step back."""
+    """Which of the steps from one time to another go back.
+
+    From the first days of a year or day to the last ones is a step back.
+    """
     micros = times.cast(pl.Int64)
     steps = micros.diff()
     back = steps < 0
@@ -244,7 +259,10 @@ def steps_back(times: pl.Series) -> pl.Series:
 
 
 def _kinds(micros: pl.Series) -> list[tuple[int, int, pl.Series]]:
-    """Times of day (0) and times without a year (1): where their cycle starts, and which they are."""
+    """Times of day (0) and times without a year (1).
+
+    Where their cycle starts, and which they are.
+    """
     between = (_DAYLESS_START + _YEARLESS_START) // 2
     of_day = (micros < between).fill_null(False)
     of_year = (micros.is_between(between, _YEARLESS_END, closed="left")).fill_null(False)
@@ -258,7 +276,9 @@ def _leap(years: pl.Series) -> pl.Series:
 
 
 def _micros(years: pl.Series, places: pl.Series) -> pl.Series:
-    """Microseconds since 1970 of places in years, given from the start of a leap year; null for a Feb 29 in a year without.
+    """Microseconds since 1970 of places in years, given from the start of a leap year.
+
+    Null for a Feb 29 in a year without.
 
     >>> _micros(pl.Series([1970, 1971, 1971]), pl.Series([0, 60 * _DAY, 59 * _DAY])).to_list()
     [0, 36633600000000, None]

@@ -28,9 +28,11 @@ SGT +8, SRT -3, SST -11 Samoa | +8 Singapore, TJT +5, TLT +9, TMT +5, TOT +13, T
 VET -4, VLAT +10, VOLT +3, VOST +6, WAST +2, WAT +1, WEST +1, WET 0, WIB +7, WIT +9, WITA +8, WST +8 Western Australia | +13 Samoa
 YAKT +9, YEKT +5, Z 0, ZULU 0
 """
-"""Abbreviations with their meanings, the one that is taken first, as RFC 5322, PostgreSQL and the tz database read them.
+"""Abbreviations with their meanings, the one that is taken first, as RFC 5322, PostgreSQL and the
+tz database read them.
 
-Georgia's GET is left out: nothing has written it for years, and after many a time it is a request's verb.
+Georgia's GET is left out: nothing has written it for years, and after many a time it is a request's
+verb.
 """
 
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d\d?)(?::?([0-5]\d))?")
@@ -57,8 +59,11 @@ def _meanings(row: str) -> tuple[str, tuple[tuple[int, str], ...]]:
     return name, tuple(meanings)
 
 
-ZONES: dict[str, tuple[tuple[int, str], ...]] = dict(_meanings(row) for row in re.split(r",|\n", _TABLE.strip()))
-"""Abbreviations of zones: for each meaning minutes east of Greenwich and a place, which is empty where there is one meaning."""
+ZONES: dict[str, tuple[tuple[int, str], ...]] = dict(
+    _meanings(row) for row in re.split(r",|\n", _TABLE.strip())
+)
+"""Abbreviations of zones: for each meaning minutes east of Greenwich and a place, which is empty
+where there is one meaning."""
 
 
 def check_zone(zone: str, *, what: str) -> None:
@@ -73,7 +78,8 @@ def check_zone(zone: str, *, what: str) -> None:
         pl.Series([datetime(2024, 1, 1)]).dt.replace_time_zone(zone)
     except pl.exceptions.ComputeError:
         raise RecipeError(
-            f"{what}: there is no time zone {zone!r}: name one as the tz database does, such as Europe/Berlin, or an offset such as +05:30"
+            f"{what}: there is no time zone {zone!r}: name one as the tz database does, such as"
+            " Europe/Berlin, or an offset such as +05:30"
         ) from None
 
 
@@ -104,7 +110,8 @@ def zone_minutes(names: pl.Series, *, zone: str | None) -> pl.Series:
 
     Args:
         names: abbreviations in any case; null where a time has none.
-        zone: gives those of several meanings and unknown ones theirs; none: the first of the table, and UTC.
+        zone: gives those of several meanings and unknown ones theirs; none: the first of the table,
+            and UTC.
     """
     upper = names.str.to_uppercase()
     distinct = [name for name in upper.unique() if name is not None]
@@ -129,7 +136,9 @@ def local_to_utc(times: pl.Series, *, zone: str | None) -> pl.Series:
     # In an hour that clocks leave out in spring the time is none: it is what it would have been
     # without the step.
     if local.null_count() > times.null_count():
-        hour_before = (times - _HOUR).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        hour_before = (times - _HOUR).dt.replace_time_zone(
+            zone, ambiguous="earliest", non_existent="null"
+        )
         local = local.zip_with(local.is_not_null(), hour_before + _HOUR)
     return local.dt.convert_time_zone("UTC")
 
@@ -153,14 +162,21 @@ def zone_notes(names: Iterable[str], *, zone: str | None) -> list[str]:
     """What a person should know of the abbreviations in some times, a sentence each.
 
     >>> zone_notes(["CEST", "WST"], zone=None)
-    ['times are in the zone WST, taken as +08:00 (Western Australia); it may also be +13:00 (Samoa): --time-zone says which']
+    ['times are in the zone WST, taken as +08:00 (Western Australia); it may also be +13:00 (Samoa):
+    --time-zone says which']
     """
     notes = []
     for name in ambiguous_zones(names, zone=zone):
         taken, *others = map(_told, ZONES[name])
-        notes.append(f"times are in the zone {name}, taken as {taken}; it may also be {' or '.join(others)}: --time-zone says which")
+        notes.append(
+            f"times are in the zone {name}, taken as {taken}; it may also be {' or '.join(others)}:"
+            " --time-zone says which"
+        )
     for name in unknown_zones(names, zone=zone):
-        notes.append(f"times are in the zone {name}, which is not known: taken as UTC; --time-zone says which it is")
+        notes.append(
+            f"times are in the zone {name}, which is not known: taken as UTC; --time-zone says"
+            " which it is"
+        )
     return notes
 
 

@@ -1,4 +1,7 @@
-"""Lines of one program inside the records of another, such as a server's in a container's log: taken out, with what is known around them."""
+"""Lines of one program inside the records of another, such as a server's in a container's log.
+
+Taken out, with what is known around them.
+"""
 
 from typing import NamedTuple
 
@@ -9,7 +12,8 @@ from logllm.logs.fields import Fields, group_names, may_have, read_named, time_i
 from logllm.logs.inside.other_kinds import read_kinds
 
 FURTHER = "further"
-"""The group of an outer format that matches something in a line that goes on with the one before it."""
+"""The group of an outer format that matches something in a line that goes on with the one before
+it."""
 
 _BETWEEN = "\x1f"
 _OUTER = {
@@ -32,15 +36,19 @@ class Opened(NamedTuple):
     """Inner lines and what they hold."""
 
     rows: pl.DataFrame
-    """`line`, `text` and in a format with another inside: `row`, a number that grows, `source`, the row of the outer line, `stream`, `further`,
-    `first`."""
+    """`line`, `text` and in a format with another inside: `row`, a number that grows, `source`, the
+    row of the outer line, `stream`, `further`, `first`."""
     fields: Fields
-    """The innermost format's fields; times, labels and keys of the records around it where it has none."""
+    """The innermost format's fields; times, labels and keys of the records around it where it has
+    none."""
     kind: pl.Series
-    """The place of each record's format in `logllm.logs.inside.other_kinds.kinds` of the innermost one."""
+    """The place of each record's format in `logllm.logs.inside.other_kinds.kinds` of the innermost
+    one."""
 
 
-def opened(lines: pl.DataFrame, described: FormatSection, *, key_field: str | None = None) -> Opened:
+def opened(
+    lines: pl.DataFrame, described: FormatSection, *, key_field: str | None = None
+) -> Opened:
     r"""What lines of a format hold, or the lines inside their messages.
 
     >>> server = FormatSection(name="server", pattern="(?<level>[A-Z]+): (?<message>.*)")
@@ -135,4 +143,6 @@ def _one_a_row(rows: pl.DataFrame) -> pl.DataFrame:
     pieces = rows.with_columns(pl.col("text").str.split("\n"), piece=pl.int_range(pl.len()))
     split = pieces.explode("text")
     later = (split["piece"] == split["piece"].shift(1)).fill_null(False)
-    return split.with_columns(further=pl.col("further") | later, first=pl.col("first") & ~later).drop("piece")
+    return split.with_columns(
+        further=pl.col("further") | later, first=pl.col("first") & ~later
+    ).drop("piece")

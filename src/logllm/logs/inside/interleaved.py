@@ -1,4 +1,7 @@
-"""Inner lines of several streams that write at the same time: what goes on with a record joins it, each in its stream."""
+"""Inner lines of several streams that write at the same time.
+
+What goes on with a record joins it, each in its stream.
+"""
 
 import polars as pl
 
@@ -96,8 +99,8 @@ class Interleaved:
         before = pl.col("last").shift(1).over("stream")
         distance = pl.col("line").cast(pl.Int64) - before.cast(pl.Int64)
         far = (distance > _FAR).fill_null(True)
-        # What begins another record ends the one before it, though it is none; and a record that was
-        # held back for another stream's sake may have been ended before.
+        # What begins another record ends the one before it, though it is none; and a record that
+        # was held back for another stream's sake may have been ended before.
         ended = pl.col("closed").shift(1, fill_value=False).over("stream")
         apart = pl.col("begins") | pl.col("other") | far | ended
         rows = rows.with_columns(run=apart.cum_sum().over("stream"))

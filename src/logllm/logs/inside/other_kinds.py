@@ -1,4 +1,7 @@
-"""Lines of other kinds among a format's own, such as access lines in an application's log: records of their own, never part of another one."""
+"""Lines of other kinds among a format's own, such as access lines in an application's log.
+
+Records of their own, never part of another one.
+"""
 
 from functools import cache
 from typing import NamedTuple
@@ -28,13 +31,16 @@ BEGINNING = (
     rf"|\[(?:{_LEVEL}|ALERT|TRACE)\] +\S"  # HAProxy's and CoreDNS's
     rf"|(?:{_LEVEL}|TRACE) +(?:\[[^\]]*\] +)?{_TIME}"
     r"|[0-9]+:[A-Z] [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} "  # Redis's
-    r"|(?:Internal Server Error|Bad Request|Forbidden|Not Found|Method Not Allowed \([A-Z]+\)): /"  # Django's
+    # Django's
+    r"|(?:Internal Server Error|Bad Request|Forbidden|Not Found|Method Not Allowed \([A-Z]+\)): /"
     r")"
 )
-"""How a line begins that is the first of a record, whatever program wrote it: with a time, or as some do that write none."""
+"""How a line begins that is the first of a record, whatever program wrote it: with a time, or as
+some do that write none."""
 
 _WRITTEN = (
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?: ?(?:Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?: ?(?:Z|UTC"
+    r"|[+-][0-9]{2}:?[0-9]{2}))?"
     r"|[0-9]{4}/[0-9]{2}/[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
     r"|[0-9]{2}[ /-][A-Z][a-z]{2}[ /-][0-9]{4}[ :][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
 )
@@ -61,14 +67,17 @@ class OfKinds(NamedTuple):
     """What some lines hold, by whichever format reads them."""
 
     fields: Fields
-    """As the first format gives them; messages, times and keys of other kinds' lines beside them."""
+    """As the first format gives them; messages, times and keys of other kinds' lines beside
+    them."""
     kind: pl.Series
     """The place of each record's format in `kinds` (u8); what is no record has the first."""
 
 
 @cache
 def kinds(described: FormatSection) -> tuple[FormatSection, ...]:
-    """The formats that lines are read by: the format, those beside it, and what reads lines that begin a record of yet another kind.
+    """The formats that lines are read by.
+
+    The format, those beside it, and what reads lines that begin a record of yet another kind.
 
     Those that nobody foresaw tell their times where the format or one beside it does.
     """
@@ -88,7 +97,10 @@ def _below(described: FormatSection) -> bool:
 
 
 def begins(text: pl.Series, described: FormatSection) -> pl.Series:
-    """Which lines begin a record of another kind, where they are none of the format's: they go on with nothing."""
+    """Which lines begin a record of another kind, where they are none of the format's.
+
+    They go on with nothing.
+    """
     if _below(described):
         return pl.repeat(value=False, n=len(text), dtype=pl.Boolean, eager=True)
     return text.str.contains(BEGINNING)
@@ -122,7 +134,13 @@ def time_forms(described: FormatSection) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*described.time_formats, *unforeseen)))
 
 
-def read_kinds(text: pl.Series, described: FormatSection, *, key_field: str | None = None, unforeseen: bool = True) -> OfKinds:
+def read_kinds(
+    text: pl.Series,
+    described: FormatSection,
+    *,
+    key_field: str | None = None,
+    unforeseen: bool = True,
+) -> OfKinds:
     r"""What the fields of a format, and of the formats of other kinds of lines, hold in some lines.
 
     >>> app = FormatSection(name="app", pattern="(?<level>[A-Z]+): (?<message>.*)", continuation=".*")
@@ -134,7 +152,8 @@ def read_kinds(text: pl.Series, described: FormatSection, *, key_field: str | No
         text: lines.
         described: their format.
         key_field: the field that holds a record's key, of any of the formats.
-        unforeseen: Whether lines that begin a record of a kind which the format does not name are records.
+        unforeseen: Whether lines that begin a record of a kind which the format does not name are
+            records.
     """
     formats = kinds(described)
     own = key_field if may_have(described, key_field) or not described.beside else None
@@ -146,7 +165,9 @@ def read_kinds(text: pl.Series, described: FormatSection, *, key_field: str | No
         missing = fields.message.is_null()
         if place > len(described.beside):
             # Unforeseen: only what may go on with a record and yet looks like the first of one.
-            missing &= text.str.contains(described.continuation or "") & text.str.contains(BEGINNING)
+            missing &= text.str.contains(described.continuation or "") & text.str.contains(
+                BEGINNING
+            )
             missing &= ~text.str.contains(_MUTE)
         if not missing.any():
             continue

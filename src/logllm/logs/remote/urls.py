@@ -33,7 +33,9 @@ def url_files(url: str) -> list[str]:
             paths = system.find(path)
         else:
             paths = [path] if system.exists(path) else []
-        files = [system.unstrip_protocol(place) for place in sorted(paths) if not system.isdir(place)]
+        files = [
+            system.unstrip_protocol(place) for place in sorted(paths) if not system.isdir(place)
+        ]
     except Exception as exc:  # whatever a file system of others raises
         raise _unread(url, exc) from exc
     if not files:

@@ -1,4 +1,7 @@
-"""Fields of structured lines by their names, as text: of JSON, logfmt, journald's export, and rows of columns."""
+"""Fields of structured lines by their names, as text.
+
+Of JSON, logfmt, journald's export, and rows of columns.
+"""
 
 import json
 import re
@@ -19,7 +22,9 @@ _PAIR = r'[^\s="]+(?:=(?:"(?:[^"\\]|\\.)*"|[^\s"]*))?'
 _ESCAPES = ((r"\n", "\n"), (r"\t", "\t"), (r"\"", '"'))
 
 
-def read_columns(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
+def read_columns(
+    text: pl.Series, described: FormatSection, *, names: Sequence[str]
+) -> dict[str, pl.Series]:
     r"""Fields of lines of a structured kind as text, null where a line has none.
 
     >>> line = pl.Series(['at=7 msg="a \\"b\\" at=8" x'])
@@ -76,13 +81,21 @@ def _logfmt(text: pl.Series, name: str) -> pl.Series:
     return _filled(inner.zip_with(quoted, values))
 
 
-def _csv(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
-    """Cells of rows that have at least as many as there are columns; none where no header has been seen."""
+def _csv(
+    text: pl.Series, described: FormatSection, *, names: Sequence[str]
+) -> dict[str, pl.Series]:
+    """Cells of rows that have at least as many as there are columns.
+
+    None where no header has been seen.
+    """
     columns = described.columns
     if not columns:
         return {name: pl.repeat(None, len(text), dtype=pl.String, eager=True) for name in names}
     if missing := [name for name in names if name not in columns]:
-        raise RecipeError(f"format {described.name}: there is no column {missing[0]!r} (there are {', '.join(columns) or 'none'})")
+        raise RecipeError(
+            f"format {described.name}: there is no column {missing[0]!r} (there are"
+            f" {', '.join(columns) or 'none'})"
+        )
     places = sorted({columns.index(name) for name in names})
     pattern = _row(described.separator, len(columns), places=tuple(places))
     cells = _cells(text, pattern, places=places)
@@ -93,8 +106,13 @@ def _csv(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> 
     return values
 
 
-def _w3c(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
-    """Cells of rows that have as many as there are columns; none of a column that a file does not name."""
+def _w3c(
+    text: pl.Series, described: FormatSection, *, names: Sequence[str]
+) -> dict[str, pl.Series]:
+    """Cells of rows that have as many as there are columns.
+
+    None of a column that a file does not name.
+    """
     columns = described.columns
     places = sorted({columns.index(name) for name in names if name in columns})
     nothing = text.clear(len(text))

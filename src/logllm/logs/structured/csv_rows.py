@@ -1,4 +1,7 @@
-"""CSV: column names, cells, and lines to whole rows; quoted cells may hold line breaks, and a quote that nobody closes costs the row it stands in."""
+"""CSV: column names, cells, and lines to whole rows.
+
+Quoted cells may hold line breaks, and a quote that nobody closes costs the row it stands in.
+"""
 
 import csv
 import re
@@ -40,7 +43,10 @@ def headed(rows: Iterable[Lines], separator: str, *, counts: Counts) -> Iterator
 
 
 def cell_pattern(separator: str) -> str:
-    """Pattern of a cell, quoted or not; a quote is one where a cell begins (RFC 4180, section 2)."""
+    """Pattern of a cell, quoted or not.
+
+    A quote is one where a cell begins (RFC 4180, section 2).
+    """
     between = re.escape(separator)
     return f'(?:"(?:[^"]|"")*"|[^"{between}\\n][^{between}\\n]*|)'
 
@@ -48,8 +54,9 @@ def cell_pattern(separator: str) -> str:
 class CsvRows:
     """Lines to whole rows of CSV.
 
-    By RFC 4180 a quote opens a cell only where the cell begins, and closes it only where it ends. A quote that is not closed so, within
-    `LONGEST_LINE` characters and before the file ends, is a stray one: its line is a row of its own, and the next line begins another.
+    By RFC 4180 a quote opens a cell only where the cell begins, and closes it only where it ends. A
+    quote that is not closed so, within `LONGEST_LINE` characters and before the file ends, is a
+    stray one: its line is a row of its own, and the next line begins another.
     """
 
     def __init__(self, separator: str, counts: Counts) -> None:
@@ -57,7 +64,8 @@ class CsvRows:
 
         Args:
             separator: What stands between cells.
-            counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer) are counted.
+            counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer)
+                are counted.
         """
         # A line opens a cell that goes over its end; goes on with an open one, closing it and
         # opening another perhaps; or closes it for good.
@@ -81,7 +89,10 @@ class CsvRows:
         return None if held is None else self._rows(held, ended=True)
 
     def _rows(self, lines: pl.DataFrame, *, ended: bool) -> pl.DataFrame:
-        """Rows of lines that begin with a row; the lines of the last one are held back where it may go on."""
+        """Rows of lines that begin with a row.
+
+        The lines of the last one are held back where it may go on.
+        """
         opens = lines["text"].str.contains(self._opens)
         if not opens.any():
             return lines
@@ -100,7 +111,8 @@ class CsvRows:
     def _open_after(self, text: pl.Series, opens: pl.Series, *, ended: bool) -> pl.Series:
         """Whether a row is open after each line, the first of which begins one.
 
-        What a line makes of an open row and of none is known for all lines at once, and so is where a row would end that began at it.
+        What a line makes of an open row and of none is known for all lines at once, and so is where
+        a row would end that began at it.
         """
         inside, size, line = pl.col("inside"), pl.col("size"), pl.col("line")
         length_with_end = line.str.len_chars() + 1

@@ -46,7 +46,9 @@ def w3c_row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
     return rf"^{between.join(cells)}\s*$"
 
 
-def with_columns(batches: Iterable[Lines], described: FormatSection, *, counts: Counts) -> Iterator[Lines]:
+def with_columns(
+    batches: Iterable[Lines], described: FormatSection, *, counts: Counts
+) -> Iterator[Lines]:
     """Rows with their columns' names, as the line before them says, or before any such line the format.
 
     Args:

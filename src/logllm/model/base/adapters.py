@@ -110,7 +110,8 @@ class Adapters:
 
         Args:
             names: of the model's layers.
-            targets: last names of the layers where the settings give none; none: found by the names.
+            targets: last names of the layers where the settings give none; none: found by the
+                names.
 
         Raises:
             ModelError: the adapters are not those of just these layers.

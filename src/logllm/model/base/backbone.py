@@ -24,10 +24,13 @@ _ENCODER_INPUTS = ("input_ids", "attention_mask")
 _DECODER_INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "logits_to_keep")
 
 
-def load_backbone(folder: Path, section: EncoderSection | DecoderSection, *, worth: int = WORTH_KEEPING) -> tuple[nn.Module, Any]:
+def load_backbone(
+    folder: Path, section: EncoderSection | DecoderSection, *, worth: int = WORTH_KEEPING
+) -> tuple[nn.Module, Any]:
     """A base model, as many layers of it as the section keeps, and its tokenizer from a folder.
 
-    Weights in 4 bits go straight to the accelerator where there is one, and are kept packed in the cache for the next time.
+    Weights in 4 bits go straight to the accelerator where there is one, and are kept packed in the
+    cache for the next time.
 
     Args:
         folder: the model's.
@@ -104,7 +107,11 @@ def first_layers(config: Any, section: EncoderSection | DecoderSection) -> Any:
     for name, value in vars(text).items():
         # One entry a layer, whatever an architecture calls it: layer_types, mlp_layer_types,
         # no_rope_layers, ...
-        if isinstance(value, list | tuple) and len(value) == whole and not name.endswith("_token_id"):
+        if (
+            isinstance(value, list | tuple)
+            and len(value) == whole
+            and not name.endswith("_token_id")
+        ):
             setattr(text, name, value[:layers])
     text.num_hidden_layers = layers
     return kept
@@ -115,7 +122,9 @@ def _text(config: Any) -> Any:
     return config.get_text_config(decoder=True)
 
 
-def check_serves(model: Any, section: EncoderSection | DecoderSection, *, absent: Iterable[str] = ()) -> None:
+def check_serves(
+    model: Any, section: EncoderSection | DecoderSection, *, absent: Iterable[str] = ()
+) -> None:
     """Whether a model can be the encoder or the decoder that a section describes.
 
     Args:
@@ -156,18 +165,27 @@ def check_serves(model: Any, section: EncoderSection | DecoderSection, *, absent
     logits = output.logits[:, 0].float()  # (2, v)
     close = 1e-5 if model.dtype == torch.float32 else 1e-2
     if (logits[0] - logits[1]).abs().max() > close * logits.abs().max():
-        raise ModelError(f"{refused}it reads what comes after a token, too; a causal language model is needed")
+        raise ModelError(
+            f"{refused}it reads what comes after a token, too; a causal language model is needed"
+        )
 
 
 def refusal(config: Any, *, encoder: bool) -> str | None:
-    """Why an architecture cannot serve as encoder, or as decoder; none where nothing is known against it."""
+    """Why an architecture cannot serve as encoder, or as decoder.
+
+    None where nothing is known against it.
+    """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, MODEL_MAPPING
 
     kind = type(config)
     if config.is_encoder_decoder:
         return f"{config.model_type} is an encoder-decoder model, and LogLLM wants one half alone"
     if encoder:
-        return None if kind in MODEL_MAPPING else f"transformers knows no plain model of {config.model_type}"
+        return (
+            None
+            if kind in MODEL_MAPPING
+            else f"transformers knows no plain model of {config.model_type}"
+        )
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
         return f"{config.model_type} is no causal language model: it gives no next-token logits"
     if kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
@@ -264,7 +282,10 @@ def _unheard(name: str) -> Iterator[None]:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """No progress bars of transformers' inside a `with` block; what was set before is set again after it."""
+    """No progress bars of transformers' inside a `with` block.
+
+    What was set before is set again after it.
+    """
     from transformers.utils import logging as talk
 
     bars: Any = talk

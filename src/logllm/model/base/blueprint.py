@@ -33,20 +33,23 @@ class Blueprint:
     tokenizer: Any
     """The encoder's."""
     assumed: tuple[str, ...]
-    """Base models that are not here, whose shapes are the published ones and whose tokenizers are assumed."""
+    """Base models that are not here, whose shapes are the published ones and whose tokenizers are
+    assumed."""
     weights: int
     """Bytes of the base models' weights."""
     transient: int
     """Bytes of the largest 4-bit layer while it is multiplied."""
     mode: FakeTensorMode = field(repr=False)
-    """Torch's `FakeTensorMode`: what runs inside it computes shapes alone, on the paths that real tensors would take."""
+    """Torch's `FakeTensorMode`: what runs inside it computes shapes alone, on the paths that real
+    tensors would take."""
 
 
 def draw(section: ModelSection) -> Blueprint:
     """Draw a model without reading or fetching weights.
 
     Raises:
-        ModelError: neither a model's configuration nor its published shape is here, or it cannot serve in its part.
+        ModelError: neither a model's configuration nor its published shape is here, or it cannot
+            serve in its part.
     """
     sections: list[EncoderSection | DecoderSection] = [section.encoder, section.decoder]
     folders = {network.weights: here(network.weights) for network in sections}
@@ -86,7 +89,8 @@ def outline(config: Any, section: EncoderSection | DecoderSection) -> nn.Module:
     Its parameters have shape and format, and take no memory.
 
     Raises:
-        ModelError: it cannot serve as what the section asks for, or has fewer layers than it asks for.
+        ModelError: it cannot serve as what the section asks for, or has fewer layers than it asks
+            for.
     """
     encoder = isinstance(section, EncoderSection)
     reason = refusal(config, encoder=encoder)
@@ -174,7 +178,8 @@ def try_out(part: Encoder | Decoder, mode: FakeTensorMode, *, name: str) -> None
     """Run an encoder or decoder on two short inputs.
 
     Raises:
-        ModelError: its forward pass does not take what LogLLM gives, or does not give what LogLLM takes.
+        ModelError: its forward pass does not take what LogLLM gives, or does not give what LogLLM
+            takes.
     """
     with mode, torch.no_grad():
         ids = torch.zeros((2, 4), dtype=torch.int64)

@@ -43,7 +43,8 @@ class Candidate:
     pooler: bool
     """Whether `pooling = "pooler"` is to be had."""
     sets_bos: bool | None
-    """Whether its tokenizer begins a text with a token of its own; none where the tokenizer is not here."""
+    """Whether its tokenizer begins a text with a token of its own; none where the tokenizer is not
+    here."""
     encoder: Role
     decoder: Role
     bytes: dict[str, int]
@@ -101,7 +102,11 @@ def _role(config: Any, section: EncoderSection | DecoderSection) -> Role:
     try:
         base = outline(config, section)
         with torch.device("meta"):
-            part = Encoder(base, section) if isinstance(section, EncoderSection) else Decoder(base, section)
+            part = (
+                Encoder(base, section)
+                if isinstance(section, EncoderSection)
+                else Decoder(base, section)
+            )
         try_out(part.eval(), pretend(part), name=section.weights)
     except ModelError as exc:
         # "NAME cannot serve as decoder: REASON": the table says the rest in a column of its own.

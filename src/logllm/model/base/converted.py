@@ -1,4 +1,6 @@
-"""SmolLM2 out of its GGUF file: the very bytes that transformers 5.23 wrote, by which runs know this base model.
+"""SmolLM2 out of its GGUF file.
+
+The very bytes that transformers 5.23 wrote, by which runs know this base model.
 
 A run's manifest holds a hash over the files of its base models (`logllm.storage`). Whoever converts
 the file, and with whatever versions, gets files of the same hash.
@@ -199,7 +201,10 @@ def _in_order(tensors: list[tuple[str, str]], source: Gguf) -> Iterator[Floats]:
 
 
 def _unwoven(weight: Floats, *, heads: int) -> Floats:
-    """Rows of a head's two halves one after the other; GGUF has those that are turned together side by side."""
+    """Rows of a head's two halves one after the other.
+
+    GGUF has those that are turned together side by side.
+    """
     halves = weight.reshape(heads, -1, 2, weight.shape[-1])
     return halves.swapaxes(1, 2).reshape(weight.shape)
 

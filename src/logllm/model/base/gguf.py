@@ -19,7 +19,19 @@ from logllm.errors import ModelError
 Floats = npt.NDArray[np.float32]
 
 _MAGIC = b"GGUF"
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_SCALARS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
 _STRING, _ARRAY = 8, 9
 _BLOCK = 32
 """Numbers that share a scale."""
@@ -46,7 +58,10 @@ def _plain(blocks: npt.NDArray[np.uint8]) -> Floats:
 
 
 def _q4_1(blocks: npt.NDArray[np.uint8]) -> Floats:
-    """A scale and a lowest number in 16 bits, then 4 bits a number: the first half in the low ones."""
+    """A scale and a lowest number in 16 bits, then 4 bits a number.
+
+    The first half in the low ones.
+    """
     scale, lowest = _half(blocks[:, 0:2]), _half(blocks[:, 2:4])
 
     # 16 bytes hold 32 numbers: those 0 to 15 in the low halves, those 16 to 31 in the high ones.

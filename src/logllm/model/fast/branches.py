@@ -101,7 +101,9 @@ def read_by_branches(model: Any) -> None:
     model.set_attn_implementation(NAME)
 
 
-def _attention(module: Any, query: Tensor, *seen: Any, branches: Branches | None = None, **how: Any) -> tuple[Tensor, None]:
+def _attention(
+    module: Any, query: Tensor, *seen: Any, branches: Branches | None = None, **how: Any
+) -> tuple[Tensor, None]:
     """Attention in transformers' form.
 
     Args:

@@ -1,4 +1,7 @@
-"""A Llama of transformers over a tree, with gradients; the last layer is passed by the ends alone."""
+"""A Llama of transformers over a tree, with gradients.
+
+The last layer is passed by the ends alone.
+"""
 
 from typing import Any
 
@@ -56,7 +59,10 @@ def _last(
     turns: tuple[Tensor, Tensor],
     ends: tuple[Branches, Tensor],
 ) -> Tensor:
-    """A layer's states at some nodes, (1, k, d_dec): the others give it their keys and values alone."""
+    """A layer's states at some nodes, (1, k, d_dec).
+
+    The others give it their keys and values alone.
+    """
     branches, nodes = ends
     attention, width = layer.self_attn, layer.self_attn.head_dim
     normed = layer.input_layernorm(hidden)  # (1, n, d_dec)

@@ -1,4 +1,7 @@
-"""A run's network and tokenizer as its files hold them: all that is needed to score, without transformers."""
+"""A run's network and tokenizer as its files hold them.
+
+All that is needed to score, without transformers.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,13 +29,31 @@ from logllm.runs.manifest import ADAPTERS, PROJECTOR
 _TOKENIZER = "tokenizer.json"
 _AS_THE_FILE_SAYS = ("TokenizersBackend", "PreTrainedTokenizerFast")
 _BERTS = ("BertTokenizer", "BertTokenizerFast")
-_BERTS_PIECES = {"normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer", "post_processor": "TemplateProcessing"}
-_BERTS_NAMES = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
-_ALTERS = ("add_bos_token", "add_eos_token", "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
+_BERTS_PIECES = {
+    "normalizer": "BertNormalizer",
+    "pre_tokenizer": "BertPreTokenizer",
+    "post_processor": "TemplateProcessing",
+}
+_BERTS_NAMES = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+_ALTERS = (
+    "add_bos_token",
+    "add_eos_token",
+    "added_tokens_decoder",
+    "additional_special_tokens",
+    "extra_special_tokens",
+)
 """Settings by which transformers may change what the file says."""
 
 
-def load_network(run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], progress: Report | None = None) -> tuple["LogLLM | Light", Any]:
+def load_network(
+    run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], progress: Report | None = None
+) -> tuple["LogLLM | Light", Any]:
     """A verified run ready for an engine, on a GPU where there is one.
 
     Args:
@@ -60,7 +81,9 @@ def load_network(run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], prog
     return network.to(device()), tokenizer
 
 
-def light_model(run: Path, section: ModelSection, *, adapters: bool) -> "tuple[Light, FileTokenizer] | None":
+def light_model(
+    run: Path, section: ModelSection, *, adapters: bool
+) -> "tuple[Light, FileTokenizer] | None":
     """A run's network from its files, and the encoder's tokenizer.
 
     Args:
@@ -74,7 +97,10 @@ def light_model(run: Path, section: ModelSection, *, adapters: bool) -> "tuple[L
     Raises:
         ModelError: adapters of other models, or a prompt that cannot be rendered.
     """
-    parts: dict[str, EncoderSection | DecoderSection] = {"encoder": section.encoder, "decoder": section.decoder}
+    parts: dict[str, EncoderSection | DecoderSection] = {
+        "encoder": section.encoder,
+        "decoder": section.decoder,
+    }
     folders = {name: locate(part.weights) for name, part in parts.items()}
     tokenizer, words = map(FileTokenizer.of, folders.values())
     if tokenizer is None or words is None:
@@ -203,7 +229,12 @@ class FileTokenizer:
         return cls(tokenizer, ids["pad"], ids["bos"], ids["eos"])
 
     def __call__(
-        self, text: str | Sequence[str], *, add_special_tokens: bool = True, truncation: bool = False, max_length: int | None = None
+        self,
+        text: str | Sequence[str],
+        *,
+        add_special_tokens: bool = True,
+        truncation: bool = False,
+        max_length: int | None = None,
     ) -> dict[str, Any]:
         """Token ids of a text, or of several, as `input_ids`.
 
@@ -218,8 +249,12 @@ class FileTokenizer:
         else:
             self.tokenizer.no_truncation()
         if isinstance(text, str):
-            return {"input_ids": self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
-        encodings = self.tokenizer.encode_batch_fast(list(text), add_special_tokens=add_special_tokens)
+            return {
+                "input_ids": self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+            }
+        encodings = self.tokenizer.encode_batch_fast(
+            list(text), add_special_tokens=add_special_tokens
+        )
         return {"input_ids": [encoding.ids for encoding in encodings]}
 
 
@@ -248,4 +283,6 @@ def _as_written(folder: Path, config: Mapping[str, Any]) -> bool:
         "lowercase": config.get("do_lower_case", True),
     }
     ends = [next(iter(piece)) for piece in written["post_processor"]["single"]]
-    return bool(written["normalizer"] == normalizer and ends == ["SpecialToken", "Sequence", "SpecialToken"])
+    return bool(
+        written["normalizer"] == normalizer and ends == ["SpecialToken", "Sequence", "SpecialToken"]
+    )

@@ -8,14 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from logllm.model.fast.packing import Chunk, Layout, Linear, Room, add_product, chunks, in_lanes, product
+from logllm.model.fast.packing import (
+    Chunk,
+    Layout,
+    Linear,
+    Room,
+    add_product,
+    chunks,
+    in_lanes,
+    product,
+)
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import Tree
 from logllm.progress import Progress
 from logllm.sessions.message_table import Rows
 
 _CACHED = 64
-"""Rows of the feed-forward part that stay in a core's nearest cache between two passes over them."""
+"""Rows of the feed-forward part that stay in a core's nearest cache between two passes over
+them."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,8 @@ class _Layer:
     up: Linear
     down: Linear
     norms: Tensor | None
-    """Weights of the norms of each head's queries and keys, where the architecture has them (Qwen3), (heads + kv, width)."""
+    """Weights of the norms of each head's queries and keys, where the architecture has them
+    (Qwen3), (heads + kv, width)."""
 
 
 class Llama:
@@ -54,13 +65,22 @@ class Llama:
         assert source.rotary is not None  # noqa: S101 - Llamas have them
         self._rotary = source.rotary
         config = source.config
-        heads, width = config.num_attention_heads, 2 * len(self._rotary.frequencies)  # a turn for each pair of numbers
+        heads, width = (
+            config.num_attention_heads,
+            2 * len(self._rotary.frequencies),
+        )  # a turn for each pair of numbers
         kv = getattr(config, "num_key_value_heads", None) or heads
         self._layout = Layout(heads, kv, width, query_row=heads + 2 * kv, key_row=2 * kv)
         self._eps: float = config.rms_norm_eps
         self._dtype, self._chunk = dtype, chunk
-        self._norm, self._head = source.read("model.norm.weight").float(), source.read("lm_head.weight")
-        self._layers = [self._taken(source, f"model.layers.{number}") for number in range(config.num_hidden_layers)]
+        self._norm, self._head = (
+            source.read("model.norm.weight").float(),
+            source.read("lm_head.weight"),
+        )
+        self._layers = [
+            self._taken(source, f"model.layers.{number}")
+            for number in range(config.num_hidden_layers)
+        ]
 
     def _taken(self, source: Source, layer: str) -> _Layer:
         """One layer's weights, in this decoder's number format."""
@@ -93,7 +113,9 @@ class Llama:
         )
 
     @torch.inference_mode()
-    def logits(self, inputs: Tensor, tree: Tree, *, ids: Sequence[int], progress: Progress | None = None) -> Tensor:
+    def logits(
+        self, inputs: Tensor, tree: Tree, *, ids: Sequence[int], progress: Progress | None = None
+    ) -> Tensor:
         """Logits of some tokens at the sequences' ends.
 
         Args:
@@ -115,16 +137,28 @@ class Llama:
         self._pass(x, stored, turns=turns, plan=plan, progress=progress)
         ends = torch.from_numpy(np.array([path[-1] for path in tree.paths])).to(device)
         seen = stored[(len(self._layers) - 1) % 2]
-        states = self._last(x[ends], seen, turns=[turn[ends] for turn in turns], paths=tree.paths)  # (b, d_dec)
+        states = self._last(
+            x[ends], seen, turns=[turn[ends] for turn in turns], paths=tree.paths
+        )  # (b, d_dec)
         logits = torch.empty((len(ends), len(ids)), device=device)
         logits[torch.from_numpy(tree.order).to(device)] = states @ self._head[list(ids)].float().T
         return logits
 
-    def _pass(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], plan: Sequence[Chunk], progress: Progress | None) -> None:
-        """All layers over all nodes, (n, d_dec), of the last one the keys and values only; a chunk's paths lead through chunks before it.
+    def _pass(
+        self,
+        x: Tensor,
+        stored: Tensor,
+        *,
+        turns: Sequence[Tensor],
+        plan: Sequence[Chunk],
+        progress: Progress | None,
+    ) -> None:
+        """All layers over all nodes, (n, d_dec), of the last one the keys and values only.
 
-        A lane that has done its part of a layer begins the next one: it waits for what it reads, and no more. Keys and values of
-        two layers are therefore kept, (2, n, ...), in turn.
+        A chunk's paths lead through chunks before it.
+
+        A lane that has done its part of a layer begins the next one: it waits for what it reads,
+        and no more. Keys and values of two layers are therefore kept, (2, n, ...), in turn.
         """
         last, room = len(self._layers) - 1, Room(x.device)
         ready, done = ([[Event() for _ in plan] for _ in self._layers] for _ in range(2))
@@ -134,18 +168,23 @@ class Llama:
             chunk, layer, written = plan[at], self._layers[depth], stored[depth % 2]
             nodes = slice(chunk.start, chunk.end)
             try:
-                # The chunk's own states, and whoever still reads the keys and values that are written over.
+                # The chunk's own states, and whoever still reads the keys and values that are
+                # written over.
                 needed = [done[depth - 1][at]] if depth else []
                 for before in needed + (done[depth - 2] if depth > 1 else []):
                     before.wait()
                 heads = slice(self._layout.heads if depth == last else 0, self._layout.query_row)
-                made = self._projected(layer, x[nodes], turns=[turn[nodes] for turn in turns], room=room, heads=heads)
+                made = self._projected(
+                    layer, x[nodes], turns=[turn[nodes] for turn in turns], room=room, heads=heads
+                )
                 written[nodes] = made[:, -written.shape[1] :]
                 ready[depth][at].set()
                 if depth < last:
                     for earlier in ready[depth][:at]:
                         earlier.wait()
-                    self._finish(layer, x[nodes], chunk=chunk, seen=(made, written, self._layout), room=room)
+                    self._finish(
+                        layer, x[nodes], chunk=chunk, seen=(made, written, self._layout), room=room
+                    )
             finally:  # nobody waits for what has failed
                 ready[depth][at].set()
                 done[depth][at].set()
@@ -153,14 +192,22 @@ class Llama:
         steps = [(depth, at) for depth in range(last + 1) for at in range(len(plan))]
         in_lanes(through, steps, device=x.device, chunks=len(plan), progress=progress)
 
-    def _last(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], paths: Sequence[Rows]) -> Tensor:
+    def _last(
+        self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], paths: Sequence[Rows]
+    ) -> Tensor:
         """The last layer's states at the sequences' ends, normed, (b, d_dec), which see all nodes' keys and values."""
         room = Room(x.device)
         layer, heads = self._layers[-1], self._layout.heads
         layout, own = replace(self._layout, query_row=heads), np.ones(len(x), dtype=np.int64)
         for chunk in chunks(paths, own, nodes=self._chunk, layout=layout, device=x.device):
             ends = slice(chunk.start, chunk.end)
-            made = self._projected(layer, x[ends], turns=[turn[ends] for turn in turns], room=room, heads=slice(0, heads))
+            made = self._projected(
+                layer,
+                x[ends],
+                turns=[turn[ends] for turn in turns],
+                room=room,
+                heads=slice(0, heads),
+            )
             self._finish(layer, x[ends], chunk=chunk, seen=(made, stored, layout), room=room)
         return self._normed(x, room, weights=self._norm, dtype=torch.float32)
 
@@ -178,16 +225,29 @@ class Llama:
         return columns.index_select(dim, places)
 
     def _turns(self, depths: Rows, *, device: torch.device) -> list[Tensor]:
-        """What turns each node's heads: cosines and sines of its rotary angles, or both as complex numbers, (n, 1, width / 2) each."""
+        """What turns each node's heads.
+
+        Cosines and sines of its rotary angles, or both as complex numbers, (n, 1, width / 2) each.
+        """
         positions = torch.arange(int(depths.max()) + 1, device=device, dtype=torch.float32)
         angles = positions[:, None] * self._rotary.frequencies.to(device)  # (p, width / 2)
-        tables = [(turn * self._rotary.scale)[:, None].to(self._dtype) for turn in (angles.cos(), angles.sin())]
+        tables = [
+            (turn * self._rotary.scale)[:, None].to(self._dtype)
+            for turn in (angles.cos(), angles.sin())
+        ]
         if self._dtype == torch.float32:
             tables = [torch.complex(*tables)]
         at = torch.from_numpy(depths).to(device)
         return [table[at] for table in tables]
 
-    def _normed(self, x: Tensor, room: Room, *, weights: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def _normed(
+        self,
+        x: Tensor,
+        room: Room,
+        *,
+        weights: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
         """States normed by their root mean square, (c, d_dec), times the norm's weights where no matrix holds them."""
         squares: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
         scale = squares.div_(x.shape[1]).add_(self._eps).rsqrt_()  # (c, 1)
@@ -196,16 +256,25 @@ class Llama:
             return torch.mul(x, scale, out=out)
         return torch.mul(x * scale, weights, out=out)
 
-    def _projected(self, layer: _Layer, x: Tensor, *, turns: Sequence[Tensor], room: Room, heads: slice) -> Tensor:
+    def _projected(
+        self, layer: _Layer, x: Tensor, *, turns: Sequence[Tensor], room: Room, heads: slice
+    ) -> Tensor:
         """Some heads of queries, keys and values, in this order, (c, heads * width), turned by their positions."""
         width, turning = self._layout.width, self._layout.heads + self._layout.kv
         columns = slice(heads.start * width, heads.stop * width)
         weight, bias = layer.attention
-        made = product(self._normed(x, room), (weight[:, columns], None if bias is None else bias[columns]), room=room, name="attention")
+        made = product(
+            self._normed(x, room),
+            (weight[:, columns], None if bias is None else bias[columns]),
+            room=room,
+            name="attention",
+        )
         split = made.view(len(x), -1, width)[:, : turning - heads.start]
         if layer.norms is not None:
             scales = layer.norms[heads.start : min(heads.stop, turning)]
-            split.mul_(torch.rsqrt(split.float().square().mean(-1, keepdim=True) + self._eps) * scales)
+            split.mul_(
+                torch.rsqrt(split.float().square().mean(-1, keepdim=True) + self._eps) * scales
+            )
         if len(turns) == 1:
             torch.view_as_complex(split.view(*split.shape[:-1], -1, 2)).mul_(turns[0])
             return made
@@ -216,18 +285,31 @@ class Llama:
         left.copy_(turned)
         return made
 
-    def _finish(self, layer: _Layer, x: Tensor, *, chunk: Chunk, seen: tuple[Tensor, Tensor, Layout], room: Room) -> None:
+    def _finish(
+        self,
+        layer: _Layer,
+        x: Tensor,
+        *,
+        chunk: Chunk,
+        seen: tuple[Tensor, Tensor, Layout],
+        room: Room,
+    ) -> None:
         """Attention, output and feed-forward of a chunk, added to its states `x`, (c, d_dec).
 
         `seen` holds the chunk's queries, all nodes' keys and values, and where heads stand in both.
         """
         query, stored, layout = seen
-        attended = room.take("attended", rows=len(x) + 1, columns=layout.heads * layout.width, dtype=self._dtype)
+        attended = room.take(
+            "attended", rows=len(x) + 1, columns=layout.heads * layout.width, dtype=self._dtype
+        )
         for group in chunk.groups:
             group.attend(query, stored, layout=layout, into=attended)
         add_product(x, attended[:-1], linear=layer.output, room=room)
         normed = self._normed(x, room, weights=layer.between)
-        gate, up = (product(normed, linear, room=room, name=name) for linear, name in ((layer.gate, "gate"), (layer.up, "up")))
+        gate, up = (
+            product(normed, linear, room=room, name=name)
+            for linear, name in ((layer.gate, "gate"), (layer.up, "up"))
+        )
         piece = _CACHED if x.device.type == "cpu" else len(x)
         for rows, factor in zip(torch.split(gate, piece), torch.split(up, piece), strict=True):
             torch.nn.functional.silu(rows, inplace=True).mul_(factor)

@@ -1,4 +1,7 @@
-"""What this machine gains by rounding: asked of its processor once, measured once, and remembered."""
+"""What this machine gains by rounding.
+
+Asked of its processor once, measured once, and remembered.
+"""
 
 import json
 import time
@@ -83,4 +86,6 @@ def processor() -> Processor:
     for line in text.splitlines():
         name, _, value = line.partition(":")
         facts[name.strip()] = value.strip()
-    return Processor(facts.get("model name", "processor"), frozenset(facts.get("flags", "").split()))
+    return Processor(
+        facts.get("model name", "processor"), frozenset(facts.get("flags", "").split())
+    )

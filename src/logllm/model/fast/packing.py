@@ -1,4 +1,7 @@
-"""Sequences of different lengths side by side without padding: chunks for linear layers, groups for attention, lanes for chunks."""
+"""Sequences of different lengths side by side without padding.
+
+Chunks for linear layers, groups for attention, lanes for chunks.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -21,9 +24,11 @@ Linear = tuple[Tensor, Tensor | None]
 _PADDING = 1.25
 """A group of sequences goes on while its padded queries are at most so many times the real ones."""
 _AHEAD = 2
-"""Chunks that each lane must have, at least, for lanes to pay; fewer are computed one after the other by all of torch's threads."""
+"""Chunks that each lane must have, at least, for lanes to pay; fewer are computed one after the
+other by all of torch's threads."""
 _TURN = Lock()
-"""Held by the caller whose turn it is: while lanes run, torch's process-wide number of threads is another."""
+"""Held by the caller whose turn it is: while lanes run, torch's process-wide number of threads is
+another."""
 _HERE = local()
 """`_HERE.busy`: whether this thread has its turn, or is a lane of one that has."""
 
@@ -34,7 +39,8 @@ class Layout:
 
     Attributes:
         heads: the queries' heads.
-        kv: the keys' heads: as many, or fewer that several queries' heads share (grouped-query attention).
+        kv: the keys' heads: as many, or fewer that several queries' heads share (grouped-query
+            attention).
         width: of a head.
         query_row: heads in a row of what holds the queries, which come first.
         key_row: heads in a row of what holds the keys, and values after them.
@@ -49,10 +55,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class Group:
-    """Sequences whose attention is computed together, padded to the longest of them; places are those of heads.
+    """Sequences whose attention is computed together, padded to the longest of them.
+
+    Places are those of heads.
 
     Attributes:
-        queries: place of each query head, (kv * g * r * q,), where r query heads share one key head.
+        queries: place of each query head, (kv * g * r * q,), where r query heads share one key
+            head.
         keys: place of each key head, then of each value head, (2 * kv * g * k,).
         mask: 0 where a query sees a key, minus infinity where not, (g, 1, q, k).
         places: where each output head goes; those of padding go to the row after the chunk's last.
@@ -72,20 +81,32 @@ class Group:
             layout: where heads stand in both.
             into: receives the chunk's outputs, (c + 1, heads * width).
         """
-        into.view(-1, layout.width).index_copy_(0, self.places, self.seen(query, stored, layout=layout))
+        into.view(-1, layout.width).index_copy_(
+            0, self.places, self.seen(query, stored, layout=layout)
+        )
 
-    def seen(self, query: Tensor, stored: Tensor, *, layout: Layout, dropout: float = 0.0) -> Tensor:
-        """What `attend` writes, one row a head in the order of `places`; as `attend`, but with gradients where its inputs have them.
+    def seen(
+        self, query: Tensor, stored: Tensor, *, layout: Layout, dropout: float = 0.0
+    ) -> Tensor:
+        """What `attend` writes, one row a head in the order of `places`.
+
+        As `attend`, but with gradients where its inputs have them.
 
         `dropout` is the share of the weights that are dropped.
         """
         g, _, q, k = self.mask.shape
         kv, shared, width = layout.kv, layout.heads // layout.kv, layout.width
-        queries = query.reshape(-1, width).index_select(0, self.queries).view(kv * g, shared * q, width)
-        keys, values = stored.reshape(-1, width).index_select(0, self.keys).view(2, kv * g, k, width)
+        queries = (
+            query.reshape(-1, width).index_select(0, self.queries).view(kv * g, shared * q, width)
+        )
+        keys, values = (
+            stored.reshape(-1, width).index_select(0, self.keys).view(2, kv * g, k, width)
+        )
         scores = torch.bmm(queries, keys.transpose(1, 2)).view(kv, g, shared, q, k)
         # In 16 bits softmax is slow on processors, and poor.
-        weights = scores.float().add_(self.mask).softmax(-1).to(values.dtype).view(kv * g, shared * q, k)
+        weights = (
+            scores.float().add_(self.mask).softmax(-1).to(values.dtype).view(kv * g, shared * q, k)
+        )
         if dropout:
             weights = torch.nn.functional.dropout(weights, dropout)
         return torch.bmm(weights, values).view(-1, width)
@@ -100,12 +121,16 @@ class Chunk:
     groups: tuple[Group, ...]
 
 
-def chunks(paths: Sequence[Rows], own: Rows, *, nodes: int, layout: Layout, device: torch.device) -> Iterator[Chunk]:
+def chunks(
+    paths: Sequence[Rows], own: Rows, *, nodes: int, layout: Layout, device: torch.device
+) -> Iterator[Chunk]:
     """Cut sequences into chunks.
 
     Args:
-        paths: for each sequence the nodes that it sees: of them each own node those before it and itself.
-        own: for how many of them, its last ones, something is computed, (b,); these nodes of all sequences follow each other in a chunk.
+        paths: for each sequence the nodes that it sees: of them each own node those before it and
+            itself.
+        own: for how many of them, its last ones, something is computed, (b,); these nodes of all
+            sequences follow each other in a chunk.
         nodes: own nodes that a chunk holds at most; a longer sequence is a chunk for itself.
         layout: where heads stand.
         device: where attention is computed.
@@ -119,7 +144,13 @@ def chunks(paths: Sequence[Rows], own: Rows, *, nodes: int, layout: Layout, devi
         groups = []
         for alike in _alike(members, own):
             queries = (starts[alike] - start, own[alike])
-            group = _group([paths[at] for at in alike], queries, beyond=end - start, layout=layout, device=device)
+            group = _group(
+                [paths[at] for at in alike],
+                queries,
+                beyond=end - start,
+                layout=layout,
+                device=device,
+            )
             groups.append(group)
         if groups:
             yield Chunk(start, end, tuple(groups))
@@ -139,7 +170,14 @@ def _alike(members: Rows, own: Rows) -> Iterator[Rows]:
         yield ordered[start:]
 
 
-def _group(paths: Sequence[Rows], queries: tuple[Rows, Rows], *, beyond: int, layout: Layout, device: torch.device) -> Group:
+def _group(
+    paths: Sequence[Rows],
+    queries: tuple[Rows, Rows],
+    *,
+    beyond: int,
+    layout: Layout,
+    device: torch.device,
+) -> Group:
     """A group from its sequences' paths, and the first places and counts of their queries."""
     first, count = queries
     g, q, k = len(paths), int(count.max()), max(map(len, paths))
@@ -148,7 +186,9 @@ def _group(paths: Sequence[Rows], queries: tuple[Rows, Rows], *, beyond: int, la
     mask[..., 0] = 0  # padding sees something, for a softmax of nothing is no number
     for at, (path, mine) in enumerate(zip(paths, count, strict=True)):
         keys[at, : len(path)] = path
-        mask[at, 0, :mine, : len(path)] = np.where(np.tri(mine, len(path), len(path) - mine), 0, -np.inf)
+        mask[at, 0, :mine, : len(path)] = np.where(
+            np.tri(mine, len(path), len(path) - mine), 0, -np.inf
+        )
     steps = np.arange(q)
     real = steps < count[:, None]  # (g, q)
     places = np.where(real, first[:, None] + steps, 0)
@@ -167,7 +207,9 @@ def _group(paths: Sequence[Rows], queries: tuple[Rows, Rows], *, beyond: int, la
 
 @dataclass(eq=False)
 class Room(local):
-    """Memory for the inner states of a chunk, taken once, by each thread for itself: fresh pages for every product cost a fifth of its time.
+    """Memory for the inner states of a chunk, taken once, by each thread for itself.
+
+    Fresh pages for every product cost a fifth of its time.
 
     Attributes:
         device: where it is.
@@ -257,10 +299,13 @@ def in_lanes(
 
 @contextmanager
 def _turn(device: torch.device) -> Iterator[int]:
-    """Wait for the caller's turn; gives how many lanes it has: torch's number of threads, which it is again afterwards.
+    """Wait for the caller's turn.
+
+    Gives how many lanes it has: torch's number of threads, which it is again afterwards.
 
     A thread keeps the number that torch had when the thread first asked, be it that of another
-    caller's lanes. A new thread has that of the process: what was set last, and nobody's lanes run now.
+    caller's lanes. A new thread has that of the process: what was set last, and nobody's lanes run
+    now.
     """
     if device.type != "cpu" or getattr(_HERE, "busy", False):
         yield 1

@@ -53,12 +53,13 @@ def settled(
         return "bf16" if admitted and faster() else "exact"
     if measurement is None:
         raise ModelError(
-            f"run {manifest['name']} was trained without measuring whether bfloat16 may serve: take engine exact, or train it again"
+            f"run {manifest['name']} was trained without measuring whether bfloat16 may serve: take"
+            " engine exact, or train it again"
         )
     if not admitted:
         error = measurement.get("largest_error", measurement.get("largest_difference"))
         raise ModelError(
-            f"engine bf16 may not serve run {manifest['name']}: rounding moved its logits by up to {error:.3g} on "
-            f"{measurement['sessions']:,} sessions; take engine exact"
+            f"engine bf16 may not serve run {manifest['name']}: rounding moved its logits by up to"
+            f" {error:.3g} on {measurement['sessions']:,} sessions; take engine exact"
         )
     return "bf16"

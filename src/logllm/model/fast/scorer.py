@@ -29,7 +29,8 @@ Logits = npt.NDArray[np.float64]
 """Verdict logits, anomalous minus normal, one a session; the score is their sigmoid."""
 
 REMEMBERED = 65_536
-"""Messages whose vectors are remembered between calls: 100 MB of the small tier's vectors, 200 MB of BERT-base's."""
+"""Messages whose vectors are remembered between calls: 100 MB of the small tier's vectors, 200 MB
+of BERT-base's."""
 TOLERANCE = 0.01
 """Difference of scores that matters."""
 _DIGEST = 16
@@ -38,11 +39,14 @@ _DIGEST = 16
 class Scorer:
     """An engine, and the vectors of the messages that it met last.
 
-    Calls may bring other message tables, in which a message has another row. A call costs what the messages of its sessions cost,
-    however long the table. One scorer may serve several threads at once: they take turns where messages are looked up and encoded.
+    Calls may bring other message tables, in which a message has another row. A call costs what the
+    messages of its sessions cost, however long the table. One scorer may serve several threads at
+    once: they take turns where messages are looked up and encoded.
     """
 
-    def __init__(self, engine: "Engine", tokenizer: Any, *, max_tokens: int, most: int = REMEMBERED) -> None:
+    def __init__(
+        self, engine: "Engine", tokenizer: Any, *, max_tokens: int, most: int = REMEMBERED
+    ) -> None:
         """Know no message yet.
 
         Args:
@@ -59,7 +63,9 @@ class Scorer:
         """What is remembered of messages."""
         self._max_tokens = max_tokens
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Logits:
+    def score(
+        self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None
+    ) -> Logits:
         """Score sessions.
 
         Args:
@@ -119,17 +125,22 @@ class VectorMemory:
                 self._row.move_to_end(keys[place])
             if missing or self._table is None:
                 fresh = self._encode([texts[place] for place in missing])
-                if self._table is None:  # room for all: memory that is not written to yet costs nothing
+                if (
+                    self._table is None
+                ):  # room for all: memory that is not written to yet costs nothing
                     self._table = torch.empty((self._most, fresh.shape[1]), device=fresh.device)
             vectors = self._table.new_empty((len(keys), self._table.shape[1]))
             vectors[present] = self._table[[self._row[keys[place]] for place in present]]
             if missing:
                 vectors[missing] = fresh
-            # New ones take the rows of those longest out of use; of more than there is room for, the last stay.
+            # New ones take the rows of those longest out of use; of more than there is room for,
+            # the last stay.
             stay = missing[-self._most :]
             for place in stay:
                 full = len(self._row) == self._most
-                self._row[keys[place]] = self._row.popitem(last=False)[1] if full else len(self._row)
+                self._row[keys[place]] = (
+                    self._row.popitem(last=False)[1] if full else len(self._row)
+                )
             self._table[[self._row[keys[place]] for place in stay]] = vectors[stay]
         return vectors
 
@@ -137,9 +148,10 @@ class VectorMemory:
 class Engine:
     """A model in evaluation mode, its weights as they are now, made ready to score.
 
-    Decoders of the Llama family and BERT encoders in float32 go through passes of our own, adapters merged, without
-    padding, each beginning that sessions share once. Others go through transformers': decoders that read trees, such as
-    Llamas in 4 or 16 bits, once for each beginning that a pass's sessions share, the rest padded in passes of like length.
+    Decoders of the Llama family and BERT encoders in float32 go through passes of our own, adapters
+    merged, without padding, each beginning that sessions share once. Others go through
+    transformers': decoders that read trees, such as Llamas in 4 or 16 bits, once for each beginning
+    that a pass's sessions share, the rest padded in passes of like length.
     """
 
     def __init__(
@@ -154,12 +166,14 @@ class Engine:
         """Copy and merge the weights that need it.
 
         Args:
-            model: a network, not trained on afterwards, for as long as this is used; or what a run's files hold, which needs no others.
+            model: a network, not trained on afterwards, for as long as this is used; or what a
+                run's files hold, which needs no others.
             section: which engine, and how large its passes are.
             threshold: scores that are near it are not left to an engine that rounds.
-            least: sessions from which on a call is rounded, where the section's engine rounds; fewer are not worth the second copy of
-                the weights that this takes.
-            doubt: a logit that may be wrong by so much and would then matter is computed again, exactly; 0: none is.
+            least: sessions from which on a call is rounded, where the section's engine rounds;
+                fewer are not worth the second copy of the weights that this takes.
+            doubt: a logit that may be wrong by so much and would then matter is computed again,
+                exactly; 0: none is.
 
         Raises:
             ModelError: an engine that cannot run this decoder.
@@ -180,7 +194,9 @@ class Engine:
         if section.engine != "bf16":
             self._decoder(torch.float32)  # so that the first session does not wait for it
         elif self._source is None:
-            raise ModelError(f"detect.engine = 'bf16' cannot run a {decoder.architecture}: leave it at 'exact'")
+            raise ModelError(
+                f"detect.engine = 'bf16' cannot run a {decoder.architecture}: leave it at 'exact'"
+            )
 
     def _decoder(self, dtype: torch.dtype) -> Llama | None:
         """Passes of our own in a number format, made when they are first wanted, whichever thread asks.
@@ -200,10 +216,14 @@ class Engine:
         """Vectors of all messages of a table, (len(tokens), d_enc)."""
         if self._encoder is not None:
             return self._encoder.vectors(tokens, device=self.model.device)
-        return self._network.encoder.table(tokens, positions=self._section.tokens_on(self.model.device.type))
+        return self._network.encoder.table(
+            tokens, positions=self._section.tokens_on(self.model.device.type)
+        )
 
     @torch.inference_mode()
-    def judge(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
+    def judge(
+        self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None
+    ) -> Tensor:
         """Verdict logits of sessions that are all different.
 
         Args:
@@ -235,13 +255,18 @@ class Engine:
             logits[again] = self._exact([sessions[row] for row in again.tolist()], vectors)
         return logits
 
-    def _exact(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
+    def _exact(
+        self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None
+    ) -> Tensor:
         """Logits without rounding, (b, 2): by passes of our own, or by the network's."""
         decoder = self._decoder(torch.float32)
         if decoder is not None:
             return self._through(decoder, sessions, vectors=vectors, progress=progress)
         network = self._network
-        logits, done = torch.zeros((len(sessions), 2), dtype=torch.float64, device=network.device), 0
+        logits, done = (
+            torch.zeros((len(sessions), 2), dtype=torch.float64, device=network.device),
+            0,
+        )
         for rows in self._passes(sessions):
             batch = collate([sessions[row] for row in rows], vectors=vectors)
             logits[torch.from_numpy(rows)] = network(batch).double()
@@ -251,7 +276,10 @@ class Engine:
         return logits
 
     def _passes(self, sessions: Sequence[Rows]) -> Iterable[Rows]:
-        """Sessions that pass the network's decoder together: those that begin alike where it reads trees, else those of like length."""
+        """Sessions that pass the network's decoder together.
+
+        Those that begin alike where it reads trees, else those of like length.
+        """
         network = self._network
         if not network.decoder.reads_trees:
             around = len(network.prompt.head) + len(network.prompt.question)
@@ -263,10 +291,18 @@ class Engine:
     @property
     def _network(self) -> LogLLM:
         """The network whose own passes serve what has none of ours."""
-        assert isinstance(self.model, LogLLM)  # noqa: S101 - what comes from files alone has passes of ours
+        # What comes from files alone has passes of ours
+        assert isinstance(self.model, LogLLM)  # noqa: S101
         return self.model
 
-    def _through(self, decoder: Llama, sessions: Sequence[Rows], *, vectors: Tensor, progress: Progress | None) -> Tensor:
+    def _through(
+        self,
+        decoder: Llama,
+        sessions: Sequence[Rows],
+        *,
+        vectors: Tensor,
+        progress: Progress | None,
+    ) -> Tensor:
         """Logits by a tree of the sessions' prompts, or by several where one would be too large, (b, 2)."""
         table = self.model.table(vectors)  # (rows, d_dec)
         prompts = self.model.prompt.rows(sessions, most=self.model.decoder.positions)
@@ -284,7 +320,9 @@ class Engine:
         done = 0
         for members, tree in trees:
             inputs = table[torch.from_numpy(tree.rows).to(table.device)]  # (n, d_dec)
-            pair = decoder.logits(inputs, tree, ids=self.model.prompt.verdict_ids, progress=told if progress else None)
+            pair = decoder.logits(
+                inputs, tree, ids=self.model.prompt.verdict_ids, progress=told if progress else None
+            )
             logits[torch.from_numpy(members)] = pair.double()
             done += len(members)
         return logits

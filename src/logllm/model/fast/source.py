@@ -1,4 +1,7 @@
-"""What passes are made from: a model's configuration and its tensors by transformers' names, adapters added."""
+"""What passes are made from.
+
+A model's configuration and its tensors by transformers' names, adapters added.
+"""
 
 import json
 import math
@@ -26,8 +29,20 @@ _LLAMAS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3F
 _ARCHITECTURES = {"bert": "BertModel", "llama": "LlamaForCausalLM"}
 """What transformers makes of a configuration's `model_type`, of those that are read from files."""
 _NUMBERS = {
-    "bert": ("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings", "layer_norm_eps"),
-    "llama": ("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings", "rms_norm_eps"),
+    "bert": (
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "max_position_embeddings",
+        "layer_norm_eps",
+    ),
+    "llama": (
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "max_position_embeddings",
+        "rms_norm_eps",
+    ),
 }
 """Numbers that a configuration must give."""
 _BERT_LAYER = (
@@ -91,7 +106,10 @@ class Source:
 
     @property
     def passes(self) -> Literal["bert", "llama"] | None:
-        """Whose passes of our own compute the model; none where its architecture is another, or some of its weights are packed."""
+        """Whose passes of our own compute the model.
+
+        None where its architecture is another, or some of its weights are packed.
+        """
         config = self.config
         if self.dtype is None:
             return None
@@ -107,14 +125,22 @@ class Source:
         return "llama" if turned_whole and sees_all and config.hidden_act == "silu" else None
 
     def linear(self, *layers: str, dtype: torch.dtype = torch.float32) -> Linear:
-        """Linear layers of one input as one: weight, (d_in, d_out), and bias, read in float32 and rounded to a number format.
+        """Linear layers of one input as one.
 
-        In float32 one layer's weight is what it is read from, seen from the other side; those of several are a copy, and so are biases.
+        Weight, (d_in, d_out), and bias, read in float32 and rounded to a number format.
+
+        In float32 one layer's weight is what it is read from, seen from the other side; those of
+        several are a copy, and so are biases.
         """
         weights = [self.read(f"{layer}.weight") for layer in layers]  # (d_out, d_in) each
-        biases = [self.read(f"{layer}.bias").float() for layer in layers if f"{layer}.bias" in self.shapes]
-        # One that is in the wanted format already is no copy: of 8 billion weights there is room for one.
-        weight = weights[0] if len(weights) == 1 else torch.cat([weight.float() for weight in weights])
+        biases = [
+            self.read(f"{layer}.bias").float() for layer in layers if f"{layer}.bias" in self.shapes
+        ]
+        # One that is in the wanted format already is no copy: of 8 billion weights there is room
+        # for one.
+        weight = (
+            weights[0] if len(weights) == 1 else torch.cat([weight.float() for weight in weights])
+        )
         return weight.T.to(dtype), torch.cat(biases).to(dtype) if biases else None
 
 
@@ -123,9 +149,12 @@ def source_of(model: Any) -> Source:
     if isinstance(model, Source):
         return model
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    # PEFT puts a layer of its own around one that it adapts: `query.base_layer.weight` is what `query.weight` was.
+    # PEFT puts a layer of its own around one that it adapts: `query.base_layer.weight` is what
+    # `query.weight` was.
     own = {
-        name.replace(".base_layer.", "."): tensor for name, tensor in base.named_parameters(remove_duplicate=False) if "lora_" not in name
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in base.named_parameters(remove_duplicate=False)
+        if "lora_" not in name
     }
     first = next(iter(own.values())).dtype
     turning = getattr(getattr(base, "model", None), "rotary_emb", None)
@@ -152,7 +181,9 @@ def mapped(
     adapters: Adapters | None,
     device: torch.device,
 ) -> Source | None:
-    """The source that a base model's files are: tensors are mapped where they lie, and only those copied that an adapter is added to.
+    """The source that a base model's files are.
+
+    Tensors are mapped where they lie, and only those copied that an adapter is added to.
 
     Args:
         folder: where it is.
@@ -161,7 +192,8 @@ def mapped(
         device: where its tensors are wanted.
 
     Returns:
-        None where its architecture, its numbers or its files are not what is read here: transformers may know them.
+        None where its architecture, its numbers or its files are not what is read here:
+        transformers may know them.
 
     Raises:
         ModelError: adapters that are not those of this model's layers.
@@ -169,9 +201,14 @@ def mapped(
     config, files = _config(folder, section), _files(folder)
     if config is None or files is None:
         return None
-    # Later layers than those that are kept are left out, and a head that is the embeddings is named twice.
+    # Later layers than those that are kept are left out, and a head that is the embeddings is named
+    # twice.
     numbers = {name: _NUMBERED.match(name) for name in files}
-    kept = [name for name, number in numbers.items() if number is None or int(number[1]) < config.num_hidden_layers]
+    kept = [
+        name
+        for name, number in numbers.items()
+        if number is None or int(number[1]) < config.num_hidden_layers
+    ]
     stored = {name: name for name in kept}
     if getattr(config, "tie_word_embeddings", False) and EMBEDDINGS in stored:
         stored[_HEAD] = EMBEDDINGS
@@ -179,7 +216,9 @@ def mapped(
         return None
     shapes = {name: tuple(files[home].get_slice(home).get_shape()) for name, home in stored.items()}
     rotary = rotary_of(config) if config.model_type == "llama" else None
-    matrices = [name for name, shape in shapes.items() if name.endswith(".weight") and len(shape) > 1]
+    matrices = [
+        name for name, shape in shapes.items() if name.endswith(".weight") and len(shape) > 1
+    ]
     layers = [name.removesuffix(".weight") for name in matrices]
     adapted = set() if adapters is None else set(adapters.layers(layers))
 
@@ -201,16 +240,23 @@ def mapped(
 
 
 def _config(folder: Path, section: EncoderSection | DecoderSection) -> Any:
-    """A model's configuration, cut to the layers that a section keeps; none where it is of no kind that is read here, or cannot serve."""
+    """A model's configuration, cut to the layers that a section keeps.
+
+    None where it is of no kind that is read here, or cannot serve.
+    """
     try:
         config = SimpleNamespace(**json.loads((folder / "config.json").read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
     kind = "bert" if isinstance(section, EncoderSection) else "llama"
     numbers = [getattr(config, name, None) for name in _NUMBERS[kind]]
-    if getattr(config, "model_type", None) != kind or not all(isinstance(number, int | float) for number in numbers):
+    if getattr(config, "model_type", None) != kind or not all(
+        isinstance(number, int | float) for number in numbers
+    ):
         return None
-    if (section.dtype, section.quantize) != ("float32", "none") or not hasattr(config, "hidden_act"):
+    if (section.dtype, section.quantize) != ("float32", "none") or not hasattr(
+        config, "hidden_act"
+    ):
         return None
     if isinstance(section, EncoderSection):
         absolute = getattr(config, "position_embedding_type", "absolute") == "absolute"
@@ -223,13 +269,20 @@ def _config(folder: Path, section: EncoderSection | DecoderSection) -> Any:
 
 
 def _files(folder: Path) -> dict[str, Any] | None:
-    """A model's tensors by name, each as the open file that holds it; none where a file cannot be read or holds other numbers than float32."""
+    """A model's tensors by name, each as the open file that holds it.
+
+    None where a file cannot be read or holds other numbers than float32.
+    """
     files: dict[str, Any] = {}
     try:
         for path in sorted(folder.glob("*.safetensors")):
             file = safe_open(path, framework="pt")
             files.update(dict.fromkeys(file.keys(), file))  # type: ignore[no-untyped-call]
-        kinds = {file.get_slice(name).get_dtype() for name, file in files.items() if not name.endswith("position_ids")}
+        kinds = {
+            file.get_slice(name).get_dtype()
+            for name, file in files.items()
+            if not name.endswith("position_ids")
+        }
     except (OSError, SafetensorError):
         return None
     return files if kinds <= {"F32"} else None
@@ -240,21 +293,29 @@ def _needed(config: Any, section: EncoderSection | DecoderSection) -> set[str]:
     layers = range(config.num_hidden_layers)
     if not isinstance(section, EncoderSection):
         around = {EMBEDDINGS, "model.norm.weight", _HEAD}
-        return around | {f"model.layers.{number}.{name}.weight" for number in layers for name in _LLAMA_LAYER}
+        return around | {
+            f"model.layers.{number}.{name}.weight" for number in layers for name in _LLAMA_LAYER
+        }
     around = {f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type")}
-    linear = {f"encoder.layer.{number}.{name}" for number in layers for name in _BERT_LAYER} | {"embeddings.LayerNorm"}
+    linear = {f"encoder.layer.{number}.{name}" for number in layers for name in _BERT_LAYER} | {
+        "embeddings.LayerNorm"
+    }
     if section.pooling == "pooler":
         linear.add("pooler.dense")
     return around | {f"{name}.{kind}" for name in linear for kind in ("weight", "bias")}
 
 
 def rotary_of(config: Any) -> Rotary | None:
-    """The turns that a configuration describes, as transformers computes them; none where it is of a kind not computed here.
+    """The turns that a configuration describes, as transformers computes them.
+
+    None where it is of a kind not computed here.
 
     Args:
         config: with `rope_parameters` (transformers 5), or `rope_theta` and `rope_scaling`.
     """
-    given: Mapping[str, Any] = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    given: Mapping[str, Any] = (
+        getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    )
     if given.get("partial_rotary_factor", getattr(config, "partial_rotary_factor", 1)) != 1:
         return None
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -272,8 +333,13 @@ def rotary_of(config: Any) -> Rotary | None:
 
 
 def _slowed(frequencies: Tensor, given: Mapping[str, Any]) -> Tensor:
-    """Llama 3's turns for long contexts: slow ones slower by a factor, quick ones as they are, those between mixed."""
-    factor, low, high = (float(given[name]) for name in ("factor", "low_freq_factor", "high_freq_factor"))
+    """Llama 3's turns for long contexts.
+
+    Slow ones slower by a factor, quick ones as they are, those between mixed.
+    """
+    factor, low, high = (
+        float(given[name]) for name in ("factor", "low_freq_factor", "high_freq_factor")
+    )
     context = given["original_max_position_embeddings"]
     wavelengths = 2 * math.pi / frequencies
     slowed = torch.where(wavelengths > context / low, frequencies / factor, frequencies)

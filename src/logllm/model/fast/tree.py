@@ -37,7 +37,10 @@ def grow(sequences: Sequence[Rows]) -> Tree:
     >>> tree.rows.tolist(), tree.depths.tolist(), [path.tolist() for path in tree.paths]
     ([5, 6, 7, 8], [0, 1, 2, 2], [[0, 1], [0, 1, 2], [0, 1, 3]])
     """
-    order = sorted(range(len(sequences)), key=[sequence.astype(">i8").tobytes() for sequence in sequences].__getitem__)
+    order = sorted(
+        range(len(sequences)),
+        key=[sequence.astype(">i8").tobytes() for sequence in sequences].__getitem__,
+    )
     rows, depths, starts, paths = [], [], [0], list[Rows]()
     before, path = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     for at in order:
@@ -52,4 +55,10 @@ def grow(sequences: Sequence[Rows]) -> Tree:
         paths.append(path)
         starts.append(end)
         before = sequence
-    return Tree(np.concatenate(rows), np.concatenate(depths), np.array(starts), tuple(paths), np.array(order))
+    return Tree(
+        np.concatenate(rows),
+        np.concatenate(depths),
+        np.array(starts),
+        tuple(paths),
+        np.array(order),
+    )

@@ -55,7 +55,10 @@ def more_kinds(incident: Incident) -> str:
 
 def summary_headline(summary: Summary) -> str:
     """How much was held back."""
-    return f"{plural(len(summary.notes), 'incident')} more: their messages were held back, since the hourly limit was reached"
+    return (
+        f"{plural(len(summary.notes), 'incident')} more: their messages were held back, since the"
+        " hourly limit was reached"
+    )
 
 
 def shortened(text: str, most: int) -> str:

@@ -1,4 +1,7 @@
-"""Alerts as Prometheus' Alertmanager takes them (API v2): each incident is one, as long as it is told again and again."""
+"""Alerts as Prometheus' Alertmanager takes them (API v2).
+
+Each incident is one, as long as it is told again and again.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta

@@ -160,7 +160,10 @@ def next_rows(connection: Connection, sink: Sink, *, now: datetime) -> Sequence[
 
 
 def room_at(connection: Connection, sink: Sink, *, now: datetime) -> datetime | None:
-    """When a place may be told again of which as many messages went as an hour allows; none: now."""
+    """When a place may be told again of which as many messages went as an hour allows.
+
+    None: now.
+    """
     if sink.budget is None:
         return None
     updated = deliveries.c.updated

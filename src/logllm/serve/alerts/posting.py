@@ -77,7 +77,8 @@ def post(target: Target, value: Any, *, key: str) -> Answer:
         "User-Agent": f"logllm/{__version__}",
         "Idempotency-Key": key,
     }
-    request = Request(target.url, body, {**headers, **target.headers}, method="POST")  # noqa: S310 - the scheme was looked at
+    # The scheme was looked at
+    request = Request(target.url, body, {**headers, **target.headers}, method="POST")  # noqa: S310
     opener = build_opener(_NoRedirect)
     try:
         with opener.open(request, timeout=target.timeout) as response:
@@ -107,7 +108,10 @@ def _refusal(exc: HTTPError, target: Target) -> Answer:
 
 
 def _words(answer: bytes, target: Target) -> str:
-    """The beginning of an answer, for people, without what of the request is secret: some repeat it."""
+    """The beginning of an answer, for people, without what of the request is secret.
+
+    Some repeat it.
+    """
     text = " ".join(answer.decode(errors="replace").split())
     # Longest first, or a part that was replaced would leave the rest of a whole.
     for secret in _secrets(target):

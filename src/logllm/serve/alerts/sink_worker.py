@@ -147,7 +147,11 @@ class SinkWorker:
     def _again(self, connection: Connection, *, now: datetime) -> Batch | None:
         """Alerts that still hold, told again, when it is time."""
         form = self.sink.form
-        if not isinstance(form, AlertmanagerForm) or self._resend_at is None or now < self._resend_at:
+        if (
+            not isinstance(form, AlertmanagerForm)
+            or self._resend_at is None
+            or now < self._resend_at
+        ):
             return None
         rows = outbox_rows.open_incidents_of(connection, self.sink)
         if not rows:
@@ -252,7 +256,10 @@ class SinkWorker:
         outbox_rows.set_sink(connection, self.sink, values=ill)
 
     def _wait(self, tries: int, answer: Answer) -> timedelta:
-        """How long it is waited after so many tries: twice as long each time, but never all at once."""
+        """How long it is waited after so many tries.
+
+        Twice as long each time, but never all at once.
+        """
         # 1, 2, 4 ... seconds, 300 at most; the exponent is bounded, or the number would overflow.
         longest = min(_FIRST_WAIT * 2 ** min(tries - 1, 16), _LONGEST_WAIT)
         # Between half of it and all of it.

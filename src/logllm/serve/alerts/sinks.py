@@ -1,4 +1,7 @@
-"""Where incidents are sent, as they are set: each has a name that holds no secret, a target and a form."""
+"""Where incidents are sent, as they are set.
+
+Each has a name that holds no secret, a target and a form.
+"""
 
 import re
 from base64 import b64encode

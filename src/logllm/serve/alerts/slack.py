@@ -1,4 +1,7 @@
-"""Messages for Slack's incoming webhooks, and for what takes the same: Mattermost, Rocket.Chat, Discord's `/slack`."""
+"""Messages for Slack's incoming webhooks, and for what takes the same.
+
+Mattermost, Rocket.Chat, Discord's `/slack`.
+"""
 
 from collections.abc import Iterable
 

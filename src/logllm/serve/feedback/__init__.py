@@ -1,1 +1,4 @@
-"""Answers of people to verdicts: taken, learnt from, and promoted only where that makes nothing worse."""
+"""Answers of people to verdicts.
+
+Taken, learnt from, and promoted only where that makes nothing worse.
+"""

@@ -1,4 +1,7 @@
-"""Answers of people to verdicts: given, listed, taken back; a false alarm mutes its kind at once."""
+"""Answers of people to verdicts: given, listed, taken back.
+
+A false alarm mutes its kind at once.
+"""
 
 import json
 from collections.abc import Sequence
@@ -65,12 +68,12 @@ def give(
         now: the time; none: that of this machine.
 
     Returns:
-        As `answers` gives it, and where there are such `replaces`, the number of the earlier answer,
-        `muted_until` and `muted`, the kinds.
+        As `answers` gives it, and where there are such `replaces`, the number of the earlier
+        answer, `muted_until` and `muted`, the kinds.
 
     Raises:
-        DataError: there is no such session, the store has no messages of it and none are given, or a
-            line that is named is not in it.
+        DataError: there is no such session, the store has no messages of it and none are given, or
+            a line that is named is not in it.
     """
     if len(said.note) > _LONGEST_NOTE:
         raise DataError(f"the note has {len(said.note):,} characters: at most {_LONGEST_NOTE:,}")
@@ -115,8 +118,8 @@ def answers(
         limit: at most so many.
 
     Returns:
-        Objects with `id, stream, partition, session, piece, answer, lines, kind, score, model, made,
-        by, note, trained, change`.
+        Objects with `id, stream, partition, session, piece, answer, lines, kind, score, model,
+        made, by, note, trained, change`.
     """
     wanted: list[ColumnElement[bool]] = [feedback.c.change > after]
     if stream is not None:
@@ -206,8 +209,8 @@ def _values(
     """
     words = {"answer": said.answer, "by": _clean(said.by), "note": _clean(said.note)}
     if isinstance(about, Missed):
-        # No verdict tells its lines' numbers: they count from 1, as they were given. Nor is it known
-        # in which partition they came, which the key leaves empty.
+        # No verdict tells its lines' numbers: they count from 1, as they were given. Nor is it
+        # known in which partition they came, which the key leaves empty.
         messages = _messages(None, said, session=about.session)
         numbers = list(range(1, len(messages) + 1))
         key = VerdictKey(_clean(about.stream), "", _stored(about.session), 1, 0)
@@ -276,7 +279,9 @@ def _guilty_columns(
     return columns | {"lines": json.dumps(list(said.lines)), "guilty": json.dumps(guilty)}
 
 
-def _kinds(connection: Connection, about: VerdictKey | Missed, *, said: Said, own: str | None) -> list[str]:
+def _kinds(
+    connection: Connection, about: VerdictKey | Missed, *, said: Said, own: str | None
+) -> list[str]:
     """The kinds of message that are meant: of a session its own, of an incident all.
 
     Raises:
@@ -284,13 +289,18 @@ def _kinds(connection: Connection, about: VerdictKey | Missed, *, said: Said, ow
     """
     if said.incident is None:
         return [] if own is None else [own]
-    row = connection.execute(select(incidents.c.stream, incidents.c.kinds).where(incidents.c.id == said.incident)).one_or_none()
+    row = connection.execute(
+        select(incidents.c.stream, incidents.c.kinds).where(incidents.c.id == said.incident)
+    ).one_or_none()
     member = None
     if row is not None and isinstance(about, VerdictKey):
         same = [verdicts.c[name] == value for name, value in about._asdict().items()]
         member = connection.scalar(select(verdicts.c.incident).where(*same))
     if row is None or member != said.incident:
-        raise DataError(f"{about.session} is no session of incident {said.incident}: answer for the session alone")
+        raise DataError(
+            f"{about.session} is no session of incident {said.incident}: answer for the session"
+            " alone"
+        )
     return [kind["kind"] for kind in json.loads(row.kinds)]
 
 
@@ -320,7 +330,10 @@ def _stored(session: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """A text that every database takes: NUL, and halves of characters, become what stands for them."""
+    """A text that every database takes.
+
+    NUL, and halves of characters, become what stands for them.
+    """
     return text.encode(errors="replace").decode().replace("\x00", NUL_PICTURE)
 
 

@@ -63,7 +63,10 @@ class Following:
         return None if newer is None else newer.run
 
     def newer(self) -> Detector | None:
-        """The run that was promoted, or rolled back to, since the last call; none: there is no other."""
+        """The run that was promoted, or rolled back to, since the last call.
+
+        None: there is no other.
+        """
         now = self._clock()
         if now < self._due:
             return None
@@ -95,8 +98,8 @@ def standing(run: str | Path) -> dict[str, Any]:
     """Which run stands where a run is named, and what was measured.
 
     Returns:
-        `current`; `former`, none where there is none; `changed`; and `gates`, one for each promotion
-        and each refusal, the newest first.
+        `current`; `former`, none where there is none; `changed`; and `gates`, one for each
+        promotion and each refusal, the newest first.
 
     Raises:
         ModelError: what lies beside the run is damaged.

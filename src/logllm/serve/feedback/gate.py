@@ -208,17 +208,24 @@ def _gain(gate: Gate, called: Labels, *, untaught: Untaught, how: RetrainSection
     if not difference.lower > 0:
         what = f"it is not clearly better on {plural(count, 'answer')} that it has not learnt"
         instead = f"right on {int(right_now.sum())} instead of {int(right.sum())}"
-        gate.refused.append(f"{what}: {instead}, the difference of the shares {_interval(difference)}")
+        gate.refused.append(
+            f"{what}: {instead}, the difference of the shares {_interval(difference)}"
+        )
 
 
 def _still_quiet(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
-    """Sessions that nobody objected to may not surely alarm more, but for a little: some were missed."""
+    """Sessions that nobody objected to may not surely alarm more, but for a little.
+
+    Some were missed.
+    """
     pair, difference = _alarms(judged, how=how)
     gate.figures["quiet"] = {"sessions": judged.size, "alarms": _figure(pair, difference)}
     # Only where it is sure: among sessions that nobody looked at some anomalies were missed, and a
     # better run finds them.
     if difference.lower > how.alarms:
-        what = f"it calls {int(judged.called[1].sum())} of {plural(judged.size, 'session')} anomalous"
+        what = (
+            f"it calls {int(judged.called[1].sum())} of {plural(judged.size, 'session')} anomalous"
+        )
         remedy = "give answers on normal sessions too, or label more of the log"
         gate.refused.append(f"{what} that were judged normal and never disputed: {remedy}")
 
@@ -232,7 +239,9 @@ def _still_loud(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
         current, newer = (int(called.sum()) for called in judged.called)
         what = f"it calls {newer} of {plural(judged.size, 'alarm')} anomalous"
         which = "that nobody answered for, and that are of other kinds than those called false"
-        gate.refused.append(f"{what} {which}; the current run calls {current} so: answer for some of them")
+        gate.refused.append(
+            f"{what} {which}; the current run calls {current} so: answer for some of them"
+        )
 
 
 def _alarms(judged: _Judged, *, how: RetrainSection) -> tuple[list[float], Difference]:

@@ -1,4 +1,7 @@
-"""Lines of a session that somebody gives, read as a run reads logs: masked messages, one a record."""
+"""Lines of a session that somebody gives, read as a run reads logs.
+
+Masked messages, one a record.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

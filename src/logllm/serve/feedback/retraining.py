@@ -167,7 +167,9 @@ def _alone(run: Path) -> Iterator[None]:
         ModelError: somebody does, or the run cannot be retrained in its place.
     """
     if str(run) == SHIPPED and not run.exists():
-        commands = "`logllm prepare postgres --out DATA` and `logllm train postgres --data DATA --out RUN`"
+        commands = (
+            "`logllm prepare postgres --out DATA` and `logllm train postgres --data DATA --out RUN`"
+        )
         remedy = f"{commands} make one of your own"
         raise ModelError(f"the run {run} comes with logllm and stays as it is: {remedy}")
 
@@ -202,7 +204,9 @@ def _data_of(run: Path, data: Path | None) -> Prepared:
     present = prepared.manifest["fingerprint"]
     if wanted is not None and wanted != present:
         difference = f"its fingerprint is {present[:8]}, the run's data had {wanted[:8]}"
-        raise DataError(f"{data} is not what {run} was trained on: {difference}: name those with --data")
+        raise DataError(
+            f"{data} is not what {run} was trained on: {difference}: name those with --data"
+        )
 
     # The gate needs sessions that no run has learnt from.
     if not prepared.part(part_before(prepared)).height:
@@ -251,7 +255,10 @@ def _considered(
         outcome.contradicting = contradictions(valid, prepared)
     contradicting = len(outcome.contradicting)
     if contradicting > how.contradicting * len(valid):
-        what = f"the earlier labelled data contradict {contradicting} of {plural(len(valid), 'answer')}"
+        what = (
+            f"the earlier labelled data contradict {contradicting} of"
+            f" {plural(len(valid), 'answer')}"
+        )
         look = "look at them (`logllm feedback STORE --list`)"
         outcome.gate.refused.append(f"{what}: {look}, and take back what is wrong (--undo)")
     return outcome, answers
@@ -275,14 +282,16 @@ class _Attempt:
     feedback: Feedback
     how: RetrainSection
 
-    def made(self, answers: _Answers, outcome: Outcome, *, promotion: Promotion, told: Told) -> None:
+    def made(
+        self, answers: _Answers, outcome: Outcome, *, promotion: Promotion, told: Told
+    ) -> None:
         """Train, compare, promote or refuse; what is refused leaves no folder."""
         folder = self._free_folder()
         keep = False
         try:
-            # First what runs say of answers that they have not learnt, then one that has learnt all.
-            # A method that takes minutes is trained once for each share of the answers; one that
-            # takes hours, and so can resume, once: it learns half, and is judged by the other.
+            # First what runs say of answers that they have not learnt, then one that has learnt
+            # all. A method that takes minutes is trained once for each share of the answers; one
+            # that takes hours, and so can resume, once: it learns half, and is judged by the other.
             quick = not self.current.method.resumes
             count = self.how.shares if quick else 2
             divided = shares(answers.new, count=count, seed=self.how.seed)
@@ -301,7 +310,9 @@ class _Attempt:
             outcome.newer = newer.model
             outcome.counts |= {"learnt": len(learnt) - len(answers.known), "quiet": len(quiet)}
             runs = Runs(self.current, newer)
-            outcome.gate = compare(runs, self.prepared, untaught=untaught, silence=silence, how=self.how)
+            outcome.gate = compare(
+                runs, self.prepared, untaught=untaught, silence=silence, how=self.how
+            )
 
             # A refusal is noted beside the run as well, with its figures.
             now = _now()
@@ -328,7 +339,10 @@ class _Attempt:
         answers: list[Answer] = []
         called = []
         for number, share in enumerate(divided, start=1):
-            told(f"learning without a share of the answers, to judge by it: {number} of {len(divided)}")
+            told(
+                f"learning without a share of the answers, to judge by it: {number} of"
+                f" {len(divided)}"
+            )
             others = [answer for other in divided if other is not share for answer in other]
             # Gone as soon as it has judged: a run of its own for each share may be gigabytes.
             without = folder.with_name(f"{folder.name}.without-{number}")
@@ -355,7 +369,9 @@ class _Attempt:
         recipe = current_run(self.run) / RECIPE
         train = [sys.executable, "-m", "logllm", "train"]
         command = [*train, str(recipe), "--data", str(data), "--out", str(folder)]
-        done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        done = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
 
         # Its exit code does not tell: a run that misses its recipe's target is there all the same.
         if not folder.is_dir() or read_manifest(folder).get("state") != "done":

@@ -29,7 +29,9 @@ def anomalies(rows: Sequence[Row[Any]]) -> list[Anomaly]:
     messages = {message for lines in telling for _, message in lines}
     kinds = _Kinds(messages, own={row.kind or "" for row in rows})
     pairs = zip(rows, telling, strict=True)
-    return sorted((_anomaly(row, lines, kinds=kinds) for row, lines in pairs), key=lambda it: it.moment)
+    return sorted(
+        (_anomaly(row, lines, kinds=kinds) for row, lines in pairs), key=lambda it: it.moment
+    )
 
 
 class _Kinds:

@@ -229,7 +229,10 @@ class Board:
         return next((it for it in self._open() if anomaly.kind in it.kinds), None)
 
     def _joinable(self, anomaly: Anomaly) -> list[OpenIncident]:
-        """Those that a session of another kind may join, the newest first: what is muted stays alone."""
+        """Those that a session of another kind may join, the newest first.
+
+        What is muted stays alone.
+        """
         if anomaly.kind in self._muted:
             return []
         loud = [incident for incident in self._open() if not incident.muted]

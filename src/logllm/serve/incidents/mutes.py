@@ -91,7 +91,9 @@ def _put(connection: Connection, muting: Muting, *, now: datetime, change: int) 
     """
     # It would be stored, and mute nothing, without a word.
     if muting.until <= now:
-        raise DataError(f"muted until {muting.until:%Y-%m-%d %H:%M}, which is past: name a later time")
+        raise DataError(
+            f"muted until {muting.until:%Y-%m-%d %H:%M}, which is past: name a later time"
+        )
     words = {"by": muting.by[:_LONGEST_WORDS], "why": muting.why[:_LONGEST_WORDS]}
     times = {"until": stored_time(muting.until), "made": stored_time(now)}
     values = muting._asdict() | times | words | {"change": change}

@@ -22,7 +22,9 @@ def ending_quiet(
     every: float = _EVERY,
     clock: Clock = machine_time,
 ) -> Iterator[None]:
-    """End incidents that are quiet while the block runs; those of streams that a watch has are left to it.
+    """End incidents that are quiet while the block runs.
+
+    Those of streams that a watch has are left to it.
 
     Args:
         store: where incidents are.

@@ -54,7 +54,11 @@ def offered(
     """
     rows = judged.rows
     normal = (rows["state"] == "closed") & ~rows["anomalous"] & rows["cut"].is_null()
-    keys = rows.filter(normal).select(KEY).with_columns(pl.col("session").map_batches(stored_names, return_dtype=pl.String))
+    keys = (
+        rows.filter(normal)
+        .select(KEY)
+        .with_columns(pl.col("session").map_batches(stored_names, return_dtype=pl.String))
+    )
     flat = (
         judged.sessions.filter(normal)
         .select(pl.row_index("row"), "files", "lines", "messages")
@@ -66,14 +70,22 @@ def offered(
 
     # A session is left out where not all of it may be stored as it is.
     distinct = flat["kind"].unique(maintain_order=True)
-    secret = redact(distinct) != distinct if redacted else pl.Series([False]).new_from_index(0, len(distinct))
+    secret = (
+        redact(distinct) != distinct
+        if redacted
+        else pl.Series([False]).new_from_index(0, len(distinct))
+    )
     left_out = set(flat.filter(pl.col("kind").is_in(distinct.filter(secret).implode()))["row"])
 
     # How often each session holds each kind: their order says nothing here.
     counted = flat.group_by("row", "kind", maintain_order=True).len("times")
     by_row = counted.group_by("row", maintain_order=True).agg("kind", "times")
     named = list(keys.iter_rows())
-    bags = {named[row]: Bag(dict(zip(kinds, times, strict=True))) for row, kinds, times in by_row.iter_rows() if row not in left_out}
+    bags = {
+        named[row]: Bag(dict(zip(kinds, times, strict=True)))
+        for row, kinds, times in by_row.iter_rows()
+        if row not in left_out
+    }
     wanted = new(distinct.filter(~secret).to_list())
     return Offered(bags, _lines(flat, wanted, texts=texts))
 
@@ -89,7 +101,9 @@ def merged(bags: Iterable[Bag]) -> list[Bag]:
         # Equal ones are learnt in one step, whatever the order of their kinds.
         holds = frozenset(bag.times.items())
         before = same.get(holds)
-        same[holds] = bag if before is None else before._replace(sessions=before.sessions + bag.sessions)
+        same[holds] = (
+            bag if before is None else before._replace(sessions=before.sessions + bag.sessions)
+        )
     return list(same.values())
 
 

@@ -31,7 +31,9 @@ _COLUMNS = [verdicts.c[name] for name in ("state", "anomalous", "incident", "kin
 
 
 class Learner:
-    """Learns what a stream's verdicts say is normal; what it has learnt is what its store holds of it.
+    """Learns what a stream's verdicts say is normal.
+
+    What it has learnt is what its store holds of it.
 
     It is done in the transaction of verdicts, after incidents: sessions of these are not learnt.
 
@@ -54,8 +56,9 @@ class Learner:
         method = run.learning_on() if isinstance(run, LearnsOn) else None
         if method is None:
             raise RecipeError(
-                f"{run.name} is of method {run.recipe.method}, which does not learn while it watches: leave --learn out, "
-                "and let `logllm retrain` learn from answers; or watch with a run of `logllm train novelty`, which does"
+                f"{run.name} is of method {run.recipe.method}, which does not learn while it"
+                " watches: leave --learn out, and let `logllm retrain` learn from answers; or"
+                " watch with a run of `logllm train novelty`, which does"
             )
         assert isinstance(run, LearnsOn)  # noqa: S101 - or there were no method
         self.judge = run.judging_by(method)
@@ -97,7 +100,9 @@ class Learner:
             self._catch_up(connection)
         self._changed = False
 
-    def offer(self, sessions: pl.DataFrame, rows: pl.DataFrame, *, messages: pl.Series, texts: Texts) -> None:
+    def offer(
+        self, sessions: pl.DataFrame, rows: pl.DataFrame, *, messages: pl.Series, texts: Texts
+    ) -> None:
         """Take sessions that have closed, to be learnt once their verdicts are stored.
 
         Args:
@@ -118,7 +123,9 @@ class Learner:
         self._catch_up(connection)
         if self._since_whole >= _WHOLE_EVERY:
             put(connection, self._learning, row=LearntRow(self._last, True, self._learnt.state()))
-        written = select(*_KEY, *_COLUMNS).where(verdicts.c.change == change, verdicts.c.stream == stream)
+        written = select(*_KEY, *_COLUMNS).where(
+            verdicts.c.change == change, verdicts.c.stream == stream
+        )
         entry = self._entry(
             connection.execute(written.where(verdicts.c.state != "open")).all(),
             connection.execute(self._new_answers()).all(),
@@ -172,19 +179,29 @@ class Learner:
     def _new_answers(self) -> Any:
         """The answers on this run's verdicts that were not taken yet, and that no run has learnt."""
         columns = (feedback.c.answer, feedback.c.messages, feedback.c.change)
-        ours = (feedback.c.stream == self._learning.stream, feedback.c.model == self._learning.model)
+        ours = (
+            feedback.c.stream == self._learning.stream,
+            feedback.c.model == self._learning.model,
+        )
         new = (feedback.c.change > self._learnt.answered, feedback.c.trained.is_(None))
         return select(*columns).where(*ours, *new).order_by(feedback.c.change).limit(_ANSWERS)
 
     def _entry(self, closed: Sequence[Row[Any]], answers: Sequence[Row[Any]]) -> Entry | None:
-        """What is to be learnt of verdicts that were just written, and of answers; none: nothing."""
+        """What is to be learnt of verdicts that were just written, and of answers.
+
+        None: nothing.
+        """
         if not closed and not answers:
             return None
         normal = [row for row in closed if not row.anomalous]
         # What was closed early is not all of a session, and what an incident counts was anomalous
         # once.
         whole = [row for row in normal if row.state == "closed" and row.incident is None]
-        bags = [bag for bag in (self._offered.get(tuple(row[: len(KEY)])) for row in whole) if bag is not None]
+        bags = [
+            bag
+            for bag in (self._offered.get(tuple(row[: len(KEY)])) for row in whole)
+            if bag is not None
+        ]
         known_by = list(dict.fromkeys(row.kind for row in closed if row.anomalous and row.kind))
         own = self._learnt.method.knows(known_by)
         strange = [kind for kind, known in zip(known_by, own, strict=True) if not known]
@@ -195,12 +212,16 @@ class Learner:
             passed=len(normal) - len(bags),
             lines={kind: line for kind, line in self._lines.items() if kind in there},
             alarmed=strange,
-            answers=[Answered(row.answer == "normal", _bag(json.loads(row.messages))) for row in answers],
+            answers=[
+                Answered(row.answer == "normal", _bag(json.loads(row.messages))) for row in answers
+            ],
             answered=max((row.change for row in answers), default=0),
         )
 
 
 def _bag(messages: list[str]) -> Bag:
     """What a session holds of which the messages are known."""
-    kinds, times = np.unique(kinds_of(pl.Series(messages, dtype=pl.String)).to_numpy(), return_counts=True)
+    kinds, times = np.unique(
+        kinds_of(pl.Series(messages, dtype=pl.String)).to_numpy(), return_counts=True
+    )
     return Bag({str(kind): int(often) for kind, often in zip(kinds, times, strict=True)})

@@ -21,8 +21,8 @@ def told(store: Store, stream: str | None, *, run: Path | None) -> list[dict[str
         run: of what was learnt beside this run, which takes the run itself; none: of all runs.
 
     Returns:
-        Objects with `stream`, `model` and `last`, when it was learnt last; where a run is named also
-        `counts` by name, and `kinds`: a line of each kind of message that was learnt, by kind.
+        Objects with `stream`, `model` and `last`, when it was learnt last; where a run is named
+        also `counts` by name, and `kinds`: a line of each kind of message that was learnt, by kind.
 
     Raises:
         ModelError: it is no run that can be read, or nothing was learnt beside it.
@@ -39,7 +39,10 @@ def told(store: Store, stream: str | None, *, run: Path | None) -> list[dict[str
     ours = [learning for learning in of_runs if learning["model"] == opened.name]
     if not ours:
         others = ", ".join(sorted({learning["model"] for learning in of_runs})) or "none"
-        raise ModelError(f"{store.name} holds nothing that was learnt beside {opened.name}: it was beside {others}")
+        raise ModelError(
+            f"{store.name} holds nothing that was learnt beside {opened.name}: it was beside"
+            f" {others}"
+        )
     for learning in ours:
         learner = Learner(opened, stream=learning["stream"], redacted=False)
         learner.load(store)

@@ -1,4 +1,7 @@
-"""What a stream's watch has learnt: entries, one after the other, lead to it, and to nothing else."""
+"""What a stream's watch has learnt.
+
+Entries, one after the other, lead to it, and to nothing else.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -30,7 +33,8 @@ class Entry(NamedTuple):
     bags: Sequence[Bag] = ()
     """Sessions that may be learnt."""
     passed: int = 0
-    """Normal sessions that may not: cut, closed early, part of an incident, or with something secret."""
+    """Normal sessions that may not: cut, closed early, part of an incident, or with something
+    secret."""
     lines: Mapping[str, str] = {}
     """A line of each kind of message that is new."""
     alarmed: Sequence[str] = ()
@@ -119,7 +123,9 @@ class Learnt:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Know what `state` gave, and nothing else; an empty one: nothing at all."""
         state = state or self._nothing
-        self.sessions, self.point, self.answered = (state[name] for name in ("sessions", "point", "answered"))
+        self.sessions, self.point, self.answered = (
+            state[name] for name in ("sessions", "point", "answered")
+        )
         self.counts = dict(state["counts"])
         self._waiting = _bags_of(state["waiting"])
         self._alarmed = dict.fromkeys(state["alarmed"])

@@ -56,7 +56,8 @@ def put(connection: Connection, learning: Learning, *, row: LearntRow) -> None:
 def forget(store: Store, learning: Learning) -> None:
     """Forget what was learnt; a watch that goes on notices with its next verdicts.
 
-    What is left says so: a watch that was away meanwhile knows by its number that it is another beginning.
+    What is left says so: a watch that was away meanwhile knows by its number that it is another
+    beginning.
     """
     with store.transaction() as connection:
         # An empty one with a higher number, not nothing: numbers would begin again, and a watch

@@ -10,8 +10,8 @@ LINES: dict[str, pl.DataType | type[pl.DataType]] = {"line": pl.UInt64, "text": 
 Place = Mapping[str, Any]
 """Where a source begins to read again: a JSON object that only the source itself understands."""
 From = Literal["start", "end", "stored"]
-"""Where a partition begins that the store knows nothing of: at the first line there is, or after the
-last; `stored`: such a partition is refused."""
+"""Where a partition begins that the store knows nothing of: at the first line there is, or after
+the last; `stored`: such a partition is refused."""
 
 
 class Arrival(NamedTuple):
@@ -37,8 +37,8 @@ class Taken(NamedTuple):
     arrivals: list[Arrival]
     """Lines that came."""
     lost: Sequence[str] = ()
-    """Partitions that another process has taken over: what is open of them is forgotten, and none of
-    it is written. They are looked at before the arrivals."""
+    """Partitions that another process has taken over: what is open of them is forgotten, and none
+    of it is written. They are looked at before the arrivals."""
 
 
 class Resumed(NamedTuple):
@@ -79,8 +79,9 @@ class Source(Protocol):
         Waits at most so many seconds for a first line.
 
         Raises:
-            ServeError: it cannot be read on, whatever one waits for. What passes by itself (a broker
-                that is away, a file that is not there yet) is counted and tried again instead.
+            ServeError: it cannot be read on, whatever one waits for. What passes by itself (a
+                broker that is away, a file that is not there yet) is counted and tried again
+                instead.
         """
 
     def place(self, partition: str, line: int) -> Place:
@@ -118,7 +119,10 @@ class Shared(Protocol):
     """A source whose partitions several processes share."""
 
     def alone(self) -> None:
-        """Share with nobody: a look that takes no partition from those who watch. Before `begin`."""
+        """Share with nobody: a look that takes no partition from those who watch.
+
+        Before `begin`.
+        """
 
     def refused(self, partitions: Sequence[str]) -> None:
         """Told that the store refused what was written of partitions: another process claimed them.

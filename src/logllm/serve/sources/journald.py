@@ -96,7 +96,9 @@ class JournaldSource:
         if resumed is not None:
             self._resume(resumed.place)
         elif self._begin == "stored":
-            raise ServeError(f"the store knows nothing of {self.name}: begin at its start or its end")
+            raise ServeError(
+                f"the store knows nothing of {self.name}: begin at its start or its end"
+            )
         elif self._begin == "end":
             self._go_to(last_cursor(self._asked("--lines=1")) or "", 0)
         self._follow()

@@ -108,7 +108,9 @@ class _Otlp:
         Raises:
             ServeError: the address is taken, is not this machine's, or may not be used.
         """
-        connections = Connections(lambda connection: self._serve(connection, writer), counts=self._counts)
+        connections = Connections(
+            lambda connection: self._serve(connection, writer), counts=self._counts
+        )
         connections.open(self._address.host, self._address.port)
         self._connections = connections
 
@@ -152,7 +154,9 @@ class _Otlp:
         # spool costs no memory.
         self._check(request)
         if not writer.room(0):
-            raise Refused(503, "there is no room now; send the same request later", Retry_After=_AGAIN)
+            raise Refused(
+                503, "there is no room now; send the same request later", Retry_After=_AGAIN
+            )
         body = exchange.body(request)
         if request.headers.get("content-encoding", "identity").lower() == "gzip":
             body = exchange.unpacked(body)
@@ -231,8 +235,8 @@ def _refusal(refused: Refused, *, binary: bool) -> Answer:
     if not binary:
         words = json.dumps({"message": str(refused)}).encode()
         return Answer(refused.status, words, _JSON, refused.headers)
-    # Protobuf by hand: 0x12 is field 2 of the type "bytes", then its length in one byte, which holds
-    # at most 127.
+    # Protobuf by hand: 0x12 is field 2 of the type "bytes", then its length in one byte, which
+    # holds at most 127.
     message = str(refused).encode()[:127]
     status = b"\x12" + bytes([len(message)]) + message
     return Answer(refused.status, status, _PROTOBUF, refused.headers)

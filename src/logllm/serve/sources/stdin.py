@@ -117,7 +117,9 @@ class _Reading:
         stream = self._stream or sys.stdin.buffer
         pipe = _Pipe(stream, writer, stopping=self._stopping)
         # A daemon: a stream that gives nothing more must not keep the program from ending.
-        self._thread = Thread(target=self._read, args=(pipe, writer), name="logllm-stdin", daemon=True)
+        self._thread = Thread(
+            target=self._read, args=(pipe, writer), name="logllm-stdin", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:

@@ -119,17 +119,24 @@ class _Syslog:
         host, port, protocol = self._address
         self._connections = self._datagrams = None
         if protocol != "udp":
-            connections = Connections(lambda connection: self._serve(connection, writer), counts=self._counts)
+            connections = Connections(
+                lambda connection: self._serve(connection, writer), counts=self._counts
+            )
             connections.open(host, port)
             self._connections, port = connections, connections.port
         # Both on one port, as senders expect it: UDP takes the one that TCP was given.
         if protocol != "tcp":
-            datagrams = Datagrams(lambda frames: self._give(frames, writer), room=writer.room, counts=self._counts)
+            datagrams = Datagrams(
+                lambda frames: self._give(frames, writer), room=writer.room, counts=self._counts
+            )
             datagrams.open(host, port)
             self._datagrams = datagrams
 
     def _serve(self, connection: Connection, writer: Writer) -> None:
-        """Read a connection no faster than the spool takes it; keep what it brought if it breaks."""
+        """Read a connection no faster than the spool takes it.
+
+        Keep what it brought if it breaks.
+        """
         # A connection has its own: a message may come in several pieces.
         framer = Framer()
         cut = 0

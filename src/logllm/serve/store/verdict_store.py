@@ -244,7 +244,9 @@ class Store:
         Returns:
             Of `frames.READ`.
         """
-        wanted = reading.Wanted(anomalous, state, None if since is None else stored_time(since), limit)
+        wanted = reading.Wanted(
+            anomalous, state, None if since is None else stored_time(since), limit
+        )
         streams = self._streams() if stream is None else [stream]
         with self.transaction(reading=True) as connection:
             # Each stream by itself, as the index has it; the newest of all are among the newest of

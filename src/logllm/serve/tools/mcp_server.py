@@ -51,7 +51,9 @@ def mcp_server(toolbox: Toolbox) -> MCPServer[Any]:
         toolbox: does what they do.
     """
     # Errors alone: over standard input and output, the other one is the protocol's.
-    server: MCPServer[Any] = MCPServer("logllm", instructions=_INSTRUCTIONS, version=__version__, log_level="ERROR")
+    server: MCPServer[Any] = MCPServer(
+        "logllm", instructions=_INSTRUCTIONS, version=__version__, log_level="ERROR"
+    )
     _add_readers(server, toolbox)
     _add_judges(server, toolbox)
     _add_label(server, toolbox)
@@ -64,22 +66,31 @@ def _add_readers(server: MCPServer[Any], toolbox: Toolbox) -> None:
     @server.tool(annotations=_READS)
     async def recent_incidents(
         stream: Stream = None,
-        state: Annotated[Literal["open", "closed"] | None, Field(description="Only those that go on, or are over.")] = None,
+        state: Annotated[
+            Literal["open", "closed"] | None,
+            Field(description="Only those that go on, or are over."),
+        ] = None,
         *,
-        hours: Annotated[float, Field(description="Changed in the last so many hours.", gt=0, le=24 * 366)] = 24,
+        hours: Annotated[
+            float, Field(description="Changed in the last so many hours.", gt=0, le=24 * 366)
+        ] = 24,
         limit: Annotated[int, Field(ge=1, le=50)] = 20,
     ) -> Result:
         """What went wrong of late: incidents, those that changed last first.
 
-        Each has its kind of message, how many sessions, when it began, whether it is muted, the line that tells most,
-        and in `top` its most anomalous sessions, whose `id` the tool `session` takes. An empty list means that nothing
-        anomalous was judged in that time.
+        Each has its kind of message, how many sessions, when it began, whether it is muted, the
+        line that tells most, and in `top` its most anomalous sessions, whose `id` the tool
+        `session` takes. An empty list means that nothing anomalous was judged in that time.
         """
-        return await _done(lambda: toolbox.recent_incidents(stream=stream, state=state, hours=hours, limit=limit))
+        return await _done(
+            lambda: toolbox.recent_incidents(stream=stream, state=state, hours=hours, limit=limit)
+        )
 
     @server.tool(annotations=_READS)
     async def session(session: Session, stream: Stream = None) -> Result:
-        """One session's verdict with its evidence: the lines that speak most for it, and the session's lines as far as they are kept.
+        """One session's verdict with its evidence.
+
+        The lines that speak most for it, and the session's lines as far as they are kept.
 
         `evidence` is most telling first; `expected` are lines that normal sessions have and
         this one lacks; lines are kept of anomalous sessions only.
@@ -95,8 +106,8 @@ def _add_judges(server: MCPServer[Any], toolbox: Toolbox) -> None:
         async def judge_lines(lines: GivenLines) -> Result:
             """Judge raw lines now, by the run that knows this log; nothing is stored.
 
-            Lines are grouped into sessions as in training, so give whole sessions: all lines of a job or request. Returns one
-            verdict a session, the most anomalous first.
+            Lines are grouped into sessions as in training, so give whole sessions: all lines of a
+            job or request. Returns one verdict a session, the most anomalous first.
             """
             return await _done(lambda: toolbox.judge(lines))
 
@@ -108,10 +119,13 @@ def _add_judges(server: MCPServer[Any], toolbox: Toolbox) -> None:
         log_files: Files = [],  # noqa: B006
         log_lines: GivenLines = [],  # noqa: B006
     ) -> Result:
-        """What is new in a log against a good one, such as today's against yesterday's; no trained run is needed.
+        """What is new in a log against a good one, such as today's against yesterday's.
 
-        Give each log either as files or as lines. Returns `new_kinds`, the kinds of message that the good log does not
-        hold (those that speak of trouble first), and verdicts on the sessions that are stranger than any of the good log.
+        No trained run is needed.
+
+        Give each log either as files or as lines. Returns `new_kinds`, the kinds of message that
+        the good log does not hold (those that speak of trouble first), and verdicts on the sessions
+        that are stranger than any of the good log.
         """
         good, log = Lines(good_files, good_lines), Lines(log_files, log_lines)
         return await _done(lambda: toolbox.new_against(good, log))
@@ -123,18 +137,31 @@ def _add_label(server: MCPServer[Any], toolbox: Toolbox) -> None:
     @server.tool(annotations=_WRITES)
     async def label(
         session: Session,
-        answer: Annotated[Literal["anomalous", "normal"], Field(description="What the session is.")],
+        answer: Annotated[
+            Literal["anomalous", "normal"], Field(description="What the session is.")
+        ],
         *,
         stream: Stream = None,
-        lines: Annotated[list[int], Field(description="Numbers of the guilty lines, of an anomalous session.", max_length=200)] = [],  # noqa: B006
+        lines: Annotated[
+            list[int],
+            Field(
+                description="Numbers of the guilty lines, of an anomalous session.", max_length=200
+            ),
+        ] = [],  # noqa: B006
         note: Annotated[str, Field(description="Why, in a sentence.", max_length=2_000)] = "",
     ) -> Result:
-        """Say that an alarm was right or false, or that a session was missed. Ask the person first: it is a label to train on.
+        """Say that an alarm was right or false, or that a session was missed.
 
-        `normal` on an alarm mutes its kind of message for seven days: nobody is told of more of them. The last answer on a
-        session counts. A later `logllm retrain` learns from answers.
+        Ask the person first: it is a label to train on.
+
+        `normal` on an alarm mutes its kind of message for seven days: nobody is told of more of
+        them. The last answer on a session counts. A later `logllm retrain` learns from answers.
         """
-        return await _done(lambda: toolbox.label(toolbox.key(session, stream=stream), answer=answer, lines=lines, note=note))
+        return await _done(
+            lambda: toolbox.label(
+                toolbox.key(session, stream=stream), answer=answer, lines=lines, note=note
+            )
+        )
 
 
 async def _done(act: Callable[[], Result]) -> Result:

@@ -89,10 +89,14 @@ class Toolbox:
         hours: float,
         limit: int,
     ) -> dict[str, Any]:
-        """Incidents, those that changed last first; their sessions with the highest scores have ids."""
+        """Incidents, those that changed last first.
+
+        Their sessions with the highest scores have ids.
+        """
         now = datetime.now(UTC)
         wished = Wished(stream=stream, state=state, since=now - timedelta(hours=hours), limit=limit)
-        # What one transaction changed is not divided, so that there may be more than were asked for.
+        # What one transaction changed is not divided, so that there may be more than were asked
+        # for.
         changed = incidents(self._store, wished, now=now)[:limit]
         return told("incidents", [_with_ids(incident) for incident in changed])
 
@@ -140,7 +144,8 @@ class Toolbox:
             DataError: a log is not there, may not be read, or is too large.
         """
         with self._inputs(good, log) as (good_files, files):
-            # As `logllm detect LOG --against GOOD` does: the format is found, and both are read by it.
+            # As `logllm detect LOG --against GOOD` does: the format is found, and both are read by
+            # it.
             comparison = task(files, good=good_files)
             assert comparison.settings is not None  # noqa: S101 - there are good logs
             detector = Detector.against(comparison.good, settings=comparison.settings)
@@ -206,13 +211,15 @@ class Toolbox:
         Raises:
             DataError: it may not, or is not there.
         """
-        # Resolved first: `..` and links lead out of a folder that may be read. One sentence for what
-        # may not be read and for what is not there, which tells nobody what files there are.
+        # Resolved first: `..` and links lead out of a folder that may be read. One sentence for
+        # what may not be read and for what is not there, which tells nobody what files there are.
         path = Path(name).resolve()
         inside = any(path.is_relative_to(folder) for folder in self._folders)
         if not inside or not path.is_file():
             where = ", ".join(map(str, self._folders)) or "none: give lines instead"
-            raise DataError(f"{name} is no file that may be read; files may lie in {where} (--logs)")
+            raise DataError(
+                f"{name} is no file that may be read; files may lie in {where} (--logs)"
+            )
         size = path.stat().st_size
         if size > MOST_BYTES:
             what = f"{name} has {size / 2**20:,.0f} MiB, at most {MOST_BYTES // 2**20} are compared"
@@ -250,7 +257,9 @@ def _object(verdict: Verdict) -> dict[str, Any]:
     values = {name: getattr(verdict, name) for name in (*FIELDS, *OPTIONAL)}
     for name in ("start", "end"):
         values[name] = values[name] and values[name].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    speaking = {name: value for name, value in values.items() if name in FIELDS or value is not None}
+    speaking = {
+        name: value for name, value in values.items() if name in FIELDS or value is not None
+    }
     return {**speaking, "schema": SCHEMA}
 
 

@@ -73,7 +73,12 @@ class _Stored(Collector):
         yield GaugeMetricFamily("logllm_stream_clients", followers, self._feed.followers)
         yield GaugeMetricFamily("logllm_last_change", "The number of the last change.", change)
         yield GaugeMetricFamily("logllm_open_incidents", "Incidents that go on.", incidents)
-        yield _by_label("logllm_deliveries", "Messages, by what became of them.", label="state", values=deliveries)
+        yield _by_label(
+            "logllm_deliveries",
+            "Messages, by what became of them.",
+            label="state",
+            values=deliveries,
+        )
         for name, about in _OF_WATCHES.items():
             # A lag that no source knows is left out: 0 would say that nothing waits.
             known = [(row["stream"], row[name]) for row in watches if row[name] is not None]

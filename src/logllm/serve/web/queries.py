@@ -59,7 +59,8 @@ def page(connection: Connection, query: VerdictQuery) -> Page:
         rows = _named(connection, query, conditions=conditions)
         if rows:
             return Page(rows, None)
-    # A search for a text can use no index: it looks through 5,000 verdicts, and says where the next page goes on. The edge is where that ends.
+    # A search for a text can use no index: it looks through 5,000 verdicts, and says where the next
+    # page goes on. The edge is where that ends.
     edge = _edge(connection, conditions, order=order)
     if edge is not None:
         conditions.append(_up_to(edge, oldest_first=oldest_first))
@@ -177,7 +178,10 @@ def _written_since(connection: Connection, query: VerdictQuery) -> Conditions:
 
 
 def _written_before(connection: Connection, query: VerdictQuery) -> Conditions:
-    """Rows that were written before a time; those after the first clearly newer ones are not looked at."""
+    """Rows that were written before a time.
+
+    Those after the first clearly newer ones are not looked at.
+    """
     assert query.until is not None  # noqa: S101 - asked before
     newer = stored_time(query.until + _CLOCKS_DIFFER)
     names = stored_streams(connection) if query.stream is None else [query.stream]
@@ -283,7 +287,10 @@ def _is_after(place: Cursor) -> ColumnElement[bool]:
 
 
 def _up_to(edge: Cursor, *, oldest_first: bool) -> ColumnElement[bool]:
-    """Rows up to a place, and the one there; the first condition is the one that an index serves."""
+    """Rows up to a place, and the one there.
+
+    The first condition is the one that an index serves.
+    """
     change, key = verdicts.c.change, tuple_(*_KEY)
     if oldest_first:
         return and_(change <= edge.change, (change < edge.change) | (key <= edge.key))

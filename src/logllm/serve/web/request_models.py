@@ -197,7 +197,8 @@ class NewFeedback(_Asked):
     id: Annotated[str, Field(max_length=8_000)] | None = None
     """The `id` of its verdict."""
     incident: Change | None = None
-    """The incident that is meant as a whole, by one of its sessions: a false alarm mutes all its kinds."""
+    """The incident that is meant as a whole, by one of its sessions: a false alarm mutes all its
+    kinds."""
     stream: ShortText | None = None
     """Of a session that was missed: its watch."""
     session: ShortText | None = None

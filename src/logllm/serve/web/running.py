@@ -184,7 +184,9 @@ def listening(section: ServeSection) -> socket.socket:
         bound = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except OSError as exc:
         remedy = "name another --port, or end what has it"
-        raise ServeError(f"{where}  cannot be opened for listening: {exc.strerror}: {remedy}") from exc
+        raise ServeError(
+            f"{where}  cannot be opened for listening: {exc.strerror}: {remedy}"
+        ) from exc
     # A client whose line is dead holds nothing for long.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):

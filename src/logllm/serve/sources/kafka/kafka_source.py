@@ -127,7 +127,10 @@ class KafkaSource:
             self._polling.commit(offsets)
 
     def refused(self, partitions: Sequence[str]) -> None:
-        """Told that another process has claimed partitions; those that are ours are claimed again."""
+        """Told that another process has claimed partitions.
+
+        Those that are ours are claimed again.
+        """
         if self._polling is not None:
             self._polling.refuse(map(_number, partitions))
 
@@ -197,7 +200,9 @@ class KafkaSource:
             down = KafkaError._ALL_BROKERS_DOWN  # this one says no reason
             reasons = [earlier for earlier in self._errors if earlier.code() != down] or [error]
             problem = f"no broker at {self._servers} answers ({reasons[-1].str()})"
-            remedy = "is it running, and do its listeners name an address that is reached from here?"
+            remedy = (
+                "is it running, and do its listeners name an address that is reached from here?"
+            )
             raise ServeError(f"{self.name}: {problem}; {remedy}")
 
     def _no_topic(self, topics: list[str]) -> ServeError:

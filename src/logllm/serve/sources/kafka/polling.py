@@ -196,7 +196,10 @@ class Polling:
             self._let_go(numbers)
 
     def _let_go(self, numbers: Sequence[int]) -> None:
-        """Fetch nothing of partitions any more, and drop what waits of them; `waiting.owning` is held."""
+        """Fetch nothing of partitions any more, and drop what waits of them.
+
+        `waiting.owning` is held.
+        """
         self._waiting.withdraw(self._group.partition(number) for number in numbers)
         with self._lock:
             for number in numbers:

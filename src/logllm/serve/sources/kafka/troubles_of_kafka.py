@@ -23,7 +23,9 @@ _MISSING: Final = (
     KafkaError._UNKNOWN_PARTITION,
 )
 _NO_TOPIC = "its user may not read the topic {topic}: allow it to (READ and DESCRIBE of the topic)"
-_NO_GROUP = "its user may not use the group {group}: allow it to (READ of the group), or name another"
+_NO_GROUP = (
+    "its user may not use the group {group}: allow it to (READ of the group), or name another"
+)
 _OTHERS_GROUP = "the group {group} is another program's: name one of its own with ?group=NAME"
 _SAME_INSTANCE = "another process has the same group.instance.id: give each process its own"
 _FINAL: Final = {

@@ -77,8 +77,8 @@ class Spool:
     """Numbered lines in a folder.
 
     One thread appends, another one reads and forgets. Lines are there to read once they are flushed
-    to disk, so that no number is ever given to two lines, whatever is cut off. Reading is from disk:
-    a backlog takes no memory.
+    to disk, so that no number is ever given to two lines, whatever is cut off. Reading is from
+    disk: a backlog takes no memory.
     """
 
     def __init__(self, folder: Path, *, segment: int = _SEGMENT) -> None:

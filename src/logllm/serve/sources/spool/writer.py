@@ -129,7 +129,9 @@ class Writer:
                     # not keep the program from ending.
                     last = self._closing or self._changed.wait_for(lambda: self._closing, _AGAIN)
                 if last and not self._written(lots):
-                    self.counts["lost_lines"] += sum(len(lot.lines) for lot in lots if not lot.withdrawn)
+                    self.counts["lost_lines"] += sum(
+                        len(lot.lines) for lot in lots if not lot.withdrawn
+                    )
                     return
                 if last:
                     break

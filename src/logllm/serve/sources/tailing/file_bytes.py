@@ -57,7 +57,9 @@ def open_file(name: str) -> OpenFile:
 
 
 def open_numbered(name: str, number: tuple[int, int]) -> OpenFile | None:
-    """A file by its name, if it has a device and an inode; none: another one has that name, or none.
+    """A file by its name, if it has a device and an inode.
+
+    None: another one has that name, or none.
 
     Raises:
         OSError: it may not be read.
@@ -183,7 +185,10 @@ class _Packed:
 
 
 class Descriptors:
-    """Open files by what they belong to; the ones unused for longest are closed when there are many."""
+    """Open files by what they belong to.
+
+    The ones unused for longest are closed when there are many.
+    """
 
     def __init__(self, most: int) -> None:
         """None open yet.

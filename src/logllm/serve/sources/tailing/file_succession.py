@@ -390,7 +390,9 @@ class FileSuccession:
 
     def _newer(self, entries: Sequence[Entry]) -> list[Entry]:
         """The files that changed since the newest one was left, without those that were read."""
-        newer = (entry for entry in entries if entry.changed >= self.since or entry.name == self.path)
+        newer = (
+            entry for entry in entries if entry.changed >= self.since or entry.name == self.path
+        )
         return [entry for entry in newer if not self.read_before(entry)]
 
     def _listing(self) -> list[Entry]:

@@ -119,7 +119,10 @@ class GivenLines:
         self._stretches: list[Stretch] = []
 
     def begin(self, generation: Generation, line: int) -> None:
-        """A file is read from where it stands, its next line has this number; none of another's come."""
+        """A file is read from where it stands, its next line has this number.
+
+        None of another's come.
+        """
         if self._stretches:
             # Where a file's lines end is known only when the next one's begin.
             previous = self._stretches[-1]
@@ -131,7 +134,10 @@ class GivenLines:
         self._stretches[-1].note(piece, first)
 
     def from_line(self, line: int, last: int) -> list[Recorded]:
-        """From where a line and all after it can be read again; `last` is the last that was given."""
+        """From where a line and all after it can be read again.
+
+        `last` is the last that was given.
+        """
         if not self._stretches:
             return []
         # All was given: reading goes on where it stands, without a line twice.

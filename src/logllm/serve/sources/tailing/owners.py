@@ -39,7 +39,10 @@ class Owners:
             self._finished.popitem(last=False)
 
     def owned(self, entry: Entry) -> bool:
-        """Whether a file is read, or was read; numbers of deleted files are used again for others."""
+        """Whether a file is read, or was read.
+
+        Numbers of deleted files are used again for others.
+        """
         number = entry.device, entry.inode
         generation = self._reading.get(number)
         if generation is not None:

@@ -34,7 +34,8 @@ class Rotated(NamedTuple):
     which: str
     """What tells it from the others: `1`, `20261127`, `old`."""
     inside: bool
-    """Whether that stands before the extension, where a name of its own may have it too: `node-1.log`."""
+    """Whether that stands before the extension, where a name of its own may have it too:
+    `node-1.log`."""
 
 
 class Entry(NamedTuple):
@@ -235,7 +236,9 @@ def _twin(entry: Entry, plain: Entry | None) -> bool:
 
 
 def fitting(mark: Mark, entries: Sequence[Entry], *, since: int) -> Entry | None:
-    """The file that holds what was read up to a point: the same one, else a copy or its compressed form.
+    """The file that holds what was read up to a point.
+
+    The same one, else a copy or its compressed form.
 
     Where several do, as files begin alike, it is the oldest that changed since the point was there,
     else the newest.
@@ -284,7 +287,9 @@ def shorter_copy(mark: Mark, entries: Sequence[Entry]) -> Entry | None:
     # Known by its beginning alone: it ends before the point.
     head = mark._replace(offset=0, tail_bytes=0, tail=0)
     shorter = (entry for entry in entries if entry.size < mark.offset)
-    return next((entry for entry in shorter if holds(entry, head)), None) if mark.head_bytes else None
+    return (
+        next((entry for entry in shorter if holds(entry, head)), None) if mark.head_bytes else None
+    )
 
 
 def begins(entry: Entry, whole: OpenFile) -> bool:

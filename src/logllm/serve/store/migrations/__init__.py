@@ -1,1 +1,4 @@
-"""How a store of an older logllm becomes one of this: a module a revision, never changed once it is out."""
+"""How a store of an older logllm becomes one of this.
+
+A module a revision, never changed once it is out.
+"""

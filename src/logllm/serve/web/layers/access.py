@@ -62,10 +62,14 @@ class Access:
         # is needed.
         host = headers.get("host", "")
         if self._accepted is not None and _name(host) not in self._accepted:
-            return Refusal(421, ("this host name is not known here: start logllm serve with --name NAME"))
+            return Refusal(
+                421, "this host name is not known here: start logllm serve with --name NAME"
+            )
         if scope["method"] not in _READING:
             if not self._is_from_us(headers, host=host):
-                return Refusal(403, ("this request came from another site's page, which is not allowed"))
+                return Refusal(
+                    403, "this request came from another site's page, which is not allowed"
+                )
             if not _is_taken(headers, path=scope["path"]):
                 return Refusal(415, "send application/json")
         if self._digest is not None and _is_protected(scope["path"]):

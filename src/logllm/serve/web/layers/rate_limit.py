@@ -52,7 +52,10 @@ class RateLimit:
         return len(self._buckets)
 
     def _wait(self, client: str) -> float:
-        """Take one request from a client's bucket; seconds until there is one, where there is none."""
+        """Take one request from a client's bucket.
+
+        Seconds until there is one, where there is none.
+        """
         now = self._clock()
         # Taken out and put in again: the order is by the last request, and the first is forgotten
         # first.

@@ -18,7 +18,9 @@ router = APIRouter(prefix="/v1", tags=["feedback"])
 
 @router.post("/feedback", summary="Say whether a verdict is right", status_code=201)
 def add_feedback(service: Served, new: NewFeedback) -> JSONResponse:
-    """A false alarm (`normal`) mutes its kind at once, with `incident` every kind of that; every answer is a label for `logllm retrain`.
+    """A false alarm (`normal`) mutes its kind at once, with `incident` every kind of that.
+
+    Every answer is a label for `logllm retrain`.
 
     Of a session that was missed, and of which the store has no lines, these are given.
     """
@@ -60,7 +62,10 @@ def _given(service: Service, new: NewFeedback) -> dict[str, Any]:
     # The store has no lines of a session that was missed: the run that judges here reads those
     # given.
     if service.judging is None:
-        raise Refusal(409, ("this service has no run to read lines with: start logllm serve RUN --store STORE"))
+        raise Refusal(
+            409,
+            "this service has no run to read lines with: start logllm serve RUN --store STORE",
+        )
     detector = service.judging.detector
     messages = masked_messages(new.lines_text or [], detector.settings)
     missed = Missed(new.stream or "", new.session or "", detector.model)

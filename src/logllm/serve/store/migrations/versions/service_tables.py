@@ -98,7 +98,12 @@ def _make_outbox() -> None:
 def _make_deliveries() -> None:
     op.create_table(
         "deliveries",
-        sa.Column("message", sa.BigInteger, sa.ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column(
+            "message",
+            sa.BigInteger,
+            sa.ForeignKey("outbox.id", ondelete="CASCADE"),
+            primary_key=True,
+        ),
         sa.Column("sink", sa.Text, primary_key=True),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),
