@@ -39,8 +39,8 @@ class Said(NamedTuple):
     messages: tuple[str, ...] | None = None
     """The session's masked messages, where the store has none of it."""
     incident: int | None = None
-    """The incident that is meant as a whole, of which the session is one: a false alarm mutes every
-    kind of it; none: the session alone is meant."""
+    """The incident that is meant as a whole, to which the session belongs: a false alarm mutes all
+    of its kinds. None: the session alone is meant."""
 
 
 class Missed(NamedTuple):
@@ -85,16 +85,19 @@ def give(
         change = next_change(connection)
         before = _before(connection, values)
         values |= {"made": stored_time(now), "change": change}
-        stored = connection.execute(insert(feedback).values(values).returning(feedback)).one()
+        new = insert(feedback).values(values).returning(feedback)
+        stored = connection.execute(new).one()
 
         # What the earlier answer muted is no longer meant; the new one may mute it again.
         extra: dict[str, Any] = {}
         if before is not None:
             extra["replaces"] = before
             _unmute(connection, before, now=now, change=change)
-        if alarmed and said.answer == NORMAL and kinds:
+        false_alarm = alarmed and said.answer == NORMAL
+        if false_alarm and kinds:
             why = _why(stored.id)
-            mutings = [Muting(stored.stream, kind, now + MUTED, said.by, why) for kind in kinds]
+            until = now + MUTED
+            mutings = [Muting(stored.stream, kind, until, said.by, why) for kind in kinds]
             muted = put_mutes(connection, mutings, now=now, change=change)
             extra |= {"muted_until": muted[0]["until"], "muted": kinds}
     return _object(stored) | extra
@@ -126,16 +129,19 @@ def answers(
         wanted.append(feedback.c.stream == stream)
     if session is not None:
         wanted.append(feedback.c.session == _stored(session))
-    newest = select(feedback).where(*wanted).order_by(feedback.c.id.desc()).limit(limit)
+    matching = select(feedback).where(*wanted)
+    newest_first = matching.order_by(feedback.c.id.desc())
     with store.transaction(reading=True) as connection:
-        return [_object(row) for row in connection.execute(newest)]
+        rows = connection.execute(newest_first.limit(limit))
+        return [_object(row) for row in rows]
 
 
 def take_back(store: Store, number: int, *, now: datetime | None = None) -> bool:
     """Forget an answer, and what it has muted; whether there was such a one."""
     now = datetime.now(UTC) if now is None else now
+    deletion = delete(feedback).where(feedback.c.id == number)
     with store.transaction() as connection:
-        gone = connection.execute(delete(feedback).where(feedback.c.id == number)).rowcount
+        gone = connection.execute(deletion).rowcount
         if gone:
             _unmute(connection, number, now=now, change=next_change(connection))
     return bool(gone)
@@ -169,12 +175,15 @@ def find_incident(store: Store, number: int) -> VerdictKey:
     Raises:
         DataError: there is no such incident.
     """
+    most_anomalous = select(incidents.c.top).where(incidents.c.id == number)
     with store.transaction(reading=True) as connection:
-        top = connection.scalar(select(incidents.c.top).where(incidents.c.id == number))
+        top = connection.scalar(most_anomalous)
     sessions = json.loads(top or "[]")
     if not sessions:
         raise DataError(f"{store.name} has no incident {number}, or none of its sessions any more")
-    return VerdictKey(*(sessions[0][name] for name in VerdictKey._fields))
+    # The first of them has the highest score.
+    first = sessions[0]
+    return VerdictKey(*(first[name] for name in VerdictKey._fields))
 
 
 def _named(store: Store, name: str, *, stream: str | None) -> list[Row[Any]]:
@@ -191,8 +200,8 @@ def _named(store: Store, name: str, *, stream: str | None) -> list[Row[Any]]:
     with store.transaction(reading=True) as connection:
         for home in connection.execute(homes):
             here = (columns.stream == home.stream, columns.partition == home.partition)
-            own = select(*key, columns.updated).where(*here, columns.session == name)
-            rows += connection.execute(own)
+            of_home = select(*key, columns.updated).where(*here)
+            rows += connection.execute(of_home.where(columns.session == name))
     return rows
 
 
@@ -216,10 +225,11 @@ def _values(
         key = VerdictKey(_clean(about.stream), "", _stored(about.session), 1, 0)
         judged = {"kind": None, "score": None, "model": about.model}
         guilty = _guilty_columns(said, messages, numbers=numbers)
-        return key._asdict() | judged | words | guilty, False
+        values = key._asdict() | judged | words | guilty
+        return values, False
 
-    same = [verdicts.c[name] == value for name, value in about._asdict().items()]
-    row = connection.execute(select(verdicts).where(*same)).one_or_none()
+    this_verdict = select(verdicts).where(*_same_verdict(about))
+    row = connection.execute(this_verdict).one_or_none()
     if row is None:
         what = f"there is no verdict on {about.session} in {about.stream} any more"
         raise DataError(f"{what}: it was deleted for its age, or never made")
@@ -228,7 +238,13 @@ def _values(
     messages = _messages(row.messages, said, session=about.session)
     judged = {"kind": row.kind, "score": row.score, "model": row.model}
     guilty = _guilty_columns(said, messages, numbers=json.loads(row.lines))
-    return about._asdict() | judged | words | guilty, bool(row.anomalous)
+    values = about._asdict() | judged | words | guilty
+    return values, bool(row.anomalous)
+
+
+def _same_verdict(key: VerdictKey) -> list[ColumnElement[bool]]:
+    """What the row of a verdict fulfils."""
+    return [verdicts.c[name] == value for name, value in key._asdict().items()]
 
 
 def _messages(stored: str | None, said: Said, *, session: str) -> list[str]:
@@ -268,7 +284,8 @@ def _guilty_columns(
     place_of = {number: place for place, number in enumerate(numbers)}
     strange = [number for number in said.lines if number not in place_of]
     if strange:
-        first = ", ".join(f"{number:,}" for number in list(numbers)[:_SHOWN])
+        shown = list(numbers)[:_SHOWN]
+        first = ", ".join(f"{number:,}" for number in shown)
         more = ", ..." if len(numbers) > _SHOWN else ""
         lines = f"its lines are {first}{more}"
         raise DataError(f"the session has no line {strange[0]:,}: {lines}")
@@ -276,39 +293,40 @@ def _guilty_columns(
     # Of a long session the last lines have no message that was kept: nothing is learnt of them.
     places = {place_of[number] for number in said.lines}
     guilty = sorted(place for place in places if place < len(messages))
-    return columns | {"lines": json.dumps(list(said.lines)), "guilty": json.dumps(guilty)}
+    named = json.dumps(list(said.lines))
+    return columns | {"lines": named, "guilty": json.dumps(guilty)}
 
 
 def _kinds(
     connection: Connection, about: VerdictKey | Missed, *, said: Said, own: str | None
 ) -> list[str]:
-    """The kinds of message that are meant: of a session its own, of an incident all.
+    """The kinds of message that are meant: a session's own kind, or all kinds of an incident.
 
     Raises:
-        DataError: there is no such incident, or the session is none of its own.
+        DataError: there is no such incident, or the session does not belong to it.
     """
     if said.incident is None:
         return [] if own is None else [own]
-    row = connection.execute(
-        select(incidents.c.stream, incidents.c.kinds).where(incidents.c.id == said.incident)
-    ).one_or_none()
+    this = incidents.c.id == said.incident
+    columns = (incidents.c.stream, incidents.c.kinds)
+    row = connection.execute(select(*columns).where(this)).one_or_none()
+    # The session's own verdict says which incident it belongs to.
     member = None
     if row is not None and isinstance(about, VerdictKey):
-        same = [verdicts.c[name] == value for name, value in about._asdict().items()]
-        member = connection.scalar(select(verdicts.c.incident).where(*same))
+        belongs_to = select(verdicts.c.incident).where(*_same_verdict(about))
+        member = connection.scalar(belongs_to)
     if row is None or member != said.incident:
-        raise DataError(
-            f"{about.session} is no session of incident {said.incident}: answer for the session"
-            " alone"
-        )
+        what = f"{about.session} is no session of incident {said.incident}"
+        raise DataError(f"{what}: answer for the session alone")
     return [kind["kind"] for kind in json.loads(row.kinds)]
 
 
 def _before(connection: Connection, row: dict[str, Any]) -> int | None:
     """The last answer on the same session; none: there is none."""
     same = [feedback.c[name] == row[name] for name in VerdictKey._fields]
-    last = select(feedback.c.id).where(*same).order_by(feedback.c.id.desc()).limit(1)
-    return connection.execute(last).scalar()
+    earlier = select(feedback.c.id).where(*same)
+    newest_first = earlier.order_by(feedback.c.id.desc())
+    return connection.execute(newest_first.limit(1)).scalar()
 
 
 def _unmute(connection: Connection, number: int, *, now: datetime, change: int) -> None:
@@ -344,4 +362,5 @@ def _object(row: Row[Any]) -> dict[str, Any]:
     values = dict(row._mapping)
     for name in ("messages", "guilty", "first_position"):
         del values[name]
-    return values | {"lines": None if row.lines is None else json.loads(row.lines)}
+    lines = None if row.lines is None else json.loads(row.lines)
+    return values | {"lines": lines}

@@ -10,6 +10,7 @@ import polars as pl
 from logllm import __version__
 from logllm.datasets.prepared import PARTS, Manifest, Prepared, part_figures, write_prepared
 from logllm.serve.feedback.answered import Answer
+from logllm.serve.store.frames import Columns
 from logllm.sessions.message_table import MessageTable
 
 
@@ -44,17 +45,17 @@ def write_combined(
     answers: Sequence[Answer],
     quiet: Sequence[Unanswered],
 ) -> Manifest:
-    """Write prepared data whose train part holds answers, and quiet sessions as normal, besides its own.
+    """Write prepared data whose train part also holds answers, and quiet sessions as normal.
 
-    Validation and test parts stay as they are. What is added has a file of its own, and numbers of
-    lines and records that go on from the log's. Its rows stand evenly among the others: novelty
-    learns what is usual from each fifth of them by the other fifths.
+    The validation and test parts stay as they are. The added sessions have a file of their own,
+    and their lines and records are numbered on from those of the log. Their rows are spread evenly
+    among the others, because novelty learns what is usual in each fifth from the other fifths.
 
     Args:
         out: the folder to make.
-        prepared: the data of before.
-        answers: where lines have labels, each says which of its messages are guilty. Where the data of
-            before have no labels, those that call a session anomalous are left out.
+        prepared: the earlier data.
+        answers: where lines have labels, each says which of its messages are guilty. Where the
+            earlier data have no labels, answers that call a session anomalous are left out.
         quiet: learnt from as normal.
 
     Raises:
@@ -69,15 +70,16 @@ def write_combined(
     table = MessageTable()
     table.push(prepared.messages)
     added = list(_sessions(answers, quiet))
-    parts["train"] = _interspersed(train, _rows(added, train, table=table))
+    new_rows = _rows(added, train, table=table)
+    parts["train"] = _interspersed(train, new_rows)
 
+    # What was learnt from whom stands in the manifest: a run can be traced back to its answers.
     manifest = _manifest(prepared, parts, messages=len(table.messages))
-    manifest["feedback"] = {
-        "answers": [answer.number for answer in answers],
-        "quiet": len(quiet),
-        "source": prepared.manifest["fingerprint"],
-    }
-    frames = {**parts, "messages": table.messages.to_frame("message")}
+    numbers = [answer.number for answer in answers]
+    source = prepared.manifest["fingerprint"]
+    manifest["feedback"] = {"answers": numbers, "quiet": len(quiet), "source": source}
+    messages = table.messages.to_frame("message")
+    frames = {**parts, "messages": messages}
     write_prepared(out, frames, manifest=manifest, force=False)
     return manifest
 
@@ -97,18 +99,18 @@ def _manifest(prepared: Prepared, parts: Mapping[str, pl.DataFrame], *, messages
     """The manifest of before, with its counts made anew."""
     unlabelled = sum(part["anomalous"].null_count() for part in parts.values())
     whole = pl.concat(parts.values())
-    return {
-        **prepared.manifest,
-        **part_figures(whole),
+    by_part = {name: part_figures(part) for name, part in parts.items()}
+    changed = {
         "logllm": __version__,
         "unlabelled": unlabelled,
         "distinct_messages": messages,
-        "parts": {name: part_figures(part) for name, part in parts.items()},
+        "parts": by_part,
     }
+    return {**prepared.manifest, **part_figures(whole), **changed}
 
 
 def _sessions(answers: Sequence[Answer], quiet: Sequence[Unanswered]) -> Iterator[_Learnt]:
-    """All that is added; lines are marked as far as anybody named them."""
+    """All sessions that are added. Lines are marked guilty where somebody named them."""
     for answer in answers:
         guilty = answer.guilty or (False,) * len(answer.messages)
         # Named by number as well: the log may hold a session of that name, and two answers may be
@@ -123,14 +125,19 @@ def _sessions(answers: Sequence[Answer], quiet: Sequence[Unanswered]) -> Iterato
 
 def _rows(added: Sequence[_Learnt], train: pl.DataFrame, *, table: MessageTable) -> pl.DataFrame:
     """Sessions that are added, with the columns of the train part."""
-    texts = pl.Series([session.messages for session in added], dtype=pl.List(pl.String))
-    frame = pl.DataFrame({"session": [session.name for session in added], "texts": texts})
-    frame = frame.with_columns(
-        messages=_numbers(texts, table),
-        time=pl.Series([session.time for session in added], dtype=train.schema["start"]),
-        bad=pl.Series([session.anomalous for session in added], dtype=pl.Boolean),
-        guilty=pl.Series([session.guilty for session in added], dtype=pl.List(pl.Boolean)),
-    )
+    # Types are said: of no sessions at all Polars could not tell them.
+    types: Columns = {
+        "session": pl.String,
+        "texts": pl.List(pl.String),
+        "bad": pl.Boolean,
+        "guilty": pl.List(pl.Boolean),
+        "time": train.schema["start"],
+    }
+    # Fields in the order of `_Learnt`.
+    named = ("session", "texts", "bad", "guilty", "time")
+    columns = dict(zip(named, zip(*added, strict=True), strict=True)) if added else {}
+    frame = pl.DataFrame(columns, schema=types)
+    frame = frame.with_columns(messages=_numbers(frame["texts"], table))
 
     # Behind the log: numbers of records and lines go on, in a file of their own.
     file = _largest(train["files"].explode()) + 1
@@ -138,7 +145,9 @@ def _rows(added: Sequence[_Learnt], train: pl.DataFrame, *, table: MessageTable)
     # Sessions of 3, 2 and 4 messages after record 100 are the records 100-102, 103-104, 105-108.
     lengths = pl.col("texts").list.len().cast(pl.UInt64)
     ends = lengths.cum_sum()
-    frame = frame.with_columns(first=record + ends - lengths, last=record + ends - 1)
+    first = record + ends - lengths
+    last = record + ends - 1
+    frame = frame.with_columns(first=first, last=last)
     lines = pl.int_ranges("first", pl.col("last") + 1)
     frame = frame.with_columns(lines=lines, files=lines.list.eval(pl.lit(file)))
 
@@ -147,14 +156,11 @@ def _rows(added: Sequence[_Learnt], train: pl.DataFrame, *, table: MessageTable)
     labelled = not train["anomalous"].null_count()
     by_line = labelled and not train["item_anomalous"].null_count()
     nothing = pl.lit(None)
-    values = {
-        "part": pl.lit(1),
-        "start": pl.col("time") if timed else nothing,
-        "end": pl.col("time") if timed else nothing,
-        "anomalous": pl.col("bad") if labelled else nothing,
-        "item_anomalous": pl.col("guilty") if by_line else nothing,
-    }
-    frame = frame.with_columns(**values)
+    time = pl.col("time") if timed else nothing
+    label = pl.col("bad") if labelled else nothing
+    line_labels = pl.col("guilty") if by_line else nothing
+    frame = frame.with_columns(part=pl.lit(1), start=time, end=time)
+    frame = frame.with_columns(anomalous=label, item_anomalous=line_labels)
     missing = [nothing.alias(name) for name in train.columns if name not in frame.columns]
     return frame.with_columns(missing).select(train.columns).cast(train.schema)
 

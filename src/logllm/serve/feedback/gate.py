@@ -117,17 +117,22 @@ def compare(
     gate = Gate()
     # Every comparison is made, and every reason collected: a person mends all of them at once.
     part = Part.of(prepared, part_before(prepared))
-    before = _Sessions(part.sessions, part.messages)
+    before = _judged(runs, _Sessions(part.sessions, part.messages))
     if part.labels is None:
-        _no_more_alarms(gate, _judged(runs, before), how=how)
+        _no_more_alarms(gate, before, how=how)
     else:
-        _no_harm(gate, _judged(runs, before), labels=part.labels, how=how)
+        _no_harm(gate, before, labels=part.labels, how=how)
     gate.figures["before"]["part"] = part_before(prepared)
-    _gain(gate, calls(runs.current, untaught.answers), untaught=untaught, how=how)
+
+    called = calls(runs.current, untaught.answers)
+    _gain(gate, called, untaught=untaught, how=how)
+    # Of what nobody answered for there may be nothing.
     if silence.quiet:
-        _still_quiet(gate, _judged(runs, _sessions(silence.quiet)), how=how)
+        quiet = _judged(runs, _sessions(silence.quiet))
+        _still_quiet(gate, quiet, how=how)
     if silence.alarms:
-        _still_loud(gate, _judged(runs, _sessions(silence.alarms)), how=how)
+        alarms = _judged(runs, _sessions(silence.alarms))
+        _still_loud(gate, alarms, how=how)
     return gate
 
 
@@ -139,10 +144,13 @@ def calls(run: Scoring, answers: Sequence[Answer]) -> Labels:
 
 def _sessions(listed: Sequence[Answer] | Sequence[Unanswered]) -> _Sessions:
     """Sessions that were answered for, or were not, as runs take them."""
-    table = MessageTable()
-    texts = (pl.Series(session.messages, dtype=pl.String) for session in listed)
     # A table of their own: messages that several share are scored once.
-    rows: list[Rows] = [table.push(text).to_numpy().astype(np.int64) for text in texts]
+    table = MessageTable()
+    rows: list[Rows] = []
+    for session in listed:
+        texts = pl.Series(session.messages, dtype=pl.String)
+        numbers = table.push(texts).to_numpy()
+        rows.append(numbers.astype(np.int64))
     return _Sessions(rows, table.messages)
 
 
@@ -156,7 +164,7 @@ def _judged(runs: Runs, sessions: _Sessions) -> _Judged:
 
 
 def _no_harm(gate: Gate, judged: _Judged, *, labels: Labels, how: RetrainSection) -> None:
-    """On earlier labelled data F1 and average precision may not be lower, but for a little."""
+    """On earlier labelled data F1 and average precision may be hardly lower."""
     current, newer = judged.scores
     called, called_now = judged.called
     of_runs = zip(judged.scores, judged.thresholds, strict=True)
@@ -164,74 +172,78 @@ def _no_harm(gate: Gate, judged: _Judged, *, labels: Labels, how: RetrainSection
 
     # The newer run's figure less the current one's, drawn from the same sessions: that two runs
     # err on the same ones makes the interval much narrower than those of the two figures.
-    differences = {
-        "f1": f1_difference(called_now, called, labels=labels, seed=how.seed),
-        "average_precision": paired_difference(newer, current, labels=labels, seed=how.seed),
-    }
-    figures: dict[str, Any] = {"sessions": len(labels), "anomalous": int(labels.sum())}
+    f1 = f1_difference(called_now, called, labels=labels, seed=how.seed)
+    average_precision = paired_difference(newer, current, labels=labels, seed=how.seed)
+    differences = {"f1": f1, "average_precision": average_precision}
+    anomalous = int(labels.sum())
+    figures: dict[str, Any] = {"sessions": len(labels), "anomalous": anomalous}
     for name, difference in differences.items():
         pair = [getattr(metrics, name) for metrics in measured]
         figures[name] = _figure(pair, difference)
         # So written, an interval that could not be worked out (NaN) refuses as well.
         if not difference.lower >= -how.harm:
-            what = f"on the earlier labelled data its {name.replace('_', ' ')} may be lower"
-            gate.refused.append(f"{what}: {_instead(pair)}, the difference {_interval(difference)}")
+            in_words = name.replace("_", " ")
+            what = f"on the earlier labelled data its {in_words} may be lower"
+            shown = _interval(difference)
+            gate.refused.append(f"{what}: {_instead(pair)}, the difference {shown}")
     gate.figures["before"] = figures
 
 
 def _no_more_alarms(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
-    """Where nothing was labelled before, no more sessions of before may be called anomalous, but for a little."""
+    """Without earlier labels, hardly more of the earlier sessions may be called anomalous."""
     pair, difference = _alarms(judged, how=how)
     gate.figures["before"] = {"sessions": judged.size, "alarms": _figure(pair, difference)}
     if not difference.upper <= how.harm:
         what = "it calls more of the earlier sessions anomalous"
-        gate.refused.append(f"{what}: {_instead(pair)}, the difference {_interval(difference)}")
+        shown = _interval(difference)
+        gate.refused.append(f"{what}: {_instead(pair)}, the difference {shown}")
 
 
 def _gain(gate: Gate, called: Labels, *, untaught: Untaught, how: RetrainSection) -> None:
-    """On new answers it must be right more often than the current run, which calls some of them anomalous."""
+    """On new answers the newer run must be right more often than the current run.
+
+    `called` is what the current run calls anomalous of them.
+    """
     answers = np.array([answer.anomalous for answer in untaught.answers], dtype=np.bool_)
-    right, right_now = called == answers, untaught.called == answers
+    right = called == answers
+    right_now = untaught.called == answers
     difference = share_difference(right_now, right, seed=how.seed)
     # Shares of answers on which each run is right: 0.5 is what a coin would have of a balanced lot.
     pair = [float(right.mean()), float(right_now.mean())]
     count = len(answers)
-    gate.figures["answers"] = {
-        "sessions": count,
-        "anomalous": int(answers.sum()),
-        "right": _figure(pair, difference),
-    }
+    anomalous = int(answers.sum())
+    figure = _figure(pair, difference)
+    gate.figures["answers"] = {"sessions": count, "anomalous": anomalous, "right": figure}
     # What others taught does not hold for these: people disagree, or the log cannot tell.
+    now = int(right_now.sum())
     if pair[1] < how.agreeing:
         what = "the answers disagree with one another: a run that learnt the others is right on"
-        gate.refused.append(f"{what} {int(right_now.sum())} of {count} alone")
+        gate.refused.append(f"{what} {now} of {count} alone")
     if not difference.lower > 0:
         what = f"it is not clearly better on {plural(count, 'answer')} that it has not learnt"
-        instead = f"right on {int(right_now.sum())} instead of {int(right.sum())}"
-        gate.refused.append(
-            f"{what}: {instead}, the difference of the shares {_interval(difference)}"
-        )
+        instead = f"right on {now} instead of {int(right.sum())}"
+        shown = _interval(difference)
+        gate.refused.append(f"{what}: {instead}, the difference of the shares {shown}")
 
 
 def _still_quiet(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
-    """Sessions that nobody objected to may not surely alarm more, but for a little.
+    """Of sessions that nobody objected to, not many more may surely alarm.
 
-    Some were missed.
+    A few more may: among them are anomalies that were missed.
     """
     pair, difference = _alarms(judged, how=how)
     gate.figures["quiet"] = {"sessions": judged.size, "alarms": _figure(pair, difference)}
     # Only where it is sure: among sessions that nobody looked at some anomalies were missed, and a
     # better run finds them.
     if difference.lower > how.alarms:
-        what = (
-            f"it calls {int(judged.called[1].sum())} of {plural(judged.size, 'session')} anomalous"
-        )
+        newer = int(judged.called[1].sum())
+        what = f"it calls {newer} of {plural(judged.size, 'session')} anomalous"
         remedy = "give answers on normal sessions too, or label more of the log"
         gate.refused.append(f"{what} that were judged normal and never disputed: {remedy}")
 
 
 def _still_loud(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
-    """Alarms of kinds that nobody called false may not surely vanish, but for some."""
+    """Of alarms of kinds that nobody called false, not many may surely vanish."""
     pair, difference = _alarms(judged, how=how)
     gate.figures["alarms"] = {"sessions": judged.size, "alarms": _figure(pair, difference)}
     # Here, too, only where it is sure: some of these were false alarms that nobody answered for.
@@ -245,10 +257,11 @@ def _still_loud(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
 
 
 def _alarms(judged: _Judged, *, how: RetrainSection) -> tuple[list[float], Difference]:
-    """The share of sessions that each run calls anomalous, and how much larger that of the newer one is."""
+    """The share of sessions that each run calls anomalous, and the newer share less the current."""
     current, newer = judged.called
     difference = share_difference(newer, current, seed=how.seed)
-    return [float(current.mean()), float(newer.mean())], difference
+    shares = [float(current.mean()), float(newer.mean())]
+    return shares, difference
 
 
 def _instead(pair: Sequence[float | None]) -> str:
@@ -259,8 +272,9 @@ def _instead(pair: Sequence[float | None]) -> str:
 
 def _figure(pair: Sequence[float | None], difference: Difference) -> dict[str, Any]:
     """A figure of both runs, and the difference with its interval."""
-    ends = [round(value, 6) for value in (difference.estimate, difference.lower, difference.upper)]
-    return {"current": pair[0], "newer": pair[1], "difference": ends}
+    estimate_and_ends = (difference.estimate, difference.lower, difference.upper)
+    rounded = [round(value, 6) for value in estimate_and_ends]
+    return {"current": pair[0], "newer": pair[1], "difference": rounded}
 
 
 def _shown(value: float | None) -> str:

@@ -57,7 +57,9 @@ def feedback_on(run: Path, store: Store, *, most: int) -> Feedback:
             connection.execute(learnt.values(trained=model, change=change), values)
 
     given = [_answer(row) for row in own_answers]
-    return Feedback(given, list(map(_session, own_quiet)), list(map(_session, others)), mark)
+    quiet_sessions = [_session(row) for row in own_quiet]
+    alarmed_sessions = [_session(row) for row in others]
+    return Feedback(given, quiet_sessions, alarmed_sessions, mark)
 
 
 def _unanswered(anomalous: bool, most: int) -> Any:
@@ -68,8 +70,9 @@ def _unanswered(anomalous: bool, most: int) -> Any:
     # A session that is open, or was cut, may say something else when it is whole.
     whole = (columns.state == "closed", columns.cut.is_(None))
     judged = IS_ANOMALOUS if anomalous else ~columns.anomalous
+    readable = columns.messages.is_not(None)
     named = [columns[name] for name in _COLUMNS]
-    wanted = select(*named).where(*whole, judged, columns.messages.is_not(None), ~answered)
+    wanted = select(*named).where(*whole, judged, readable, ~answered)
     return wanted.order_by(columns.change.desc()).limit(most)
 
 
@@ -87,13 +90,15 @@ def _answer(row: Row[Any]) -> Answer:
         # Stored as places from 0, learnt as a mark for each message: [1] of three is (no, yes, no).
         places = set(json.loads(row.guilty))
         guilty = tuple(place in places for place in range(len(messages)))
+    anomalous = row.answer == "anomalous"
+    made = datetime.fromisoformat(row.made)
     return Answer(
         number=row.id,
         stream=row.stream,
         session=row.session,
-        anomalous=row.answer == "anomalous",
+        anomalous=anomalous,
         messages=messages,
         guilty=guilty,
-        made=datetime.fromisoformat(row.made),
+        made=made,
         trained=row.trained,
     )

@@ -54,7 +54,7 @@ class Feedback:
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """What came of a retraining."""
 
     gate: Gate
     counts: dict[str, int]
@@ -65,20 +65,22 @@ class Outcome:
     current: str = ""
     """What verdicts call the run that judged until now."""
     newer: str | None = None
-    """And the one that was trained; none: nothing was trained."""
+    """What verdicts would call the run that was trained; none: nothing was trained."""
     considered: bool = False
     """Whether there was enough to consider; else nothing is remembered of it."""
 
     def as_object(self, now: datetime) -> dict[str, Any]:
         """What is remembered of it beside the run, as JSON."""
+        made = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        contradicting = [contradiction.as_object() for contradiction in self.contradicting]
         return {
-            "made": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "made": made,
             "promoted": self.gate.passed,
             "reasons": self.gate.refused,
             "current": self.current,
             "newer": self.newer,
             "answers": self.counts,
-            "contradicting": [contradiction.as_object() for contradiction in self.contradicting],
+            "contradicting": contradicting,
             "figures": self.gate.figures,
         }
 
@@ -241,7 +243,8 @@ def _considered(
     answers = _Answers(known, new)
 
     given = len(feedback.answers)
-    counts = {"given": given, "overruled": given - len(valid), "known": len(known), "new": len(new)}
+    overruled = given - len(valid)
+    counts = {"given": given, "overruled": overruled, "known": len(known), "new": len(new)}
     outcome = Outcome(Gate(), counts)
     if len(answers.new) < how.fewest:
         there = agreeing(len(answers.new), "{answer has|answers have} been learnt by no run yet")
@@ -255,10 +258,8 @@ def _considered(
         outcome.contradicting = contradictions(valid, prepared)
     contradicting = len(outcome.contradicting)
     if contradicting > how.contradicting * len(valid):
-        what = (
-            f"the earlier labelled data contradict {contradicting} of"
-            f" {plural(len(valid), 'answer')}"
-        )
+        all_answers = plural(len(valid), "answer")
+        what = f"the earlier labelled data contradict {contradicting} of {all_answers}"
         look = "look at them (`logllm feedback STORE --list`)"
         outcome.gate.refused.append(f"{what}: {look}, and take back what is wrong (--undo)")
     return outcome, answers
@@ -308,7 +309,8 @@ class _Attempt:
             quiet = self.feedback.quiet
             silence = Silence(quiet[1::2], self.feedback.alarms)
             outcome.newer = newer.model
-            outcome.counts |= {"learnt": len(learnt) - len(answers.known), "quiet": len(quiet)}
+            newly_learnt = len(learnt) - len(answers.known)
+            outcome.counts |= {"learnt": newly_learnt, "quiet": len(quiet)}
             runs = Runs(self.current, newer)
             outcome.gate = compare(
                 runs, self.prepared, untaught=untaught, silence=silence, how=self.how
@@ -347,14 +349,15 @@ class _Attempt:
             # Gone as soon as it has judged: a run of its own for each share may be gigabytes.
             without = folder.with_name(f"{folder.name}.without-{number}")
             try:
-                called.append(calls(self._trained(without, [*known, *others]), share))
+                taught = self._trained(without, [*known, *others])
+                called.append(calls(taught, share))
             finally:
                 _remove(without)
             answers += share
         return Untaught(answers, np.concatenate(called))
 
     def _trained(self, folder: Path, answers: Sequence[Answer]) -> Detector:
-        """A run that has learnt from the data of before, from answers and from half of the quiet sessions.
+        """A run that has learnt the earlier data, answers, and half of the quiet sessions.
 
         Raises:
             ModelError: training failed; what it said stands on standard error.

@@ -22,16 +22,16 @@ class Offered(NamedTuple):
 
     bags: dict[Key, Bag]
     lines: dict[str, str]
-    """Of each kind of message that was asked for a line that has it, as it may be shown."""
+    """For each kind of message that was asked for, a line of that kind as it may be shown."""
 
 
 class Judged(NamedTuple):
     """Sessions that have closed, and what is stored of them."""
 
     sessions: pl.DataFrame
-    """Of `logllm.sessions.sessionizer.SESSIONS`."""
+    """With the columns `logllm.sessions.sessionizer.SESSIONS`."""
     rows: pl.DataFrame
-    """Of `logllm.serve.store.frames.VERDICTS`, in the same order."""
+    """With the columns `logllm.serve.store.frames.VERDICTS`, in the same order."""
     messages: pl.Series
     """The message table."""
 
@@ -48,44 +48,41 @@ def offered(
     Args:
         judged: the sessions.
         texts: gives lines as they may be shown.
-        redacted: whether nothing secret may be stored: sessions with a kind of message that holds
-            something secret are left out.
-        new: tells of some kinds of message those of which a line is wanted.
+        redacted: whether secrets must not be stored: then sessions are left out whose messages
+            hold one.
+        new: given kinds of message, returns those of which a line is wanted.
     """
     rows = judged.rows
-    normal = (rows["state"] == "closed") & ~rows["anomalous"] & rows["cut"].is_null()
-    keys = (
-        rows.filter(normal)
-        .select(KEY)
-        .with_columns(pl.col("session").map_batches(stored_names, return_dtype=pl.String))
-    )
-    flat = (
-        judged.sessions.filter(normal)
-        .select(pl.row_index("row"), "files", "lines", "messages")
-        .explode("files", "lines", "messages", empty_as_null=False)
-    )
+    is_closed = rows["state"] == "closed"
+    is_whole = rows["cut"].is_null()
+    normal = is_closed & ~rows["anomalous"] & is_whole
+    stored = pl.col("session").map_batches(stored_names, return_dtype=pl.String)
+    keys = rows.filter(normal).select(KEY).with_columns(stored)
+
     # One row a line: which session it is of, where it stands, and of which kind it is.
+    of_lines = ("files", "lines", "messages")
+    sessions = judged.sessions.filter(normal).select(pl.row_index("row"), *of_lines)
+    flat = sessions.explode(*of_lines, empty_as_null=False)
     flat = flat.with_columns(text=judged.messages.gather(flat["messages"]))
     flat = flat.with_columns(kind=kinds_of(flat["text"]))
 
     # A session is left out where not all of it may be stored as it is.
     distinct = flat["kind"].unique(maintain_order=True)
-    secret = (
-        redact(distinct) != distinct
-        if redacted
-        else pl.Series([False]).new_from_index(0, len(distinct))
-    )
-    left_out = set(flat.filter(pl.col("kind").is_in(distinct.filter(secret).implode()))["row"])
+    nothing = pl.Series([False]).new_from_index(0, len(distinct))
+    secret = redact(distinct) != distinct if redacted else nothing
+    secret_kinds = distinct.filter(secret)
+    with_secret = flat.filter(pl.col("kind").is_in(secret_kinds.implode()))
+    left_out = set(with_secret["row"])
 
     # How often each session holds each kind: their order says nothing here.
     counted = flat.group_by("row", "kind", maintain_order=True).len("times")
     by_row = counted.group_by("row", maintain_order=True).agg("kind", "times")
     named = list(keys.iter_rows())
-    bags = {
-        named[row]: Bag(dict(zip(kinds, times, strict=True)))
-        for row, kinds, times in by_row.iter_rows()
-        if row not in left_out
-    }
+    bags = {}
+    for row, kinds, times in by_row.iter_rows():
+        if row not in left_out:
+            often = dict(zip(kinds, times, strict=True))
+            bags[named[row]] = Bag(often)
     wanted = new(distinct.filter(~secret).to_list())
     return Offered(bags, _lines(flat, wanted, texts=texts))
 
@@ -101,9 +98,11 @@ def merged(bags: Iterable[Bag]) -> list[Bag]:
         # Equal ones are learnt in one step, whatever the order of their kinds.
         holds = frozenset(bag.times.items())
         before = same.get(holds)
-        same[holds] = (
-            bag if before is None else before._replace(sessions=before.sessions + bag.sessions)
-        )
+        if before is None:
+            same[holds] = bag
+        else:
+            together = before.sessions + bag.sessions
+            same[holds] = before._replace(sessions=together)
     return list(same.values())
 
 
@@ -112,7 +111,8 @@ def _lines(flat: pl.DataFrame, kinds: list[str], *, texts: Texts) -> dict[str, s
     if not kinds:
         return {}
     # Only of kinds that are new: lines are looked up in what is still remembered of the log.
-    there = flat.filter(pl.col("kind").is_in(pl.Series(kinds).implode()))
+    wanted = pl.Series(kinds).implode()
+    there = flat.filter(pl.col("kind").is_in(wanted))
     first = there.unique("kind", keep="first", maintain_order=True)
     places = first.select(file=pl.col("files").cast(pl.UInt32), line="lines", message="text")
     written = texts(places).str.replace_all("\x00", NUL_PICTURE, literal=True)

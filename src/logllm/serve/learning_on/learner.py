@@ -33,9 +33,8 @@ _COLUMNS = [verdicts.c[name] for name in ("state", "anomalous", "incident", "kin
 class Learner:
     """Learns what a stream's verdicts say is normal.
 
-    What it has learnt is what its store holds of it.
-
-    It is done in the transaction of verdicts, after incidents: sessions of these are not learnt.
+    All that it has learnt is held by its store, which it reads when it starts. It learns in the
+    transaction that writes verdicts, after incidents: their sessions are not learnt.
 
     Attributes:
         judge: judges by the run and by what was learnt.
@@ -55,10 +54,11 @@ class Learner:
         """
         method = run.learning_on() if isinstance(run, LearnsOn) else None
         if method is None:
+            what = f"{run.name} is of method {run.recipe.method}"
+            without = "leave --learn out, and let `logllm retrain` learn from answers"
+            other = "watch with a run of `logllm train novelty`, which does"
             raise RecipeError(
-                f"{run.name} is of method {run.recipe.method}, which does not learn while it"
-                " watches: leave --learn out, and let `logllm retrain` learn from answers; or"
-                " watch with a run of `logllm train novelty`, which does"
+                f"{what}, which does not learn while it watches: {without}; or {other}"
             )
         assert isinstance(run, LearnsOn)  # noqa: S101 - or there were no method
         self.judge = run.judging_by(method)
@@ -121,22 +121,22 @@ class Learner:
     def __call__(self, connection: Connection, stream: str, change: int) -> None:
         """Write what the verdicts of a transaction bring to be learnt."""
         self._catch_up(connection)
+        # Who starts later reads one entry instead of hundreds.
         if self._since_whole >= _WHOLE_EVERY:
-            put(connection, self._learning, row=LearntRow(self._last, True, self._learnt.state()))
-        written = select(*_KEY, *_COLUMNS).where(
-            verdicts.c.change == change, verdicts.c.stream == stream
-        )
-        entry = self._entry(
-            connection.execute(written.where(verdicts.c.state != "open")).all(),
-            connection.execute(self._new_answers()).all(),
-        )
+            everything = LearntRow(self._last, True, self._learnt.state())
+            put(connection, self._learning, row=everything)
+        ours = (verdicts.c.change == change, verdicts.c.stream == stream)
+        closed = select(*_KEY, *_COLUMNS).where(*ours, verdicts.c.state != "open")
+        sessions = connection.execute(closed).all()
+        answers = connection.execute(self._new_answers()).all()
+        entry = self._entry(sessions, answers)
         self._made = None
         if entry is not None:
             self._made = LearntRow(self._last + 1, False, entry.as_object())
             put(connection, self._learning, row=self._made)
 
     def stored(self) -> bool:
-        """Told after the transaction; whether sessions are judged otherwise from now on."""
+        """Called after the transaction; whether sessions are judged otherwise from now on."""
         if self._since_whole >= _WHOLE_EVERY:
             self._since_whole = 0
         if self._made is not None:
@@ -147,9 +147,11 @@ class Learner:
         return changed
 
     def _catch_up(self, connection: Connection) -> None:
-        """Take what was written since by others, or by a transaction of which nobody knew whether it was stored.
+        """Take entries that were written since.
 
-        Where the last entry taken is gone, all was forgotten, or put into one, and is read anew.
+        Others may have written them, or a transaction of this watch that ended without an answer.
+        Where the last entry taken is gone, everything was forgotten or put into one entry, and is
+        read anew.
         """
         numbers = numbers_from(connection, self._learning, number=self._last)
         # Nearly always: nobody else has written, and nothing was forgotten.
@@ -173,23 +175,24 @@ class Learner:
         entry = Entry.of_object(row.body)
         kinds = self._learnt.apply(entry)
         self._changed |= kinds is not None
-        for kind in (kinds or ())[: _MOST_NEWS - len(self.news)]:
+        room = _MOST_NEWS - len(self.news)
+        for kind in (kinds or ())[:room]:
             self.news[kind] = self._learnt.lines.get(kind) or kind
 
     def _new_answers(self) -> Any:
-        """The answers on this run's verdicts that were not taken yet, and that no run has learnt."""
+        """Asks for answers on this run's verdicts that neither the watch nor a run has learnt."""
         columns = (feedback.c.answer, feedback.c.messages, feedback.c.change)
-        ours = (
-            feedback.c.stream == self._learning.stream,
-            feedback.c.model == self._learning.model,
-        )
-        new = (feedback.c.change > self._learnt.answered, feedback.c.trained.is_(None))
-        return select(*columns).where(*ours, *new).order_by(feedback.c.change).limit(_ANSWERS)
+        of_stream = feedback.c.stream == self._learning.stream
+        of_run = feedback.c.model == self._learning.model
+        is_new = feedback.c.change > self._learnt.answered
+        unlearnt = feedback.c.trained.is_(None)
+        answers = select(*columns).where(of_stream, of_run, is_new, unlearnt)
+        return answers.order_by(feedback.c.change).limit(_ANSWERS)
 
     def _entry(self, closed: Sequence[Row[Any]], answers: Sequence[Row[Any]]) -> Entry | None:
         """What is to be learnt of verdicts that were just written, and of answers.
 
-        None: nothing.
+        None: there are neither.
         """
         if not closed and not answers:
             return None
@@ -197,31 +200,40 @@ class Learner:
         # What was closed early is not all of a session, and what an incident counts was anomalous
         # once.
         whole = [row for row in normal if row.state == "closed" and row.incident is None]
-        bags = [
-            bag
-            for bag in (self._offered.get(tuple(row[: len(KEY)])) for row in whole)
-            if bag is not None
-        ]
-        known_by = list(dict.fromkeys(row.kind for row in closed if row.anomalous and row.kind))
+        keys = (tuple(row[: len(KEY)]) for row in whole)
+        waiting = (self._offered.get(key) for key in keys)
+        bags = [bag for bag in waiting if bag is not None]
+
+        # Kinds by which anomalous sessions are known are not to be learnt from normal ones.
+        anomalous = [row for row in closed if row.anomalous]
+        known_by = list(dict.fromkeys(row.kind for row in anomalous if row.kind))
         own = self._learnt.method.knows(known_by)
         strange = [kind for kind, known in zip(known_by, own, strict=True) if not known]
-        there = {kind for bag in bags for kind in bag.times}
+
+        held_kinds = {kind for bag in bags for kind in bag.times}
+        lines = {kind: line for kind, line in self._lines.items() if kind in held_kinds}
+        answered = max((row.change for row in answers), default=0)
         return Entry(
             sessions=self._learnt.sessions + len(closed),
             bags=merged(bags),
             passed=len(normal) - len(bags),
-            lines={kind: line for kind, line in self._lines.items() if kind in there},
+            lines=lines,
             alarmed=strange,
-            answers=[
-                Answered(row.answer == "normal", _bag(json.loads(row.messages))) for row in answers
-            ],
-            answered=max((row.change for row in answers), default=0),
+            answers=[_answered(row) for row in answers],
+            answered=answered,
         )
 
 
+def _answered(row: Row[Any]) -> Answered:
+    """An answer as it is learnt."""
+    bag = _bag(json.loads(row.messages))
+    return Answered(row.answer == "normal", bag)
+
+
 def _bag(messages: list[str]) -> Bag:
-    """What a session holds of which the messages are known."""
-    kinds, times = np.unique(
-        kinds_of(pl.Series(messages, dtype=pl.String)).to_numpy(), return_counts=True
-    )
-    return Bag({str(kind): int(often) for kind, often in zip(kinds, times, strict=True)})
+    """What a session with these messages holds."""
+    texts = pl.Series(messages, dtype=pl.String)
+    of_lines = kinds_of(texts).to_numpy()
+    kinds, times = np.unique(of_lines, return_counts=True)
+    pairs = zip(kinds, times, strict=True)
+    return Bag({str(kind): int(often) for kind, often in pairs})

@@ -18,17 +18,19 @@ def told(store: Store, stream: str | None, *, run: Path | None) -> list[dict[str
     Args:
         store: holds it.
         stream: of one stream; none: of all.
-        run: of what was learnt beside this run, which takes the run itself; none: of all runs.
+        run: only what was learnt beside this run; none: beside any run.
 
     Returns:
-        Objects with `stream`, `model` and `last`, when it was learnt last; where a run is named
-        also `counts` by name, and `kinds`: a line of each kind of message that was learnt, by kind.
+        Objects with `stream`, `model` and `last`, the time of the last entry. Where a run is named
+        also `counts` by name, and `kinds`: for each kind of message that was learnt, a line of it.
 
     Raises:
-        ModelError: it is no run that can be read, or nothing was learnt beside it.
-        RecipeError: its method does not learn on.
+        ModelError: the run cannot be read, or nothing was learnt beside it.
+        RecipeError: the run's method does not learn while it watches.
     """
-    of_runs = [{**learning._asdict(), "last": last} for learning, last in _learnings(store, stream)]
+    of_runs: list[dict[str, Any]] = []
+    for known, last in _learnings(store, stream):
+        of_runs.append({**known._asdict(), "last": last})
     if run is None:
         return of_runs
 
@@ -38,11 +40,10 @@ def told(store: Store, stream: str | None, *, run: Path | None) -> list[dict[str
     # Beside another run the kinds mean nothing: its messages are masked by other rules.
     ours = [learning for learning in of_runs if learning["model"] == opened.name]
     if not ours:
-        others = ", ".join(sorted({learning["model"] for learning in of_runs})) or "none"
-        raise ModelError(
-            f"{store.name} holds nothing that was learnt beside {opened.name}: it was beside"
-            f" {others}"
-        )
+        models = {learning["model"] for learning in of_runs}
+        others = ", ".join(sorted(models)) or "none"
+        what = f"{store.name} holds nothing that was learnt beside {opened.name}"
+        raise ModelError(f"{what}: it was beside {others}")
     for learning in ours:
         learner = Learner(opened, stream=learning["stream"], redacted=False)
         learner.load(store)
@@ -61,8 +62,10 @@ def forgotten(store: Store, stream: str | None) -> list[Learning]:
 def _learnings(store: Store, stream: str | None) -> list[tuple[Learning, str]]:
     """What a store knows to have been learnt, each with its last time."""
     of_run = (learnt.c.stream, learnt.c.model)
-    wanted = select(*of_run, func.max(learnt.c.made)).group_by(*of_run).order_by(*of_run)
+    last_made = func.max(learnt.c.made)
+    wanted = select(*of_run, last_made).group_by(*of_run).order_by(*of_run)
     if stream is not None:
         wanted = wanted.where(learnt.c.stream == stream)
     with store.transaction(reading=True) as connection:
-        return [(Learning(row[0], row[1]), row[2]) for row in connection.execute(wanted)]
+        rows = connection.execute(wanted).all()
+    return [(Learning(of_stream, model), last) for of_stream, model, last in rows]

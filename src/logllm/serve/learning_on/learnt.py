@@ -45,16 +45,16 @@ class Entry(NamedTuple):
 
     def as_object(self) -> dict[str, Any]:
         """The same as JSON."""
-        return self._asdict() | {
-            "bags": _bag_objects(self.bags),
-            "answers": [[answer.normal, *_bag_objects([answer.bag])] for answer in self.answers],
-        }
+        bags = _bag_objects(self.bags)
+        answers = [[answer.normal, *_bag_objects([answer.bag])] for answer in self.answers]
+        return self._asdict() | {"bags": bags, "answers": answers}
 
     @classmethod
     def of_object(cls, told: Mapping[str, Any]) -> Self:
         """What `as_object` gave."""
         answers = [Answered(normal, *_bags_of([bag])) for normal, bag in told["answers"]]
-        return cls(**{**told, "bags": _bags_of(told["bags"]), "answers": answers})
+        bags = _bags_of(told["bags"])
+        return cls(**{**told, "bags": bags, "answers": answers})
 
 
 class Learnt:
@@ -91,41 +91,50 @@ class Learnt:
         self._nothing = self.state()
 
     def apply(self, entry: Entry) -> tuple[str, ...] | None:
-        """Take an entry; kinds of message that were learnt with it, none where nothing was learnt."""
+        """Take an entry; the kinds of message learnt with it, or none where nothing was learnt."""
         self.sessions = entry.sessions
         self.answered = max(self.answered, entry.answered)
         self.counts["sessions_not_learnt"] += entry.passed
         self.lines |= entry.lines
         # In this order: what people say counts before anything is learnt of what waits.
         self._alarm(entry.alarmed)
-        told: list[tuple[str, ...] | None] = [self._answer(answer) for answer in entry.answers]
+        told: list[tuple[str, ...] | None] = []
+        for answer in entry.answers:
+            told.append(self._answer(answer))
         self._waiting += entry.bags
         if self.sessions >= self.point:
             told.append(self._learn())
+            # The more sessions there were, the more of them are learnt at a time.
             while self.point <= self.sessions:
-                self.point += min(max(self.point // _SHARE, 1), _MOST_TOGETHER)
+                together = max(self.point // _SHARE, 1)
+                self.point += min(together, _MOST_TOGETHER)
         learnt = [kinds for kinds in told if kinds is not None]
-        return tuple(kind for kinds in learnt for kind in kinds) if learnt else None
+        if not learnt:
+            return None
+        return tuple(kind for kinds in learnt for kind in kinds)
 
     def state(self) -> dict[str, Any]:
         """All of it, as JSON."""
+        waiting = _bag_objects(self._waiting)
+        alarmed = list(self._alarmed)
+        method = self.method.state()
         return {
             "sessions": self.sessions,
             "point": self.point,
             "answered": self.answered,
             "counts": dict(self.counts),
-            "waiting": _bag_objects(self._waiting),
-            "alarmed": list(self._alarmed),
+            "waiting": waiting,
+            "alarmed": alarmed,
             "lines": dict(self.lines),
-            "method": self.method.state(),
+            "method": method,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Know what `state` gave, and nothing else; an empty one: nothing at all."""
+        """Know what `state` gave, and nothing else. An empty state: nothing was learnt yet."""
         state = state or self._nothing
-        self.sessions, self.point, self.answered = (
-            state[name] for name in ("sessions", "point", "answered")
-        )
+        self.sessions = state["sessions"]
+        self.point = state["point"]
+        self.answered = state["answered"]
         self.counts = dict(state["counts"])
         self._waiting = _bags_of(state["waiting"])
         self._alarmed = dict.fromkeys(state["alarmed"])
@@ -137,7 +146,9 @@ class Learnt:
         for kind in map(as_stored, kinds):
             self._alarmed.pop(kind, None)
             self._alarmed[kind] = None
-        for kind in list(self._alarmed)[: max(0, len(self._alarmed) - _MOST_ALARMED)]:
+        # A dictionary keeps the order of insertion: the oldest kinds come first, and are dropped.
+        surplus = max(0, len(self._alarmed) - _MOST_ALARMED)
+        for kind in list(self._alarmed)[:surplus]:
             del self._alarmed[kind]
 
     def _answer(self, answer: Answered) -> tuple[str, ...]:
@@ -154,7 +165,9 @@ class Learnt:
             return told.kinds
         self._alarm(strange)
         self.method.forget(strange)
-        same = next((bag for bag in self._waiting if bag.times == answer.bag.times), None)
+        # One such session waits no longer; others that hold the same may be normal.
+        alike = (bag for bag in self._waiting if bag.times == answer.bag.times)
+        same = next(alike, None)
         if same is not None:
             self._waiting.remove(same)
         return ()
@@ -170,11 +183,12 @@ class Learnt:
         good = [bag for bag in waiting if not doubtful & bag.times.keys()]
         told = self.method.learn(good)
         # Lines of kinds that were not learnt are of no use to anybody.
-        lacking = set(self.method.lacks(list(self.lines)))
-        self.lines = {kind: line for kind, line in self.lines.items() if kind not in lacking}
+        for kind in self.method.lacks(list(self.lines)):
+            del self.lines[kind]
+        waited = sum(bag.sessions for bag in waiting)
         self.counts["learnt_sessions"] += told.sessions
         self.counts["learnt_kinds"] += len(told.kinds)
-        self.counts["sessions_not_learnt"] += sum(bag.sessions for bag in waiting) - told.sessions
+        self.counts["sessions_not_learnt"] += waited - told.sessions
         return told.kinds if told.sessions else None
 
 

@@ -30,41 +30,50 @@ class LearntRow(NamedTuple):
 
 def numbers_from(connection: Connection, learning: Learning, *, number: int) -> list[int]:
     """Numbers of entries from one on, rising."""
-    wanted = select(learnt.c.number).where(*_of(learning), learnt.c.number >= number)
-    return list(connection.scalars(wanted.order_by(learnt.c.number)))
+    numbers = learnt.c.number
+    wanted = select(numbers).where(*_of(learning), numbers >= number)
+    return list(connection.scalars(wanted.order_by(numbers)))
 
 
 def rows_after(connection: Connection, learning: Learning, *, number: int) -> list[LearntRow]:
-    """Entries after one, in order; after 0 all there are."""
-    columns = (learnt.c.number, learnt.c.whole, learnt.c.body)
-    wanted = select(*columns).where(*_of(learning), learnt.c.number > number)
-    rows = connection.execute(wanted.order_by(learnt.c.number))
+    """Entries after one, in order; after 0, all of them."""
+    numbers = learnt.c.number
+    columns = (numbers, learnt.c.whole, learnt.c.body)
+    wanted = select(*columns).where(*_of(learning), numbers > number)
+    rows = connection.execute(wanted.order_by(numbers))
     return [LearntRow(row.number, row.whole, json.loads(row.body)) for row in rows]
 
 
 def put(connection: Connection, learning: Learning, *, row: LearntRow) -> None:
-    """Write an entry; one that is whole stands instead of all before it, and of one of its own number."""
+    """Write an entry.
+
+    One that is whole replaces all entries up to its number, that number included.
+    """
     # The entries that it stands for go in the same transaction: nobody reads both.
     if row.whole:
-        connection.execute(delete(learnt).where(*_of(learning), learnt.c.number <= row.number))
+        replaced = learnt.c.number <= row.number
+        connection.execute(delete(learnt).where(*_of(learning), replaced))
     body = json.dumps(row.body, ensure_ascii=False, separators=(",", ":"))
     made = stored_time(datetime.now(UTC))
-    values = row._asdict() | learning._asdict() | {"body": body, "made": made}
+    written = {"body": body, "made": made}
+    values = row._asdict() | learning._asdict() | written
     connection.execute(insert(learnt).values(values))
 
 
 def forget(store: Store, learning: Learning) -> None:
-    """Forget what was learnt; a watch that goes on notices with its next verdicts.
+    """Forget what was learnt; a running watch notices with its next verdicts.
 
-    What is left says so: a watch that was away meanwhile knows by its number that it is another
-    beginning.
+    An empty entry is left in its place. A watch that was away meanwhile sees by the entry's number
+    that learning has begun anew.
     """
     with store.transaction() as connection:
         # An empty one with a higher number, not nothing: numbers would begin again, and a watch
         # would take the new entry 5 for the one that it knows.
-        last = connection.scalar(select(func.max(learnt.c.number)).where(*_of(learning)))
+        highest = select(func.max(learnt.c.number)).where(*_of(learning))
+        last = connection.scalar(highest)
         if last is not None:
-            put(connection, learning, row=LearntRow(last + 1, True, {}))
+            nothing = LearntRow(last + 1, True, {})
+            put(connection, learning, row=nothing)
 
 
 def _of(learning: Learning) -> list[ColumnElement[bool]]:
