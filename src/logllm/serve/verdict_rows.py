@@ -51,38 +51,40 @@ def rows(
     own_lines = lists.map_batches(lambda column: _own_lines(column), return_dtype=numbers)
     several = pl.col("files").list.n_unique() > 1
     placed = sessions.with_columns(several=several, own_lines=own_lines)
+    first_position = pl.col("own_lines").list.first()
+    last_position = pl.col("own_lines").list.max()
 
     # `files` are places in the list of names; only sessions over several partitions keep them.
-    named = pl.col("files").list.eval(pl.lit(partitions).gather(pl.element()))
+    name_of = pl.lit(partitions)
+    named = pl.col("files").list.eval(name_of.gather(pl.element()))
+    files = pl.when("several").then(named)
+    own_state = pl.col("closed").fill_null(state)
     columns = placed.select(
-        partition=pl.lit(partitions).gather(own),
-        session="session",
+        "session",
+        "lines",
+        "start",
+        "end",
+        partition=name_of.gather(own),
         piece="part",
-        first_position=pl.col("own_lines").list.first(),
-        last_position=pl.col("own_lines").list.max(),
-        state=pl.col("closed").fill_null(state),
-        lines="lines",
-        files=pl.when("several").then(named),
-        start="start",
-        end="end",
+        first_position=first_position,
+        last_position=last_position,
+        state=own_state,
+        files=files,
     )
-    told = pl.DataFrame(
-        {
-            "score": verdicts["score"],
-            "anomalous": verdicts["anomalous"],
-            "model": verdicts["model"],
-            "cut": verdicts["cut"] if "cut" in there else None,
-            "evidence": _json(verdicts, ["evidence"], alone=True),
-            "more": _json(verdicts, [name for name in _MORE if name in there]),
-        },
-        strict=False,
-    )
+
+    # What the verdict itself says.
+    cut = verdicts["cut"] if "cut" in there else None
+    evidence = _json(verdicts, ["evidence"], alone=True)
+    more = _json(verdicts, [name for name in _MORE if name in there])
+    judged = verdicts.select("score", "anomalous", "model").to_dict()
+    told_besides = {"cut": cut, "evidence": evidence, "more": more}
+    told = pl.DataFrame({**judged, **told_besides}, strict=False)
     every = pl.concat([columns, told, shown], how="horizontal")
     return every.select(VERDICTS.keys()).cast(VERDICTS)  # type: ignore[arg-type]
 
 
 def _own_lines(lists: pl.Series) -> pl.Series:
-    """Of each session the lines that lie where its first one does."""
+    """For each session, its lines in the partition of its first line."""
     frame = lists.struct.unnest().with_row_index("row").explode("lines", "files")
     first = pl.col("files").first().over("row")
     own = frame.filter(pl.col("files") == first)
@@ -90,9 +92,9 @@ def _own_lines(lists: pl.Series) -> pl.Series:
 
 
 def _json(verdicts: pl.DataFrame, names: list[str], *, alone: bool = False) -> list[str | None]:
-    """Some columns of each verdict as a JSON object without what says nothing.
+    """Some columns of each verdict as a JSON object, nulls left out.
 
-    `alone`: the first one's value itself.
+    With `alone` it is the value of the first column itself.
     """
     wanted = [name for name in names if name in verdicts.columns]
     if not wanted:
@@ -138,12 +140,8 @@ def shown_of(
     judged = sessions.with_row_index("row").filter(verdicts["anomalous"])
     lists = pl.col("lines", "files", "messages").list.head(_MOST_TEXTS)
     places = judged.select("row", lists).explode("lines", "files", "messages")
-    places = places.select(
-        "row",
-        file="files",
-        line="lines",
-        message=messages.gather(places["messages"]),
-    )
+    masked = messages.gather(places["messages"])
+    places = places.select("row", file="files", line="lines", message=masked)
     places = places.with_columns(text=written.texts(places.drop("row")))
     # Masks leave what a person might take for secret: a name in a path, a token that is no number.
     if written.redacted and places.height:
@@ -159,21 +157,18 @@ def shown_of(
     of_all = of_all.join(foremost, on="row", how="left", maintain_order="left")
     of_all = of_all.join(quiet, on="row", how="left", maintain_order="left")
     kept = of_all.select(pl.coalesce("message", "quiet")).to_series()
-    return pl.DataFrame(
-        {
-            "texts": [_list(lines) for lines in of_all["text"].to_list()],
-            "messages": [_list(lines) for lines in kept.to_list()],
-            "kind": of_all["kind"],
-        },
-        schema={"texts": pl.String, "messages": pl.String, "kind": pl.String},
-    )
+    shown = [_list(lines) for lines in of_all["text"].to_list()]
+    masked_lists = [_list(lines) for lines in kept.to_list()]
+    columns = {"texts": shown, "messages": masked_lists, "kind": of_all["kind"]}
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
 def _quiet(normal: pl.DataFrame, messages: pl.Series, *, redacted: bool) -> pl.DataFrame:
     """The messages of some normal sessions (`row`, `quiet`), drawn by their names."""
     # By name, not by chance: a session that is judged twice is drawn both times or neither.
     drawn = normal.filter(pl.col("session").hash(seed=0) % _QUIET == 0)
-    places = drawn.select("row", pl.col("messages").list.head(_MOST_TEXTS)).explode("messages")
+    first_messages = pl.col("messages").list.head(_MOST_TEXTS)
+    places = drawn.select("row", first_messages).explode("messages")
     lines = places.select("row", quiet=messages.gather(places["messages"]))
     if redacted and lines.height:
         lines = lines.with_columns(quiet=redact(lines["quiet"]))
@@ -183,31 +178,26 @@ def _quiet(normal: pl.DataFrame, messages: pl.Series, *, redacted: bool) -> pl.D
 def _foremost(places: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
     """The kind of each anomalous session (`row`, `kind`): that of its most telling line.
 
-    Of the lines that were named it is the gravest one, of equals the one that says most: an error
-    goes before the statement that it stopped. A session no line of which was named is known by its
-    first one.
+    It is the gravest of the lines that were named as evidence, and among equally grave ones the
+    one with the highest score: an error goes before the statement that it stopped. A session
+    without such lines is known by its first line.
     """
     # Without evidence all lines say the same, and the gravest of them counts.
     of_lines = places.with_columns(loud=0.0)
     if "evidence" in verdicts.columns:
         named = verdicts.select("evidence", row=pl.row_index()).explode("evidence")
         telling = named.filter(pl.col("evidence").is_not_null()).unnest("evidence")
-        loud = telling.select("row", pl.col("line").cast(pl.UInt64), loud=pl.col("score"))
+        line = pl.col("line").cast(pl.UInt64)
+        loud = telling.select("row", line, loud=pl.col("score"))
         once = loud.unique(["row", "line"], keep="first", maintain_order=True)
         of_lines = places.join(once, on=["row", "line"], how="left", maintain_order="left")
-    graded = of_lines.with_columns(
-        named=pl.col("loud").is_not_null(),
-        gravity=gravity(of_lines["message"]),
-    )
+    is_named = pl.col("loud").is_not_null()
+    grades = gravity(of_lines["message"])
+    graded = of_lines.with_columns(named=is_named, gravity=grades)
+    # Sessions in their order; of each, lines that were named, then grave ones, then loud ones.
+    by = ["row", "named", "gravity", "loud"]
     descending = [False, True, True, True]
-    order = graded.sort(
-        "row",
-        "named",
-        "gravity",
-        "loud",
-        descending=descending,
-        maintain_order=True,
-    )
+    order = graded.sort(by, descending=descending, maintain_order=True)
     foremost = order.unique("row", keep="first", maintain_order=True)
     kind = kinds_of(foremost["message"]).str.slice(0, LONGEST_KIND)
     return foremost.select("row", kind=kind)

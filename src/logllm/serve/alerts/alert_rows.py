@@ -28,23 +28,26 @@ def alerts(store: Store, *, now: datetime) -> dict[str, Any]:
     with store.transaction(reading=True) as connection:
         places = connection.execute(select(sinks).order_by(sinks.c.name)).all()
         counts = _counts(connection)
-        last_hour = _sent_since(connection, now - timedelta(hours=1))
+        an_hour_ago = now - timedelta(hours=1)
+        last_hour = _sent_since(connection, an_hour_ago)
     told = []
     for row in places:
         sink = {name: getattr(row, name) for name in _OF_SINK}
         sink["last_hour"] = last_hour.get(row.name, 0)
         # A place that was never told anything has no counts at all.
         by_state = counts.get(row.name, {})
-        told.append(sink | {state: by_state.get(state, 0) for state in STATES})
-    return {"sinks": told, "dead_letters": letters(store, state="dead", limit=_MOST_LETTERS)}
+        every_state = {state: by_state.get(state, 0) for state in STATES}
+        told.append(sink | every_state)
+    dead = letters(store, state="dead", limit=_MOST_LETTERS)
+    return {"sinks": told, "dead_letters": dead}
 
 
 def letters(store: Store, *, state: str, limit: int) -> list[dict[str, Any]]:
     """Messages of a state, those that came to it last first."""
     # A message has one row in the outbox, and one here for each place that is told.
-    of_delivery = ("sink", "tries", "error", "updated")
-    columns: list[Any] = [outbox, *(deliveries.c[name] for name in of_delivery)]
-    joined = select(*columns).join(deliveries, deliveries.c.message == outbox.c.id)
+    of_delivery = [deliveries.c[name] for name in ("sink", "tries", "error", "updated")]
+    its_message = deliveries.c.message == outbox.c.id
+    joined = select(outbox, *of_delivery).join(deliveries, its_message)
     mine = joined.where(deliveries.c.state == state)
     newest = mine.order_by(deliveries.c.updated.desc(), outbox.c.id.desc())
     with store.transaction(reading=True) as connection:
@@ -69,7 +72,8 @@ def revive(store: Store, *, message: int | None, sink: str | None, now: datetime
     written = stored_time(now)
     # As if it had never been tried: its next failures count from the first.
     again = {"state": "waiting", "tries": 0, "due": written, "updated": written}
-    revived = update(deliveries).where(*wanted).values(again).returning(deliveries.c.sink)
+    revival = update(deliveries).where(*wanted).values(again)
+    revived = revival.returning(deliveries.c.sink)
     with store.transaction() as connection:
         places = list(connection.scalars(revived))
 
@@ -91,8 +95,9 @@ def _counts(connection: Connection) -> dict[str, dict[str, int]]:
 
 def _sent_since(connection: Connection, time: datetime) -> dict[str, int]:
     """How many messages were sent since a time, by place."""
-    recent = deliveries.c.updated > stored_time(time)
-    sent = select(deliveries.c.sink, func.count()).where(deliveries.c.state == "sent", recent)
+    is_recent = deliveries.c.updated > stored_time(time)
+    is_sent = deliveries.c.state == "sent"
+    sent = select(deliveries.c.sink, func.count()).where(is_sent, is_recent)
     rows = connection.execute(sent.group_by(deliveries.c.sink))
     return {sink: count for sink, count in rows}
 

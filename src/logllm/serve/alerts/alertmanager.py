@@ -51,21 +51,19 @@ class AlertmanagerForm:
         # It has no "open": an alert whose end is not moved on ends by itself.
         holds_until = stored_time(datetime.fromisoformat(now) + self._holds)
         # Nothing here changes while the incident goes on, or it would be another alert each time.
-        labels = {
-            "alertname": "LogAnomaly",
-            "stream": alert_texts.shortened(incident["stream"], _LONGEST_LABEL),
-            "incident": str(incident["id"]),
-        }
-        annotations = {
-            "summary": incident["title"],
-            "description": "\n".join(alert_texts.lines(incident)),
-            "when": alert_texts.when(incident),
-        }
+        stream = alert_texts.shortened(incident["stream"], _LONGEST_LABEL)
+        number = str(incident["id"])
+        labels = {"alertname": "LogAnomaly", "stream": stream, "incident": number}
+        # What may change stands in annotations, which tell no alert from another.
+        description = "\n".join(alert_texts.lines(incident))
+        when = alert_texts.when(incident)
+        annotations = {"summary": incident["title"], "description": description, "when": when}
+        ends_at = incident["closed"] or holds_until
         alert = {
             "labels": labels | self._labels,
             "annotations": annotations,
             "startsAt": incident["opened"],
-            "endsAt": incident["closed"] or holds_until,
+            "endsAt": ends_at,
         }
         return alert if link is None else {**alert, "generatorURL": link}
 

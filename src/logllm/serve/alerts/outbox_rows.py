@@ -43,11 +43,13 @@ def introduce(connection: Connection, sink: Sink, *, now: datetime) -> None:
     """Make a place known: it is told what comes from now on, and no history."""
     this = sinks.c.name == sink.name
     # A place that was known keeps how far it was told, across restarts and changes of its kind.
-    if connection.execute(update(sinks).where(this).values(kind=sink.kind)).rowcount:
+    known_again = update(sinks).where(this).values(kind=sink.kind)
+    if connection.execute(known_again).rowcount:
         return
     written = stored_time(now)
     times = {"due": written, "updated": written}
-    row = {"name": sink.name, "kind": sink.kind, "reached": _newest(connection), "failures": 0}
+    newest = _newest(connection)
+    row = {"name": sink.name, "kind": sink.kind, "reached": newest, "failures": 0}
     connection.execute(insert(sinks).values(row | times))
 
 
@@ -64,19 +66,24 @@ def has_work(connection: Connection, sink: Sink, *, now: datetime, room: bool) -
     # Asked every second of every place: three looks at indexes, and no lock.
     unread = exists().where(outbox.c.id > sinks.c.reached)
     mine = deliveries.c.sink == sinks.c.name
-    waits = exists().where(mine, deliveries.c.state == _WAITING, deliveries.c.due <= written)
+    is_waiting = deliveries.c.state == _WAITING
+    is_due = deliveries.c.due <= written
+    waits = exists().where(mine, is_waiting, is_due)
     held_back = exists().where(mine, deliveries.c.state == _HELD)
     # Without room only what is new matters: it must be held back, not sent.
-    question = select(or_(unread, waits, held_back) if room else unread)
-    this = (sinks.c.name == sink.name, sinks.c.due <= written)
-    return bool(connection.scalar(question.where(*this)))
+    anything = or_(unread, waits, held_back) if room else unread
+    this = sinks.c.name == sink.name
+    may_be_asked = sinks.c.due <= written
+    question = select(anything).where(this, may_be_asked)
+    return bool(connection.scalar(question))
 
 
 def take(connection: Connection, sink: Sink, *, owner: str, now: datetime) -> Leased | None:
-    """Have a place to oneself; none: another process has it, or it is not to be asked yet."""
+    """Take a place for this process; none: another process has it, or it is not due yet."""
     this = sinks.c.name == sink.name
     # Locked, so that of two processes that ask at once one sees the other's lease.
-    row = connection.execute(select(sinks).where(this).with_for_update()).one()
+    locked = select(sinks).where(this).with_for_update()
+    row = connection.execute(locked).one()
     written = stored_time(now)
     taken = row.owner not in (None, owner) and row.until > written
     if taken or row.due > written:
@@ -84,15 +91,18 @@ def take(connection: Connection, sink: Sink, *, owner: str, now: datetime) -> Le
     # A process that was killed gives nothing back: its lease ends by itself, but not before its
     # request could have ended.
     seconds = _STEPS * sink.section.timeout + _MARGIN
-    lease = {"owner": owner, "until": stored_time(now + timedelta(seconds=seconds))}
+    until = now + timedelta(seconds=seconds)
+    lease = {"owner": owner, "until": stored_time(until)}
     connection.execute(update(sinks).where(this).values(lease))
     return Leased(row.failures)
 
 
 def release(connection: Connection, sink: Sink, *, owner: str) -> None:
     """Leave a place to other processes."""
-    mine = (sinks.c.name == sink.name, sinks.c.owner == owner)
-    connection.execute(update(sinks).where(*mine).values(owner=None, until=None))
+    this = sinks.c.name == sink.name
+    is_ours = sinks.c.owner == owner
+    given_back = update(sinks).where(this, is_ours).values(owner=None, until=None)
+    connection.execute(given_back)
 
 
 def spread(connection: Connection, sink: Sink, *, now: datetime) -> None:
@@ -109,13 +119,16 @@ def spread(connection: Connection, sink: Sink, *, now: datetime) -> None:
     written = literal(stored_time(now))
     # An incident that opens often grows within seconds: told a little later, it is told with all of
     # its first sessions.
-    later = literal(stored_time(now + timedelta(seconds=sink.section.wait)))
+    wait = timedelta(seconds=sink.section.wait)
+    later = literal(stored_time(now + wait))
     due = case((outbox.c.event == "opened", later), else_=written)
     values = (literal(sink.name), literal(_WAITING), literal(0), due, written)
-    with_incidents = outbox.join(incidents, incidents.c.id == outbox.c.incident)
     # Joined to incidents for the stream alone; one that is deleted already is told of no more.
+    its_incident = incidents.c.id == outbox.c.incident
+    with_incidents = outbox.join(incidents, its_incident)
     rows = select(outbox.c.id, *values).select_from(with_incidents)
-    unread = rows.where(outbox.c.id > reached, outbox.c.id <= newest, *wanted)
+    is_new = (outbox.c.id > reached, outbox.c.id <= newest)
+    unread = rows.where(*is_new, *wanted)
     columns = ["message", "sink", "state", "tries", "due", "updated"]
     connection.execute(insert(deliveries).from_select(columns, unread))
     # What a place does not want is passed over for good: later changes of settings bring no
@@ -124,11 +137,12 @@ def spread(connection: Connection, sink: Sink, *, now: datetime) -> None:
 
 
 def hurry(connection: Connection, sink: Sink, *, now: datetime) -> None:
-    """Have nothing wait that waits only for more of its incident."""
-    untried = (deliveries.c.sink == sink.name, deliveries.c.tries == 0)
+    """Make messages due that were never tried and only wait for more of their incident."""
+    mine = deliveries.c.sink == sink.name
+    untried = deliveries.c.tries == 0
     waits = deliveries.c.state == _WAITING
-    written = stored_time(now)
-    connection.execute(update(deliveries).where(*untried, waits).values(due=written))
+    due_now = update(deliveries).where(mine, untried, waits).values(due=stored_time(now))
+    connection.execute(due_now)
 
 
 def next_rows(connection: Connection, sink: Sink, *, now: datetime) -> Sequence[Row[Any]]:
@@ -148,7 +162,9 @@ def next_rows(connection: Connection, sink: Sink, *, now: datetime) -> Sequence[
         return connection.execute(in_order).all()
 
     # A message that fails again and again lets others pass.
-    waits = rows.where(deliveries.c.state == _WAITING, deliveries.c.due <= stored_time(now))
+    is_waiting = deliveries.c.state == _WAITING
+    is_due = deliveries.c.due <= stored_time(now)
+    waits = rows.where(is_waiting, is_due)
     fewest_tries = waits.order_by(deliveries.c.tries, outbox.c.id)
     first = connection.execute(fewest_tries.limit(1)).first()
     if first is None:
@@ -160,15 +176,17 @@ def next_rows(connection: Connection, sink: Sink, *, now: datetime) -> Sequence[
 
 
 def room_at(connection: Connection, sink: Sink, *, now: datetime) -> datetime | None:
-    """When a place may be told again of which as many messages went as an hour allows.
+    """When a place may be told again that has been told as often as an hour allows.
 
-    None: now.
+    None: it may be told now.
     """
     if sink.budget is None:
         return None
     updated = deliveries.c.updated
-    sent = (deliveries.c.sink == sink.name, deliveries.c.state == "sent")
-    this_hour = select(updated).where(*sent, updated > stored_time(now - _HOUR))
+    mine = deliveries.c.sink == sink.name
+    is_sent = deliveries.c.state == "sent"
+    is_recent = updated > stored_time(now - _HOUR)
+    this_hour = select(updated).where(mine, is_sent, is_recent)
     newest_first = this_hour.order_by(updated.desc())
     # With a budget of 20 the twentieth newest message of this hour: when it is an hour old, there
     # is room for one more. None: fewer than 20 went.
@@ -178,9 +196,10 @@ def room_at(connection: Connection, sink: Sink, *, now: datetime) -> datetime | 
 
 def hold(connection: Connection, sink: Sink, *, now: datetime) -> None:
     """Hold back what waits."""
-    waits = (deliveries.c.sink == sink.name, deliveries.c.state == _WAITING)
+    mine = deliveries.c.sink == sink.name
+    waits = deliveries.c.state == _WAITING
     values = {"state": _HELD, "updated": stored_time(now)}
-    connection.execute(update(deliveries).where(*waits).values(values))
+    connection.execute(update(deliveries).where(mine, waits).values(values))
 
 
 def settle(
@@ -192,19 +211,22 @@ def settle(
 ) -> None:
     """Write what has become of messages that still wait."""
     # Only what still waits: what another process has sent or withdrawn stays so.
-    unsent = (deliveries.c.sink == sink.name, deliveries.c.state.in_(UNSENT))
+    mine = deliveries.c.sink == sink.name
+    unsent = deliveries.c.state.in_(UNSENT)
     these = deliveries.c.message.in_(messages)
-    connection.execute(update(deliveries).where(*unsent, these).values(values))
+    connection.execute(update(deliveries).where(mine, unsent, these).values(values))
 
 
 def set_sink(connection: Connection, sink: Sink, *, values: dict[str, Any]) -> None:
     """Write how a place is."""
-    connection.execute(update(sinks).where(sinks.c.name == sink.name).values(values))
+    this = sinks.c.name == sink.name
+    connection.execute(update(sinks).where(this).values(values))
 
 
 def incidents_of(connection: Connection, numbers: Sequence[int]) -> dict[int, Row[Any]]:
     """Incidents by their numbers, as far as they are still there."""
-    rows = connection.execute(select(incidents).where(incidents.c.id.in_(numbers)))
+    these = incidents.c.id.in_(numbers)
+    rows = connection.execute(select(incidents).where(these))
     return {row.id: row for row in rows}
 
 
@@ -213,7 +235,9 @@ def open_incidents_of(connection: Connection, sink: Sink) -> Sequence[Row[Any]]:
     conditions = [incidents.c.state == "open", ~incidents.c.muted]
     if sink.section.streams:
         conditions.append(incidents.c.stream.in_(sink.section.streams))
-    return connection.execute(select(incidents).where(*conditions).order_by(incidents.c.id)).all()
+    matching = select(incidents).where(*conditions)
+    in_order = matching.order_by(incidents.c.id)
+    return connection.execute(in_order).all()
 
 
 def _newest(connection: Connection) -> int:

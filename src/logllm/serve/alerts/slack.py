@@ -26,15 +26,12 @@ class SlackForm:
         del now  # Slack shows it
         incident = note.incident
         headline = _escaped(alert_texts.headline(note))
+        when = alert_texts.when(incident)
+        score = f"score {incident['score']:.4f}"
         quoted = [_code(line) for line in alert_texts.lines(incident)]
-        lines = [
-            f"*{headline}*",
-            f"{alert_texts.when(incident)}, score {incident['score']:.4f}",
-            *quoted,
-            alert_texts.more_kinds(incident),
-            _link(note.link, "open the incident"),
-        ]
-        return _text(lines)
+        more_kinds = alert_texts.more_kinds(incident)
+        link = _link(note.link, "open the incident")
+        return _text([f"*{headline}*", f"{when}, {score}", *quoted, more_kinds, link])
 
     def summary(self, summary: Summary, *, now: str) -> dict[str, str]:
         """What was held back."""
@@ -68,8 +65,11 @@ def _text(lines: Iterable[str]) -> dict[str, str]:
 
 def _code(line: str) -> str:
     """A line of the log, as it is written."""
+    if not line:
+        return ""
     # A backquote of the log would end the code early: it becomes a letter that looks like it.
-    return f"`{_escaped(line.replace('`', 'ˋ'))}`" if line else ""
+    without_marks = line.replace("`", "ˋ")
+    return f"`{_escaped(without_marks)}`"
 
 
 def _escaped(text: str) -> str:

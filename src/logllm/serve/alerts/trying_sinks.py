@@ -16,23 +16,16 @@ def tried(sink: Sink, *, page: str | None) -> Answer:
     now = stored_time(datetime.now(UTC))
     text = "This is a test message from logllm: incidents will look like this."
     # Every key that a form may read, so that what works here works with an incident.
-    incident = {
-        "id": 0,
-        "stream": "test",
-        "kind": text,
-        "title": text,
-        "state": "open",
-        **dict.fromkeys(("start", "end", "opened", "updated"), now),
-        # Open, as most that people are told of.
-        "closed": None,
-        "sessions": 1,
-        "score": 1.0,
-        "muted": False,
-        "change": 0,
-        "kinds": [{"kind": text, "text": text, "sessions": 1}],
-        "top": [],
-        "evidence": None,
-    }
+    named = {"id": 0, "stream": "test", "kind": text, "title": text}
+    # Open, as most that people are told of.
+    times = dict.fromkeys(("start", "end", "opened", "updated"), now)
+    state = {"state": "open", **times, "closed": None}
+    figures = {"sessions": 1, "score": 1.0, "muted": False, "change": 0}
+    kinds = [{"kind": text, "text": text, "sessions": 1}]
+    rest = {"kinds": kinds, "top": [], "evidence": None}
+    incident = {**named, **state, **figures, **rest}
+
     key = key_of([], incident)
-    message = sink.form.note(Note(key, ("opened",), incident, page), now=now)
+    note = Note(key, ("opened",), incident, page)
+    message = sink.form.note(note, now=now)
     return post(sink.target, message, key=key)

@@ -13,12 +13,14 @@ class WebhookForm:
 
     def note(self, note: Note, *, now: str) -> dict[str, Any]:
         """What is new of an incident."""
+        events = list(note.events)
+        incident = dict(note.incident)
         return {
             "schema": SCHEMA,
             "key": note.key,
             "event": note.event,
-            "events": list(note.events),
-            "incident": dict(note.incident),
+            "events": events,
+            "incident": incident,
             "link": note.link,
             "sent": now,
         }
@@ -28,8 +30,9 @@ class WebhookForm:
         # The keys that a message of its own would have, but for what stands once around them all.
         held_back = []
         for note in summary.notes:
+            events = list(note.events)
             incident = dict(note.incident)
-            held_back.append({"events": list(note.events), "incident": incident, "link": note.link})
+            held_back.append({"events": events, "incident": incident, "link": note.link})
         return {
             "schema": SCHEMA,
             "key": summary.key,

@@ -29,9 +29,8 @@ def anomalies(rows: Sequence[Row[Any]]) -> list[Anomaly]:
     messages = {message for lines in telling for _, message in lines}
     kinds = _Kinds(messages, own={row.kind or "" for row in rows})
     pairs = zip(rows, telling, strict=True)
-    return sorted(
-        (_anomaly(row, lines, kinds=kinds) for row, lines in pairs), key=lambda it: it.moment
-    )
+    found = [_anomaly(row, lines, kinds=kinds) for row, lines in pairs]
+    return sorted(found, key=lambda anomaly: anomaly.moment)
 
 
 class _Kinds:
@@ -44,14 +43,15 @@ class _Kinds:
         kinds = kinds_of(texts).str.slice(0, LONGEST_KIND)
         self.of = dict(zip(texts, kinds, strict=True))
         """By message."""
-        every = pl.concat([kinds, pl.Series(list(own), dtype=pl.String)])
+        known_by = pl.Series(list(own), dtype=pl.String)
+        every = pl.concat([kinds, known_by])
         self._grave = set(every.filter(gravity(every) >= _GRAVE))
 
     def related(self, own: str, others: Iterable[str]) -> tuple[str, ...]:
-        """Kinds of a session's other telling lines by which it may belong to another one's incident.
+        """Kinds of a session's other telling lines: it may join an incident of one of them.
 
-        Where its own is a warning or worse, others must be so, too: a statement that was stopped
-        once by a full disk and once by a lock makes no incident of the two.
+        Where its own kind is a warning or worse, others must be so, too. For example, a full disk
+        and a lock once stopped the same statement: the statement makes no incident of the two.
         """
         # An empty kind is that of a line whose message is not kept: it would join all such
         # sessions.
@@ -68,16 +68,23 @@ def _anomaly(row: Row[Any], telling: Telling, *, kinds: _Kinds) -> Anomaly:
     own = row.kind or ""
     # The line that is shown is one of the kind that the incident is called by.
     of_lines = [kinds.of[message] for _, message in telling]
-    foremost = telling[of_lines.index(own)][0] if own in of_lines else _first(telling)
+    foremost = _first(telling)
+    if own in of_lines:
+        place = of_lines.index(own)
+        foremost = telling[place][0]
     evidence = json.dumps(foremost, ensure_ascii=False) if foremost else None
+    text = foremost.get("text") or own
+    key = {name: getattr(row, name) for name in _KEY}
+    others = kinds.related(own, of_lines)
+    start = time_of(row.start)
     return Anomaly(
-        key={name: getattr(row, name) for name in _KEY},
+        key=key,
         kind=own,
-        others=kinds.related(own, of_lines),
-        text=foremost.get("text") or own,
+        others=others,
+        text=text,
         evidence=evidence,
         score=row.score,
-        start=time_of(row.start),
+        start=start,
         # A wrong clock in a log would hold an incident open for years.
         end=end and min(end, arrived),
         arrived=arrived,

@@ -38,10 +38,12 @@ def keep(
         return
 
     # A message holds the incident as it was then, for a time when that is deleted for its age.
-    row = connection.execute(select(incidents).where(incidents.c.id == incident.number)).one()
+    this = incidents.c.id == incident.number
+    row = connection.execute(select(incidents).where(this)).one()
     body = json.dumps(incident_object(row), ensure_ascii=False)
     made = {"incident": incident.number, "made": stored_time(now), "body": body}
-    connection.execute(insert(outbox), [made | {"event": event} for event in events])
+    messages = [made | {"event": event} for event in events]
+    connection.execute(insert(outbox), messages)
 
 
 def _events(incident: OpenIncident, *, now: datetime, repeat: timedelta) -> list[Event]:

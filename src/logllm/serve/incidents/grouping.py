@@ -19,12 +19,12 @@ from logllm.serve.store.verdict_store import Clock, Store, machine_time
 from logllm.serve.store.writing import next_change
 
 _KEY = [verdicts.c[name] for name in ("stream", *KEY)]
-_READ = ("lines", "files", "messages", "evidence", "kind", "score", "anomalous", "incident")
+_TOLD = ("lines", "files", "messages", "evidence", "kind", "score", "anomalous", "incident")
 _TIMES = ("start", "end", "updated")
-_WRITTEN = select(*_KEY, *(verdicts.c[name] for name in (*_READ, *_TIMES))).where(
-    verdicts.c.change == bindparam("change"),
-    or_(IS_ANOMALOUS, verdicts.c.incident.is_not(None)),
-)
+_READ = [verdicts.c[name] for name in (*_TOLD, *_TIMES)]
+_IN_CHANGE = verdicts.c.change == bindparam("change")
+_CONCERNED = or_(IS_ANOMALOUS, verdicts.c.incident.is_not(None))
+_WRITTEN = select(*_KEY, *_READ).where(_IN_CHANGE, _CONCERNED)
 """What a transaction has written that concerns incidents, or did."""
 _SAME = [column == bindparam(f"of_{column.name}") for column in _KEY]
 _PUT = update(verdicts).where(*_SAME).values(incident=bindparam("number"))
@@ -69,12 +69,9 @@ class Incidents:
         if not rows:
             return
         now = self._clock()
-        board = Board(
-            open_incidents.load(connection, stream),
-            stream=stream,
-            section=self._section,
-            muted=muted_kinds(connection, stream, now=now),
-        )
+        going_on = open_incidents.load(connection, stream)
+        muted = muted_kinds(connection, stream, now=now)
+        board = Board(going_on, stream=stream, section=self._section, muted=muted)
         # Who leaves goes before who comes: a session that turned out normal must not be what holds
         # an incident open for the next one.
         numbers = _Numbers(rows)
@@ -112,7 +109,8 @@ class Incidents:
         if now < self._due:
             return 0
         # Often enough that an incident ends about when it should, seldom enough to cost nothing.
-        self._due = now + min(self._quiet / _LOOKS, _LONGEST_PAUSE)
+        pause = min(self._quiet / _LOOKS, _LONGEST_PAUSE)
+        self._due = now + pause
         before = now - self._quiet
         silent = (open_incidents.IS_OPEN, incidents.c.updated < stored_time(before))
         # Looked at without a lock: nearly always none is quiet, and nobody needs to wait.

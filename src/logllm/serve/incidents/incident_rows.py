@@ -1,6 +1,5 @@
 """Incidents of a store, for reading."""
 
-import operator
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -28,11 +27,10 @@ class Wished(NamedTuple):
 
 
 def incidents(store: Store, wished: Wished, *, now: datetime) -> list[dict[str, Any]]:
-    """Incidents, those that changed last first, as `incident_object` gives them.
+    """Incidents as `incident_object` gives them, those that changed last first.
 
-    Where several changed in one transaction there may be a few more than `limit`.
-
-    Of muted ones `muted_until` says until when.
+    Where several changed in one transaction there may be a few more than `limit`. In muted ones
+    `muted_until` says until when they are muted.
     """
     backwards = wished.after is None
     order = table.c.change.desc() if backwards else table.c.change.asc()
@@ -45,7 +43,8 @@ def incidents(store: Store, wished: Wished, *, now: datetime) -> list[dict[str, 
         if last is not None:
             within = table.c.change >= last if backwards else table.c.change <= last
             conditions.append(within)
-        ordered = _with_mutes(now).where(*conditions).order_by(order, table.c.id.desc())
+        matching = _with_mutes(now).where(*conditions)
+        ordered = matching.order_by(order, table.c.id.desc())
         return [_object(row) for row in connection.execute(ordered)]
 
 
@@ -59,24 +58,31 @@ def incident(store: Store, number: int, *, now: datetime) -> dict[str, Any] | No
 
 def _conditions(wished: Wished) -> list[ColumnElement[bool]]:
     """What is asked for, for the database."""
-    since = None if wished.since is None else stored_time(wished.since)
-    # Each with how it is compared and with what; a wish that is none says nothing.
-    compared = (
-        (wished.stream, operator.eq, table.c.stream),
-        (wished.state, operator.eq, table.c.state),
-        (since, operator.ge, table.c.updated),
-        (wished.before, operator.lt, table.c.change),
-        (wished.after, operator.gt, table.c.change),
-    )
-    return [holds(column, value) for value, holds, column in compared if value is not None]
+    columns = table.c
+    conditions: list[ColumnElement[bool]] = []
+    # A wish that is none says nothing.
+    if wished.stream is not None:
+        conditions.append(columns.stream == wished.stream)
+    if wished.state is not None:
+        conditions.append(columns.state == wished.state)
+    if wished.since is not None:
+        conditions.append(columns.updated >= stored_time(wished.since))
+    # Changes are numbered: pages go back through them, followers go on after the last they have.
+    if wished.before is not None:
+        conditions.append(columns.change < wished.before)
+    if wished.after is not None:
+        conditions.append(columns.change > wished.after)
+    return conditions
 
 
 def _with_mutes(now: datetime) -> Select[Any]:
     """Incidents, each with the end of its mute."""
-    same = (mutes.c.stream == table.c.stream, mutes.c.kind == table.c.kind)
-    # Of several mutes of a kind the one that lasts longest counts.
+    same_stream = mutes.c.stream == table.c.stream
+    same_kind = mutes.c.kind == table.c.kind
     in_force = mutes.c.until > stored_time(now)
-    until = select(func.max(mutes.c.until)).where(*same, in_force).scalar_subquery()
+    # Of several mutes of a kind the one that lasts longest counts.
+    last_end = select(func.max(mutes.c.until)).where(same_stream, same_kind, in_force)
+    until = last_end.scalar_subquery()
     return select(table, until.label("muted_until"))
 
 

@@ -91,26 +91,28 @@ def _put(connection: Connection, muting: Muting, *, now: datetime, change: int) 
     """
     # It would be stored, and mute nothing, without a word.
     if muting.until <= now:
-        raise DataError(
-            f"muted until {muting.until:%Y-%m-%d %H:%M}, which is past: name a later time"
-        )
+        until = f"{muting.until:%Y-%m-%d %H:%M}"
+        raise DataError(f"muted until {until}, which is past: name a later time")
     words = {"by": muting.by[:_LONGEST_WORDS], "why": muting.why[:_LONGEST_WORDS]}
     times = {"until": stored_time(muting.until), "made": stored_time(now)}
     values = muting._asdict() | times | words | {"change": change}
-    row = connection.execute(insert(table).values(values).returning(*_columns())).one()
+    new = insert(table).values(values).returning(*_columns())
+    row = connection.execute(new).one()
     return dict(row._mapping)
 
 
 def unmute(store: Store, number: int, *, now: datetime) -> bool:
     """Take a mute back; whether there was one."""
     with store.transaction() as connection:
-        return take_mute_back(connection, number, now=now, change=next_change(connection))
+        change = next_change(connection)
+        return take_mute_back(connection, number, now=now, change=change)
 
 
 def take_mute_back(connection: Connection, number: int, *, now: datetime, change: int) -> bool:
     """Take a mute back, in a transaction that does more; whether there was one."""
-    gone = delete(table).where(table.c.id == number).returning(table.c.stream)
-    stream = connection.scalar(gone)
+    this = table.c.id == number
+    deletion = delete(table).where(this)
+    stream = connection.scalar(deletion.returning(table.c.stream))
     if stream is None:
         return False
 
@@ -125,7 +127,8 @@ def take_mute_back(connection: Connection, number: int, *, now: datetime, change
 
 def mutes(store: Store, *, now: datetime) -> list[dict[str, Any]]:
     """What is muted now, the newest first: `id, stream, kind, until, made, by, why, change`."""
-    in_force = select(*_columns()).where(table.c.until > stored_time(now))
+    is_in_force = table.c.until > stored_time(now)
+    in_force = select(*_columns()).where(is_in_force)
     newest = in_force.order_by(table.c.id.desc())
     with store.transaction(reading=True) as connection:
         return [dict(row._mapping) for row in connection.execute(newest)]
@@ -133,8 +136,10 @@ def mutes(store: Store, *, now: datetime) -> list[dict[str, Any]]:
 
 def muted_kinds(connection: Connection, stream: str, *, now: datetime) -> set[str]:
     """The kinds of a stream that are muted now."""
-    mine = (table.c.stream == stream, table.c.until > stored_time(now))
-    return set(connection.scalars(select(table.c.kind).where(*mine)))
+    of_stream = table.c.stream == stream
+    is_in_force = table.c.until > stored_time(now)
+    muted = select(table.c.kind).where(of_stream, is_in_force)
+    return set(connection.scalars(muted))
 
 
 def _columns() -> list[Any]:

@@ -21,8 +21,9 @@ _WITHOUT_LINE = "sessions that are anomalous as a whole"
 
 def load(connection: Connection, stream: str) -> list[OpenIncident]:
     """The open incidents of a stream, the oldest first."""
-    mine = (incidents.c.stream == stream, IS_OPEN)
-    rows = connection.execute(select(incidents).where(*mine).order_by(incidents.c.id))
+    of_stream = incidents.c.stream == stream
+    matching = select(incidents).where(of_stream, IS_OPEN)
+    rows = connection.execute(matching.order_by(incidents.c.id))
     return [_from_row(row) for row in rows]
 
 
@@ -47,27 +48,29 @@ def time_of(written: str | None) -> datetime | None:
 
 def _from_row(row: Row[Any]) -> OpenIncident:
     """An incident as it is stored."""
-    entries = json.loads(row.kinds)
-    kinds = {it["kind"]: Kind(it["text"], it["sessions"]) for it in entries}
+    kinds: dict[str, Kind] = {}
+    # In their order: the first one names the incident.
+    for entry in json.loads(row.kinds):
+        kinds[entry["kind"]] = Kind(entry["text"], entry["sessions"])
     plain = {name: getattr(row, name) for name in _PLAIN}
-    times: dict[str, Any] = {name: time_of(getattr(row, name)) for name in _TIMES}
-    return OpenIncident(
-        **plain,
-        **times,
-        kinds=kinds,
-        top=json.loads(row.top),
-        number=row.id,
-    )
+    times: dict[str, Any] = {}
+    for name in _TIMES:
+        times[name] = time_of(getattr(row, name))
+    top = json.loads(row.top)
+    return OpenIncident(**plain, **times, kinds=kinds, top=top, number=row.id)
 
 
 def _to_values(incident: OpenIncident) -> dict[str, Any]:
     """An incident as it is stored."""
-    entries = incident.kinds.items()
-    kinds = [{"kind": name, "text": it.text, "sessions": it.sessions} for name, it in entries]
+    kinds = []
+    for name, kind in incident.kinds.items():
+        kinds.append({"kind": name, "text": kind.text, "sessions": kind.sessions})
     # The kind that opened it names it, and stays first: dictionaries keep the order of insertion.
-    foremost, first = next(iter(entries))
-    times = {name: getattr(incident, name) for name in _TIMES}
-    written = {name: time and stored_time(time) for name, time in times.items()}
+    foremost, first = next(iter(incident.kinds.items()))
+    written: dict[str, str | None] = {}
+    for name in _TIMES:
+        time = getattr(incident, name)
+        written[name] = time and stored_time(time)
     lists = {"top": _json(incident.top), "kinds": _json(kinds)}
     plain = {name: getattr(incident, name) for name in _PLAIN}
     title = printable(first.text[:_LONGEST_TITLE]) or _WITHOUT_LINE

@@ -83,7 +83,7 @@ def stored_time(time: datetime) -> str:
 
 
 def stored_names(names: pl.Series) -> pl.Series:
-    r"""Sessions' names as a store holds them: such as every database takes into an index.
+    r"""Sessions' names as a store holds them, such that every database takes them into an index.
 
     NUL, which PostgreSQL refuses, becomes its picture. A long name keeps its beginning, and a hash
     of all of it. A name that is stored already stays as it is.
@@ -114,7 +114,8 @@ def to_rows(
 ) -> pl.DataFrame:
     """Verdicts as the table's columns."""
     # Lists are stored as JSON. Numbers joined by commas are such a list already: [3,4,9].
-    numbers = pl.col("lines").cast(pl.List(pl.String)).list.join(",")
+    as_texts = pl.col("lines").cast(pl.List(pl.String))
+    numbers = as_texts.list.join(",")
     lines = pl.concat_str(pl.lit("["), numbers, pl.lit("]"))
 
     # Names need quoting, which Polars does for structs alone: {"files":["a.log","b.log"]}, whose
@@ -125,27 +126,32 @@ def to_rows(
 
     texts = pl.col(_TEXTS).str.replace_all("\x00", NUL_PICTURE, literal=True)
     session = pl.col("session").map_batches(stored_names, return_dtype=pl.String)
+    times = pl.col("start", "end").dt.strftime(_TIME)
+
+    # The same in every row: whose verdicts they are, and which transaction writes them.
+    of_stream = pl.lit(stream).alias("stream")
+    of_transaction = (pl.lit(updated).alias("updated"), pl.lit(change).alias("change"))
     as_they_are = [name for name in VERDICTS if name not in _REWRITTEN]
     return _typed(verdicts).select(
-        pl.lit(stream).alias("stream"),
+        of_stream,
         *as_they_are,
         session,
         lines.alias("lines"),
         pl.when(of_several).then(names).alias("files"),
         texts,
-        pl.col("start", "end").dt.strftime(_TIME),
-        pl.lit(updated).alias("updated"),
-        pl.lit(change).alias("change"),
+        times,
+        *of_transaction,
     )
 
 
 def _typed(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Verdicts of exactly the types that are written; a column of nothing has none of its own."""
-    return verdicts.select(pl.col(name).cast(kind) for name, kind in VERDICTS.items())
+    """Verdicts with exactly the types that are written: a column of nulls has no type of its own."""
+    columns = [pl.col(name).cast(kind) for name, kind in VERDICTS.items()]
+    return verdicts.select(columns)
 
 
 def spans_of(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """The last line in each partition (`into`) of sessions over several."""
+    """The last line in each partition (`into`) of sessions that lie in several partitions."""
     over_several = _typed(verdicts.filter(pl.col("files").is_not_null()))
     session = pl.col("session").map_batches(stored_names, return_dtype=pl.String)
     own = over_several.select("partition", session, "piece", "first_position", "lines", "files")
@@ -159,7 +165,7 @@ def spans_of(verdicts: pl.DataFrame) -> pl.DataFrame:
 
 
 def from_rows(rows: pl.DataFrame) -> pl.DataFrame:
-    """What a store gave as verdicts."""
+    """Rows of a store as verdicts."""
     # Text that says UTC by its Z is read without a zone, which is then named: no time moves.
     written = pl.col("start", "end", "updated").str.to_datetime(_TIME, time_unit="us")
     times = written.dt.replace_time_zone("UTC")

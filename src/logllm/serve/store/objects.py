@@ -19,9 +19,9 @@ _NEVER_LACKING = {*FIELDS, "stream", "state", "partition", "piece", "updated"}
 def verdict_objects(verdicts: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Verdicts, as `Store.verdicts` gives them, one by one.
 
-    The keys of a verdict's own schema, what says nothing left out, and besides these `stream`,
-    `partition`, `piece`, `updated`, `change`, `texts`, and where there are such `kind` and
-    `incident`. `state` is there in any case.
+    They have the keys of a verdict's own schema, without those that would be null, and besides
+    `stream`, `partition`, `piece`, `updated`, `change`, `texts`, and where there are such `kind`
+    and `incident`. `state` is always there.
     """
     for row in verdicts.iter_rows(named=True):
         yield _object(row)
@@ -32,7 +32,10 @@ def _object(row: dict[str, Any]) -> dict[str, Any]:
     # `more` holds what only some methods say, such as `minds`: keys of the verdict like all others.
     more = json.loads(row.pop("more") or "{}")
     lists = {name: json.loads(row[name]) for name in _JSON if row[name] is not None}
-    times = {name: row[name] and row[name].strftime(_TIME) for name in _TIMES}
+    times = {}
+    for name in _TIMES:
+        time = row[name]
+        times[name] = time and time.strftime(_TIME)
     values = row | more | lists | times | {"schema": SCHEMA}
 
     # Where a line is in the log is told by `lines` already; masked messages are for training.
@@ -40,5 +43,6 @@ def _object(row: dict[str, Any]) -> dict[str, Any]:
         del values[name]
     # Null stays where a reader counts on the key, and goes where it would say nothing.
     speaking = {name for name, value in values.items() if value is not None}
+    shown = speaking | _NEVER_LACKING
     order = dict.fromkeys([*_FIRST, *values])
-    return {name: values[name] for name in order if name in speaking | _NEVER_LACKING}
+    return {name: values[name] for name in order if name in shown}

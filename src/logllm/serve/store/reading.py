@@ -26,11 +26,13 @@ class Wanted(NamedTuple):
 
 def streams(connection: Connection) -> list[str]:
     """The streams that are stored."""
-    return list(connection.scalars(select(places.c.stream).distinct().order_by(places.c.stream)))
+    names = select(places.c.stream).distinct()
+    in_order = names.order_by(places.c.stream)
+    return list(connection.scalars(in_order))
 
 
 def accounted(connection: Connection, stream: str, *, partition: str, low: int) -> pl.DataFrame:
-    """Of sessions that are over the last line in a partition, where it lies at or after `low`.
+    """The last line of each session that is over, in a partition, where it is at or after `low`.
 
     Pieces of one session are taken together.
     """
@@ -38,15 +40,20 @@ def accounted(connection: Connection, stream: str, *, partition: str, low: int) 
     # A session over already and with a line at or after `low` would be judged again when lines from
     # `low` on are read again: who replays leaves out its lines up to the last.
     is_over = (columns.stream == stream, columns.state != "open")
-    here = (columns.partition == partition, columns.last_position >= low)
-    own = select(columns.session, columns.piece, columns.last_position).where(*is_over, *here)
+    is_here = columns.partition == partition
+    is_late = columns.last_position >= low
+    positions = select(columns.session, columns.piece, columns.last_position)
+    own = positions.where(*is_over, is_here, is_late)
 
     # Those over several partitions have their last line in this one in a table of its own.
-    there = (spans.c.stream == stream, spans.c.partition == partition, spans.c.last_position >= low)
+    span_is_here = (spans.c.stream == stream, spans.c.partition == partition)
+    span_is_late = spans.c.last_position >= low
     several = select(columns.session, columns.piece, spans.c.last_position)
-    elsewhere = several.join(spans, SAME_SESSION).where(*is_over, *there)
+    with_spans = several.join(spans, SAME_SESSION)
+    elsewhere = with_spans.where(*is_over, *span_is_here, span_is_late)
 
-    rows = [tuple(row) for statement in (own, elsewhere) for row in connection.execute(statement)]
+    rows = [tuple(row) for row in connection.execute(own)]
+    rows += [tuple(row) for row in connection.execute(elsewhere)]
     schema: Columns = {"session": pl.String, "piece": pl.Int64, "last": pl.Int64}
     pieces = pl.DataFrame(rows, schema=schema, orient="row")
     # A long session goes on as `blk_7#2`, `blk_7#3`: lines name it `blk_7`. A first piece keeps its
@@ -65,20 +72,24 @@ def newest(connection: Connection, stream: str, *, wanted: Wanted) -> pl.DataFra
     if wanted.anomalous is not None:
         conditions.append(IS_ANOMALOUS if wanted.anomalous else ~columns.anomalous)
     if wanted.state is not None:
-        conditions.append(IS_OPEN if wanted.state == "open" else columns.state == wanted.state)
+        in_state = columns.state == wanted.state
+        conditions.append(IS_OPEN if wanted.state == "open" else in_state)
     if wanted.since is not None:
         conditions.append(columns.updated >= wanted.since)
-    statement = select(*(columns[name] for name in _ROWS)).where(*conditions)
+    read = [columns[name] for name in _ROWS]
+    matching = select(*read).where(*conditions)
     # Verdicts of one transaction have one time: the rest of the key orders them the same way
     # always.
-    last_first = statement.order_by(*(columns[name].desc() for name in _NEWEST))
-    rows = [tuple(row) for row in connection.execute(last_first.limit(wanted.limit))]
+    order = [columns[name].desc() for name in _NEWEST]
+    last_first = matching.order_by(*order).limit(wanted.limit)
+    rows = [tuple(row) for row in connection.execute(last_first)]
     return pl.DataFrame(rows, schema=_ROWS, orient="row")
 
 
 def merged(frames: Sequence[pl.DataFrame], limit: int) -> pl.DataFrame:
-    """Of several streams' verdicts the last written ones."""
+    """The verdicts of several streams that were written last."""
     # The empty frame gives the columns where there is no stream at all. The database's order holds
     # within each stream only.
     every = pl.concat([pl.DataFrame(schema=_ROWS), *frames])
-    return from_rows(every.sort(_NEWEST, descending=True, maintain_order=True).head(limit))
+    newest_first = every.sort(_NEWEST, descending=True, maintain_order=True)
+    return from_rows(newest_first.head(limit))

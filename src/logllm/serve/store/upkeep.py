@@ -38,9 +38,9 @@ def settle(
     before: str,
     updated: str,
 ) -> int:
-    """Close as `early` what is open and was last written before a time; how many.
+    """Close as `early` the sessions that are open and were last written before a time.
 
-    Where there is nothing to close, nothing is written.
+    Returns how many there were. Where there are none, nothing is written.
 
     Args:
         connection: Of a transaction that writes.
@@ -48,13 +48,17 @@ def settle(
         before: The time.
         updated: The time now.
     """
-    idle = (verdicts.c.stream == stream, IS_OPEN, verdicts.c.updated < before)
+    of_stream = verdicts.c.stream == stream
+    is_old = verdicts.c.updated < before
+    idle = (of_stream, IS_OPEN, is_old)
 
     # Asked every minute, and nearly always there is nothing: a number taken for it would tell
     # everyone who waits for changes that there is one.
-    if not connection.scalar(select(exists().where(*idle))):
+    any_idle = select(exists().where(*idle))
+    if not connection.scalar(any_idle):
         return 0
-    early = {"state": "early", "updated": updated, "change": next_change(connection)}
+    change = next_change(connection)
+    early = {"state": "early", "updated": updated, "change": change}
     closing = update(verdicts).where(*idle).values(early)
     return connection.execute(closing).rowcount
 
@@ -70,8 +74,11 @@ def delete_some(connection: Connection, stream: str, *, before: str) -> int:
     # Oldest first and bounded: one large deletion would lock out the watch, and grow the
     # write-ahead log by all that it deletes.
     key = [columns[name] for name in _KEY]
-    old = (columns.stream == stream, columns.updated < before, columns.state != "open")
-    oldest = select(*key).where(*old).order_by(columns.updated).limit(_STEP)
+    of_stream = columns.stream == stream
+    is_old = columns.updated < before
+    is_over = columns.state != "open"
+    old = select(*key).where(of_stream, is_old, is_over)
+    oldest = old.order_by(columns.updated).limit(_STEP)
     rows = [dict(zip(_KEY, row, strict=True)) for row in connection.execute(oldest)]
     if not rows:
         return 0
@@ -79,34 +86,41 @@ def delete_some(connection: Connection, stream: str, *, before: str) -> int:
     # In a span the verdict's partition is called its home.
     homes = [spans.c["home" if name == "partition" else name] for name in _KEY]
     for table, keys in ((verdicts, key), (spans, homes)):
-        same = [column == bindparam(name) for column, name in zip(keys, _KEY, strict=True)]
+        named = zip(keys, _KEY, strict=True)
+        same = [column == bindparam(name) for column, name in named]
         connection.execute(delete(table).where(*same), rows)
     return len(rows)
 
 
 def delete_service_rows(connection: Connection, *, before: str) -> None:
-    """Delete what is over and older than a time of incidents, messages, mutes, kinds, sources, and of what was learnt.
+    """Delete what is over and older than a time, except verdicts.
 
-    Feedback stays: people gave it.
+    These are incidents, messages, mutes, kinds, sources and what was learnt. Feedback stays,
+    because people gave it.
     """
     # An open incident may be old, and yet go on.
-    over = (incidents.c.state == "closed") & (incidents.c.updated < before)
+    is_closed = incidents.c.state == "closed"
+    over = is_closed & (incidents.c.updated < before)
     connection.execute(delete(incidents).where(over))
 
     # What still waits at a place that is told stays, however old it is.
-    waiting = select(deliveries.c.message).where(deliveries.c.state.in_(UNSENT))
-    told = (outbox.c.made < before) & outbox.c.id.not_in(waiting)
+    unsent = deliveries.c.state.in_(UNSENT)
+    waiting = select(deliveries.c.message).where(unsent)
+    is_told = outbox.c.id.not_in(waiting)
+    told = (outbox.c.made < before) & is_told
     old_messages = select(outbox.c.id).where(told)
-    connection.execute(delete(deliveries).where(deliveries.c.message.in_(old_messages)))
+    of_old_messages = deliveries.c.message.in_(old_messages)
+    connection.execute(delete(deliveries).where(of_old_messages))
     connection.execute(delete(outbox).where(told))
     connection.execute(delete(mutes).where(mutes.c.until < before))
     connection.execute(delete(kinds).where(kinds.c.first_seen < before))
     connection.execute(delete(sources).where(sources.c.updated < before))
 
     # What was learnt stays as long as something is learnt beside the same run.
-    run = tuple_(learnt.c.stream, learnt.c.model)
-    alive = select(learnt.c.stream, learnt.c.model).where(learnt.c.made >= before)
-    connection.execute(delete(learnt).where(run.not_in(alive)))
+    run = (learnt.c.stream, learnt.c.model)
+    alive = select(*run).where(learnt.c.made >= before)
+    is_left = tuple_(*run).not_in(alive)
+    connection.execute(delete(learnt).where(is_left))
 
 
 def faults(connection: Connection) -> list[str]:
@@ -121,38 +135,42 @@ def faults(connection: Connection) -> list[str]:
     # What one transaction writes belongs together.
     for what, condition in _ORPHANS.items():
         table = spans if what.startswith("spans") else verdicts
-        count = connection.scalar(select(func.count()).select_from(table).where(condition))
+        wrong = select(func.count()).select_from(table).where(condition)
+        count = connection.scalar(wrong)
         if count:
             lines.append(f"{what}: {count:,}")
     return lines
 
 
-_HAS_PLACE = exists().where(
-    places.c.stream == verdicts.c.stream,
-    places.c.partition == verdicts.c.partition,
-)
+_SAME_STREAM = places.c.stream == verdicts.c.stream
+_SAME_PARTITION = places.c.partition == verdicts.c.partition
+_HAS_PLACE = exists().where(_SAME_STREAM, _SAME_PARTITION)
+_HAS_VERDICT = exists().where(SAME_SESSION)
+_OF_NO_STATE = verdicts.c.state.not_in(_STATES)
+_NO_LIST = verdicts.c.lines.not_like("[%]")
 _ORPHANS: dict[str, ColumnElement[bool]] = {
     "verdicts of partitions without a place": ~_HAS_PLACE,
-    "verdicts of no known state": verdicts.c.state.not_in(_STATES),
-    "verdicts whose lines are no list": verdicts.c.lines.not_like("[%]"),
-    "spans without a verdict": ~exists().where(SAME_SESSION),
+    "verdicts of no known state": _OF_NO_STATE,
+    "verdicts whose lines are no list": _NO_LIST,
+    "spans without a verdict": ~_HAS_VERDICT,
 }
 
 
 def _faults_of_file(connection: Connection) -> list[str]:
     """What SQLite itself says of the file."""
-    lines = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
+    rows = connection.exec_driver_sql("PRAGMA integrity_check")
+    lines = [str(row[0]) for row in rows]
     return [] if lines == ["ok"] else lines
 
 
 def _faults_of_server(connection: Connection) -> list[str]:
     """Settings of a server under which a crash loses what was stored."""
-    settings = ("fsync", "full_page_writes")
-    return [
-        f"the server's {name} is off: a crash can damage what it holds"
-        for name in settings
-        if connection.scalar(text(f"SHOW {name}")) == "off"
-    ]
+    lines = []
+    for name in ("fsync", "full_page_writes"):
+        setting = connection.scalar(text(f"SHOW {name}"))
+        if setting == "off":
+            lines.append(f"the server's {name} is off: a crash can damage what it holds")
+    return lines
 
 
 def copy(file: Path, path: Path) -> None:

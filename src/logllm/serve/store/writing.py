@@ -5,7 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import polars as pl
-from sqlalchemy import Connection, Row, Table, Text, UpdateBase, bindparam, exists, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Row,
+    Table,
+    Text,
+    UpdateBase,
+    bindparam,
+    exists,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from logllm.serve.store.frames import KEY
@@ -46,24 +56,27 @@ def claim(
     key = [places.c.stream, places.c.partition]
     raised = {"epoch": places.c.epoch + 1, "owner": owner, "updated": updated}
     taken_over = statement.on_conflict_do_update(index_elements=key, set_=raised)
-    columns = (places.c.epoch, places.c.low, places.c.place, places.c.counters)
-    return connection.execute(taken_over.returning(*columns)).one()
+    left_off = (places.c.low, places.c.place, places.c.counters)
+    returned = taken_over.returning(places.c.epoch, *left_off)
+    return connection.execute(returned).one()
 
 
 def compare_epochs(connection: Connection, stream: str, *, epochs: Mapping[str, int]) -> None:
-    """Whether partitions still have the epochs of this owner.
+    """Make sure that partitions still have the epochs of this owner.
 
     Nobody else can claim them until the transaction ends.
 
     Raises:
-        OwnershipLost: some have not.
+        OwnershipLost: another owner has claimed some of them.
     """
     current: dict[str, int] = {}
     for names in _slices(sorted(epochs)):
-        statement = select(places.c.partition, places.c.epoch)
-        ours = statement.where(places.c.stream == stream, places.c.partition.in_(names))
+        of_stream = places.c.stream == stream
+        is_named = places.c.partition.in_(names)
+        ours = select(places.c.partition, places.c.epoch).where(of_stream, is_named)
         # One order for all who write, or two could wait for each other.
-        rows = connection.execute(ours.order_by(places.c.partition).with_for_update())
+        in_order = ours.order_by(places.c.partition)
+        rows = connection.execute(in_order.with_for_update())
         current.update({name: epoch for name, epoch in rows})
     # A place whose row is gone is lost as well: it has no epoch at all.
     lost = [name for name, epoch in epochs.items() if current.get(name) != epoch]
@@ -89,7 +102,8 @@ def last_words(rows: pl.DataFrame) -> pl.DataFrame:
     # Of several that are open the last was judged on the most lines.
     final = rows.filter(~is_open).unique(KEY, keep="first", maintain_order=True)
     still_open = rows.filter(is_open).unique(KEY, keep="last", maintain_order=True)
-    return pl.concat([final, still_open.join(final, on=KEY, how="anti", maintain_order="left")])
+    others = still_open.join(final, on=KEY, how="anti", maintain_order="left")
+    return pl.concat([final, others])
 
 
 def put_verdicts(connection: Connection, rows: pl.DataFrame) -> tuple[int, int]:
@@ -140,22 +154,24 @@ def put_spans(connection: Connection, stream: str, *, last: pl.DataFrame, update
     """
     # Here `partition` is the one where the last line lies; the verdict's own is called `home`.
     named = {"partition": "home", "into": "partition"}
-    rows = last.rename(named).with_columns(stream=pl.lit(stream), updated=pl.lit(updated))
-    columns = spans.c
-    given = {column.name: bindparam(f"of_{column.name}", type_=column.type) for column in columns}
+    same_in_all = {"stream": pl.lit(stream), "updated": pl.lit(updated)}
+    rows = last.rename(named).with_columns(**same_in_all)
+    given: dict[str, BindParameter[Any]] = {}
+    for column in spans.c:
+        given[column.name] = bindparam(f"of_{column.name}", type_=column.type)
     key = ("stream", "session", "piece", "first_position")
     same = [verdicts.c[name] == given[name] for name in key]
-    written = verdicts.c.updated == bindparam("of_updated", type_=Text)
+    at_home = verdicts.c.partition == given["home"]
     # A verdict that was just written has this transaction's time; one that was over keeps its own.
-    its_verdict = exists().where(*same, verdicts.c.partition == given["home"], written)
+    just_written = verdicts.c.updated == bindparam("of_updated", type_=Text)
+    its_verdict = exists().where(*same, at_home, just_written)
 
     row = select(*given.values()).where(its_verdict)
     statement = _insert(connection, spans).from_select([*given], row)
     # An open session goes on: its last line in a partition moves with every verdict.
-    upsert = statement.on_conflict_do_update(
-        index_elements=list(spans.primary_key.columns),
-        set_={"last_position": statement.excluded.last_position},
-    )
+    span_key = list(spans.primary_key.columns)
+    moved = {"last_position": statement.excluded.last_position}
+    upsert = statement.on_conflict_do_update(index_elements=span_key, set_=moved)
     _execute_many(connection, upsert, rows=rows.rename(lambda name: f"of_{name}"))
 
 
@@ -169,10 +185,12 @@ def put_places(
     """Store how far partitions are accounted for, all of which have their rows."""
     # An update, never an insertion: only `claim` makes rows, and with them an owner.
     # A value that is looked for may not be called as a column that is set.
-    own = (places.c.stream == stream, places.c.partition == bindparam("of"))
-    columns = ("low", "place", "counters")
-    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
-    statement = places.update().where(*own).values(**values, updated=updated)
+    of_stream = places.c.stream == stream
+    of_partition = places.c.partition == bindparam("of")
+    values: dict[str, Any] = {"updated": updated}
+    for name in ("low", "place", "counters"):
+        values[name] = bindparam(f"new_{name}")
+    statement = places.update().where(of_stream, of_partition).values(values)
     rows = []
     for name, mine in kept.items():
         place, counters = _json(mine.place), _json(mine.counters)
@@ -202,11 +220,13 @@ def _execute_many(connection: Connection, statement: UpdateBase, *, rows: pl.Dat
         values: Sequence[Any] = rows.to_dicts()
     else:
         # A value may be asked for in several places.
-        numbered = (pl.col(name).alias(str(place)) for place, name in enumerate(in_order))
+        places_and_names = enumerate(in_order)
+        numbered = [pl.col(name).alias(str(place)) for place, name in places_and_names]
         values = rows.select(numbered).rows()
     # Without it SQLAlchemy gives no count of rows for many at once.
     options = {"preserve_rowcount": True}
-    return connection.exec_driver_sql(str(compiled), values, execution_options=options).rowcount
+    result = connection.exec_driver_sql(str(compiled), values, execution_options=options)
+    return result.rowcount
 
 
 def insert_new(connection: Connection, table: Table) -> Any:
@@ -222,4 +242,5 @@ def _insert(connection: Connection, table: Table) -> Any:
 
 def _slices(values: list[str]) -> Iterator[list[str]]:
     """Some values at a time."""
-    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
+    starts = range(0, len(values), _AT_ONCE)
+    return (values[start : start + _AT_ONCE] for start in starts)
