@@ -66,7 +66,10 @@ def labels_of(prepared: Prepared, part: str) -> Labels:
 def draws(
     method: Method, prepared: Prepared, *, kind: str, ratio: float, count: int
 ) -> dict[str, Any]:
-    """F1 on the unaltered test part, what each draw loses of it, and the sessions that changed sides for the worse."""
+    """F1 on the unaltered test part, and what each draw of alterations loses of it.
+
+    The sessions that changed sides for the worse are named, too.
+    """
     part, test, train = prepared.part("test"), Part.of(prepared, "test"), Part.of(prepared, "train")
     labels, labels_of_train = labels_of(prepared, "test"), labels_of(prepared, "train")
     before = method.score(test.sessions, test.messages)

@@ -4,7 +4,8 @@ One short training a variant.
 
     python benchmarks/differences.py --recipe small --data data/hdfs --out out/differences/hdfs
     python benchmarks/differences.py --recipe few --data data/bgl --out out/differences/bgl
-    python benchmarks/differences.py --data data/hdfs --sessions 960 --variant base --variant "both models in 4 bits" --out out/differences/nf4
+    python benchmarks/differences.py --data data/hdfs --sessions 960 --variant base
+        --variant "both models in 4 bits" --out out/differences/nf4
 
 Every variant changes one setting of the same recipe, shortened to 2,400 sessions (`--sessions`),
 all else and the data equal, and is judged on the test part. The base is trained with several seeds:

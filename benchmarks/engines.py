@@ -36,7 +36,9 @@ REPEATS = 3
 
 
 def ways(run: Path, data: Path, *, sessions: int) -> dict[str, dict[str, Any]]:
-    """Of each way sessions a second, and its scores' largest difference and flips at .5 from the exact ones, or why it did not run.
+    """Sessions a second of each way to score, and how its scores differ from the exact ones.
+
+    That is the largest difference, and how many verdicts flip at .5; or why a way did not run.
 
     Returns:
         `ways` by name.

@@ -210,7 +210,10 @@ def at_share(load: Load) -> dict[str, Any]:
 
 
 def _learnt(source: Path, name: str) -> Shifted:
-    """A run that has learnt the PostgreSQL set, `app` in a folder, and another log of the set as it judges it."""
+    """A run that has learnt the PostgreSQL set, and how it judges another log of the set.
+
+    The run is the folder `app` below the source.
+    """
     for part in ("test", name):
         prepare(PACKAGED["postgres"].folder, part, out=source / part)
     logllm("train", "words", "--data", source / "test", "--out", source / "app")

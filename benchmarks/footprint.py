@@ -1,6 +1,7 @@
 """How much disk an installation takes that judges logs and does no more, and that it does judge.
 
-    python benchmarks/footprint.py [--torch torch==2.13.0] [--extra train] [--no-compile] [--keep FOLDER] [--json]
+    python benchmarks/footprint.py [--torch torch==2.13.0] [--extra train] [--no-compile]
+        [--keep FOLDER] [--json]
 
 A fresh virtual environment is made, PyTorch and this package are installed into it, and `logllm
 detect` judges the test log with the run that comes with logllm, with an empty cache: base models

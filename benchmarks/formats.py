@@ -29,7 +29,7 @@ _NOTHING: dict[str, dict[str, Any]] = {
 
 
 def found(log: Path) -> dict[str, Any]:
-    """The choice for one log timed, and what `prepare` then makes of the whole of it without any option."""
+    """The choice for one log, timed, and what `prepare` makes of all of it without any option."""
     started = time.perf_counter()
     choice = suited([log], today=datetime.now(UTC).date())
     seconds = time.perf_counter() - started
@@ -37,6 +37,8 @@ def found(log: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         manifest = prepare([log], Path(scratch) / "data", settings=settings)
     parsed = 1 - manifest["rejected"] / manifest["lines"]
+    sessions = settings.sessions
+    grouped_by = sessions.key_field or sessions.key_pattern or sessions.size
     return {
         "log": log.name,
         "format": choice.format.name,
@@ -44,10 +46,7 @@ def found(log: Path) -> dict[str, Any]:
         "timeless": manifest["timeless"],
         "seconds": seconds,
         "sessions": manifest["sessions"],
-        "by": (
-            f"{settings.sessions.by}"
-            f" {settings.sessions.key_field or settings.sessions.key_pattern or settings.sessions.size}"
-        ),
+        "by": f"{sessions.by} {grouped_by}",
     }
 
 

@@ -1,6 +1,7 @@
 """What the product does on a GPU, in at most ten minutes on an H100: one JSON line a figure.
 
-    python benchmarks/gpu.py --log HDFS.log.gz --labels anomaly_label.csv --out FOLDER [--only STEP ...]
+    python benchmarks/gpu.py --log HDFS.log.gz --labels anomaly_label.csv --out FOLDER
+        [--only STEP ...]
 
 Nothing is fetched. Needed are the small tier's models (in the cache, or in LOGLLM_WEIGHTS) and the
 extra `qlora`; the paper's models are written to FOLDER in their real shapes with random weights: of
@@ -10,10 +11,10 @@ fails says so in its line and stops no other. Lines go to FOLDER/figures.jsonl, 
 | step | figure |
 |---|---|
 | `tests` | `make test-gpu`: tests passed, failed, seconds |
-| `parity` | small tier in float32: largest difference of a score to the processor's, verdicts that differ |
+| `parity` | small tier in float32: scores and verdicts beside the processor's |
 | `small` | seconds of the whole commands `train small` and, the second time, `detect` |
-| `training` | 8B in 4 bits, last stage: sessions/s of ours and of the published way in turn; memory foretold and measured |
-| `scoring` | 8B in 4 bits: seconds for the log's distinct sessions by default settings; `detect` the second time |
+| `training` | 8B in 4 bits, last stage: sessions/s, ours and the published way's; memory |
+| `scoring` | 8B in 4 bits: seconds for the log's distinct sessions; `detect` the second time |
 """
 
 import argparse
@@ -124,7 +125,7 @@ def prepare(place: Place) -> None:
 
 
 def write_models(place: Place) -> None:
-    """The paper's models with random weights, made on the GPU, each with a tokenizer that is here."""
+    """Make the paper's models with random weights, each with a tokenizer that is here."""
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
     kinds: dict[str, Any] = {"encoder": AutoModel, "decoder": AutoModelForCausalLM}
@@ -257,7 +258,7 @@ class Published:
 
 
 def side_by_side(recipe: Recipe, data: Path, *, steps: int) -> Figure:
-    """Sessions a second of the last stage, ours and the published way, step by step in turn on one network."""
+    """Sessions a second of the last stage: ours and the published way, in turn on one network."""
     examples, accelerator = Examples.of(Prepared.load(data)), accelerate(recipe)
     stage = recipe.train.stages[-1]
     sessions = recipe.train.batch * (steps + WARM_UP)

@@ -98,7 +98,7 @@ def halves(name: str, lines: Sequence[str]) -> Pair:
 
 
 def hdfs(data: Path) -> Iterator[Pair]:
-    """Normal sessions of HDFS in four groups, of each those that begin earlier and those that begin later."""
+    """Normal sessions of HDFS in four groups: of each, those that begin earlier and later."""
     with (data / "hdfs" / "anomaly_label.csv").open(encoding="utf-8") as file:
         normal = {line.split(",")[0] for line in file if line.rstrip().endswith("Normal")}
     blocks: dict[str, list[str]] = {}

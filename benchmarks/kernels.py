@@ -51,7 +51,10 @@ element, turning by positions."""
 
 
 def measure(run: Path, data: Path, *, sessions: int, messages: int) -> dict[str, Any]:
-    """For encoder and decoder: each kind of kernel's share of the time, and the share of the peak that the linear layers reach alone."""
+    """Each kind of kernel's share of the time, for encoder and decoder.
+
+    Beside it the share of the peak that the linear layers reach alone.
+    """
     model, tokenizer, recipe, _ = load_run(run, merged=True)
     prepared = Prepared.load(data)
     engine = Engine(model, section=recipe.detect)
@@ -112,7 +115,10 @@ def kernels(work: Callable[[], Any]) -> dict[str, float]:
 
 
 def products(matrices: Sequence[torch.Tensor], *, rows: int) -> float:
-    """The share of the peak that linear layers reach alone, the median of several passes side by side in lanes."""
+    """The share of the peak that linear layers reach alone, side by side in lanes.
+
+    It is the median of several passes.
+    """
     inputs = {width: torch.randn(rows, width) for width in {weight.shape[0] for weight in matrices}}
 
     room = Room(torch.device("cpu"))

@@ -2,7 +2,8 @@
 
 The sample written over with fresh block ids and times.
 
-    python benchmarks/long_log.py --run RUN --raw HDFS_2pct.log.gz [--copies 50] [--scratch DIR] [--again]
+    python benchmarks/long_log.py --run RUN --raw HDFS_2pct.log.gz [--copies 50] [--scratch DIR]
+        [--again]
 
 The log (zst) is judged by a process of its own, which prints at its end where its time and memory
 went: seconds in the scorer, which are those of the first copy alone, since the other copies hold no

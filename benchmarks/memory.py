@@ -1,9 +1,11 @@
-"""The memory that `train --check` says a stage needs next to what the stage takes, each in a process of its own.
+"""The memory that `train --check` says a stage needs, next to what the stage takes.
 
-    python benchmarks/memory.py --data DIR [--recipe small] [--set KEY=VALUE] [--sessions 48] [--json]
+    python benchmarks/memory.py --data DIR [--recipe small] [--set KEY=VALUE] [--sessions 48]
+        [--json]
 
-For each stage of the recipe, cut to a few sessions, a fresh process trains that stage alone with `logllm train`'s loop
-and reports the most memory it ever held (the kernel's high-water mark); another one plans the same stage. Linux only.
+For each stage of the recipe, cut to a few sessions, a fresh process trains that stage alone with
+`logllm train`'s loop and reports the most memory it ever held (the kernel's high-water mark);
+another one plans the same stage. Linux only.
 """
 
 import argparse
@@ -31,8 +33,13 @@ recipe, prepared = Recipe.load(sys.argv[1]), Prepared.load(Path(sys.argv[2]))
 sessions, labels, _, alerts = Examples.of(prepared)
 with deterministic(recipe.train.seed), tempfile.TemporaryDirectory() as scratch:
     model, tokenizer = assemble(recipe.model)
-    tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
-    loop = Loop(model, TrainingSet(sessions, labels, tokens, alerts), section=recipe.train, run=Path(scratch), accelerator=accelerate(recipe))
+    longest = recipe.model.encoder.max_tokens
+    tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=longest)
+    learnt = TrainingSet(sessions, labels, tokens, alerts)
+    accelerator = accelerate(recipe)
+    loop = Loop(
+        model, learnt, section=recipe.train, run=Path(scratch), accelerator=accelerator
+    )
     loop.train(encode_positions=recipe.detect.tokens_on(model.device.type))
 # Of Linux's two counters the one that a child does not inherit from the process that started it.
 status = Path("/proc/self/status").read_text()
@@ -50,7 +57,8 @@ from logllm.training.plan import plan
 
 torch.set_num_threads(1)
 found = plan(Recipe.load(sys.argv[1]), Path(sys.argv[2]))
-print(json.dumps({**asdict(found.stages[0].memory), "program": found.program, "predicted": found.peak}))
+stage = asdict(found.stages[0].memory)
+print(json.dumps({**stage, "program": found.program, "predicted": found.peak}))
 """
 """Plans and prints the figures."""
 

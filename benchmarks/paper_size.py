@@ -1,6 +1,7 @@
 """`logllm prepare` at the size of the paper's HDFS: the sample written over with fresh block ids.
 
-    python benchmarks/paper_size.py --raw HDFS_2pct.log.gz --labels anomaly_label.csv [--lines 11000000] [--scratch DIR]
+    python benchmarks/paper_size.py --raw HDFS_2pct.log.gz --labels anomaly_label.csv
+        [--lines 11000000] [--scratch DIR]
 
 Each line comes once a copy, with other last digits in its block ids: sessions multiply with the
 lines, and as many of them are open side by side as in the log that the sample was drawn from, while

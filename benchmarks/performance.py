@@ -20,8 +20,9 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "performance"
 PAGE = FOLDER.with_suffix(".md")
 INTRODUCTION = """# Performance
 
-Made by `python benchmarks/performance.py` from the measurements in `docs/performance`. Times depend on the machine; every ratio was taken side
-by side in one process, both sides with the same number of threads.
+Made by `python benchmarks/performance.py` from the measurements in `docs/performance`. Times depend
+on the machine; every ratio was taken side by side in one process, both sides with the same number
+of threads.
 """
 COMMANDS = """## Measuring it yourself
 
@@ -33,52 +34,60 @@ COMMANDS = """## Measuring it yourself
     python benchmarks/kernels.py RUN DATA --out docs/performance/kernels-NAME.json
     python benchmarks/performance.py
 
-`logllm bench` alone needs nothing but a run and a log, and `make bench` makes both where there are none.
+`logllm bench` alone needs nothing but a run and a log, and `make bench` makes both where there are
+none.
 """
 ON_A_GPU = """## On a GPU
 
-One script measures all of it on one NVIDIA card, in at most ten minutes on an H100, and writes a JSON line for each figure. Nothing is
-fetched: the small tier's models are there before, those of the paper are written in their real shapes with random weights.
+One script measures all of it on one NVIDIA card, in at most ten minutes on an H100, and writes a
+JSON line for each figure. Nothing is fetched: the small tier's models are there before, those of
+the paper are written in their real shapes with random weights.
 
     python benchmarks/gpu.py --log HDFS.log.gz --labels anomaly_label.csv --out FOLDER
 
 | what | step | figure |
 | --- | --- | ---: |
-| 8B in 4 bits, last stage, batch of 16: sessions a second, beside the published way | `training` | not measured |
-| 8B in 4 bits: the HDFS sample's distinct sessions, by default settings | `scoring` | not measured |
+| 8B in 4 bits, last stage: sessions a second beside the published way | `training` | not measured |
+| 8B in 4 bits: distinct sessions of the HDFS sample, default settings | `scoring` | not measured |
 | 8B in 4 bits: `detect` from file to verdicts, the second time | `scoring` | not measured |
 | small tier: whole commands `train small` and `detect` | `small` | not measured |
-| small tier in float32: largest difference of a score to the processor's, verdicts that differ | `parity` | not measured |
+| small tier in float32: scores and verdicts beside the processor's | `parity` | not measured |
 | memory that `train --check` foretells, next to what CUDA gave | `training` | not measured |
 
-By default a GPU is given 16,384 positions a pass where a processor is given 1,024, and sessions that begin alike share their beginnings
-there in 4 and in 16 bits, too. For training, `--set train.micro_batch=auto` takes as large a micro-batch as memory is foretold to hold:
-the gradients are those of one pass over the whole batch. Weights in 4 bits are packed once for each model and setting, kept in the
-cache's folder `packed`, and read from there onto the card.
+By default a GPU is given 16,384 positions a pass where a processor is given 1,024, and sessions
+that begin alike share their beginnings there in 4 and in 16 bits, too. For training,
+`--set train.micro_batch=auto` takes as large a micro-batch as memory is foretold to hold: the
+gradients are those of one pass over the whole batch. Weights in 4 bits are packed once for each
+model and setting, kept in the cache's folder `packed`, and read from there onto the card.
 """
 FORMULA = """## What the share of the peak means
 
-The peak is measured in the same run: the median of products of two 2,048 x 2,048 matrices in float32, before, after and between nine
-passes over all messages and three over all sessions, since the clock of a shared machine wanders, with the threads that everything else
-has. Each pass is set beside the peak right before and right after it, and the median share counts.
-A product of square matrices of size n counts 2 n³ operations, a multiplication and an addition as two.
+The peak is measured in the same run: the median of products of two 2,048 x 2,048 matrices in
+float32, before, after and between nine passes over all messages and three over all sessions, since
+the clock of a shared machine wanders, with the threads that everything else has. Each pass is set
+beside the peak right before and right after it, and the median share counts. A product of square
+matrices of size n counts 2 n³ operations, a multiplication and an addition as two.
 
     share = operations of the distinct work / (seconds x peak)
     operations = 2 x w x positions + 4 x a x l x contexts - what the last layer is spared
 
-`w` are the weights of the linear layers that every position passes: without embeddings, output head, pooler and adapters. `a` is the
-width of attention (heads times their width), `l` the number of layers.
+`w` are the weights of the linear layers that every position passes: without embeddings, output
+head, pooler and adapters. `a` is the width of attention (heads times their width), `l` the number
+of layers.
 
-In the decoder `positions` are those of the tree of all distinct prompts: the head once, each distinct beginning of a session once, the
-tail and the answer's beginning once for each distinct session. `contexts` is the sum over them of how many positions each one reads,
-itself included. In the encoder `positions` are the tokens of the distinct messages, special ones included, and `contexts` is
-the sum of the squares of the messages' lengths.
+In the decoder `positions` are those of the tree of all distinct prompts: the head once, each
+distinct beginning of a session once, the tail and the answer's beginning once for each distinct
+session. `contexts` is the sum over them of how many positions each one reads, itself included. In
+the encoder `positions` are the tokens of the distinct messages, special ones included, and
+`contexts` is the sum of the squares of the messages' lengths.
 
-A verdict is read at a prompt's last position. All that the others give it in the decoder's last layer are their keys and values: that layer's
-queries, output, feed-forward part and attention are counted at the last positions alone.
+A verdict is read at a prompt's last position. All that the others give it in the decoder's last
+layer are their keys and values: that layer's queries, output, feed-forward part and attention are
+counted at the last positions alone.
 
-Padding, repetition, norms, activations, softmax, projector and output head are not counted: what a stage spends on them lowers its share. A
-share can pass 1 where the products are of a better shape than the square ones, or the machine's clock changes.
+Padding, repetition, norms, activations, softmax, projector and output head are not counted: what a
+stage spends on them lowers its share. A share can pass 1 where the products are of a better shape
+than the square ones, or the machine's clock changes.
 """
 
 
@@ -156,12 +165,16 @@ def _scores(found: dict[str, dict[str, Any]]) -> list[str]:
         "threads",
     )
     return [
-        "## From file to verdicts", "",
-        "The published way encodes every message of every session, generates six tokens and masks with Python's `re`",
-        "(`benchmarks/plain_path.py`). It is timed on seeded slices, each after a whole log of ours, and scaled by count.", "",
-        *_table(columns, rows), "",
+        "## From file to verdicts",
+        "",
+        "The published way encodes every message of every session, generates six tokens and masks",
+        "with Python's `re` (`benchmarks/plain_path.py`). It is timed on seeded slices, each after",
+        "a whole log of ours, and scaled by count.",
+        "",
+        *_table(columns, rows),
+        "",
         "![ratios to the published way](performance/ratios.svg)",
-    ]  # fmt: skip
+    ]
 
 
 def _verdicts(found: dict[str, dict[str, Any]]) -> list[str]:
@@ -188,11 +201,15 @@ def _verdicts(found: dict[str, dict[str, Any]]) -> list[str]:
         "equal to the words generated",
     )
     return [
-        "## The same verdicts", "",
-        "Verdicts of the published way, from the two verdict logits of its first generated step and the run's threshold, next to ours. The last",
-        "column reads the generated words with a regular expression instead; it says little of a run that was trained to score, not to write.", "",
+        "## The same verdicts",
+        "",
+        "Verdicts of the published way, from the two verdict logits of its first generated step",
+        "and the run's threshold, next to ours. The last column reads the generated words with a",
+        "regular expression instead; it says little of a run that was trained to score, not to",
+        "write.",
+        "",
         *_table(columns, rows),
-    ]  # fmt: skip
+    ]
 
 
 def _trainings(found: dict[str, dict[str, Any]]) -> list[str]:
@@ -218,19 +235,19 @@ def _trainings(found: dict[str, dict[str, Any]]) -> list[str]:
 
 def _tiers(found: dict[str, dict[str, Any]]) -> list[str]:
     """How good each tier is."""
-    rows = [
-        (
-            name,
-            figures["model"].partition("@")[0],
+    rows = []
+    for name, figures in found.items():
+        interval = figures["intervals"]["average_precision"]
+        ends = "–".join(f"{end:.3f}" for end in interval)
+        rows.append(
             (
-                f"{figures['average_precision']:.3f}"
-                f" ({'–'.join(f'{end:.3f}' for end in figures['intervals']['average_precision'])})"
-            ),
-            f"{figures['f1']:.3f}",
-            f"{figures['unseen']['f1']:.3f}",
+                name,
+                figures["model"].partition("@")[0],
+                f"{figures['average_precision']:.3f} ({ends})",
+                f"{figures['f1']:.3f}",
+                f"{figures['unseen']['f1']:.3f}",
+            )
         )
-        for name, figures in found.items()
-    ]
     columns = (
         "workload and recipe",
         "run",
@@ -238,16 +255,23 @@ def _tiers(found: dict[str, dict[str, Any]]) -> list[str]:
         "F1",
         "F1 on sessions not in train",
     )
-    return ["## How good the tiers are", "", "`logllm evaluate RUN --data DATA --json` on the test part, at the run's own threshold.", "",
-            *_table(columns, rows)]  # fmt: skip
+    return [
+        "## How good the tiers are",
+        "",
+        "`logllm evaluate RUN --data DATA --json` on the test part, at the run's own threshold.",
+        "",
+        *_table(columns, rows),
+    ]
 
 
 def _engines(found: dict[str, dict[str, Any]]) -> list[str]:
     """Ways to score, the ones left out, too."""
     lines = [
-        "## Engines, and what was left out", "",
-        "Distinct test sessions scored in several ways (`benchmarks/engines.py`); differences and flips are to the exact scores.",
-    ]  # fmt: skip
+        "## Engines, and what was left out",
+        "",
+        "Distinct test sessions scored in several ways (`benchmarks/engines.py`); differences and",
+        "flips are to the exact scores.",
+    ]
     for name, figures in found.items():
         rows = [
             (
@@ -280,9 +304,15 @@ def _savings(found: dict[str, dict[str, Any]]) -> list[str]:
             (step, f"{taken:,.1f} s", f"{before / taken:.2f}x", f"{seconds[0][1] / taken:.1f}x")
             for (step, taken), (_, before) in zip(seconds, [seconds[0], *seconds[:-1]], strict=True)
         ]
-        lines += [f"{name}: {figures['sessions']:,} sessions, {figures['distinct_sessions']:,} distinct; each step keeps the ones before it.", "",
-                  *_table(("step", "whole log", "gain", "in all"), rows), ""]  # fmt: skip
-        lines += [f"![what each saving gains: {name}](performance/savings-{name}.svg)", ""]
+        lines += [
+            f"{name}: {figures['sessions']:,} sessions, {figures['distinct_sessions']:,} distinct;"
+            " each step keeps the ones before it.",
+            "",
+            *_table(("step", "whole log", "gain", "in all"), rows),
+            "",
+            f"![what each saving gains: {name}](performance/savings-{name}.svg)",
+            "",
+        ]
     return lines[:-1]
 
 
@@ -319,17 +349,26 @@ def _kernels(found: dict[str, dict[str, Any]]) -> list[str]:
             (kind, *(f"{figures[part]['kernels'][kind]:.1%}" for part in parts)) for kind in kinds
         ]
         alone = ", ".join(f"{figures[part]['products']:.2f} ({part})" for part in parts)
-        lines += [f"{name}, {figures['messages']:,} messages and {figures['sessions']} sessions, on one thread:", "",
-                  *_table(("kernels", *parts), rows), "",
-                  f"The linear layers alone, in the same chunks and lanes, reach {alone} of the peak.",
-                  "Were all but linear layers, attention, activation and norms free, their share of the time would let "
-                  f"{' and '.join(f'the {part} reach {_most(figures[part]):.2f}' for part in parts)}; attention's own products, "
-                  "which count too, add about a hundredth."]  # fmt: skip
+        most = " and ".join(f"the {part} reach {_most(figures[part]):.2f}" for part in parts)
+        lines += [
+            f"{name}, {figures['messages']:,} messages and {figures['sessions']} sessions, on one"
+            " thread:",
+            "",
+            *_table(("kernels", *parts), rows),
+            "",
+            f"The linear layers alone, in the same chunks and lanes, reach {alone} of the peak.",
+            "Were all but linear layers, attention, activation and norms free, their share of the"
+            f" time would let {most}; attention's own products, which count too, add about a"
+            " hundredth.",
+        ]
     return lines
 
 
 def _most(figures: dict[str, Any]) -> float:
-    """The share of the peak that linear layers leave to models which take no time but for what no model of this kind can do without."""
+    """The share of the peak within reach, were all free that such a model can do without.
+
+    Linear layers, attention, activation and norms are what no model of this kind can do without.
+    """
     kinds = figures["kernels"]
     needed = sum(kinds[kind] for kind in ("linear layers", "attention", "activation", "norms"))
     return float(figures["products"] * kinds["linear layers"] / needed)

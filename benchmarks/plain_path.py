@@ -189,7 +189,10 @@ class PlainModel:
         )
 
     def vectors(self, messages: list[str]) -> Tensor:
-        """One projected vector a message, each tokenised and encoded whether or not it was met before, (b * s, d_dec)."""
+        """One projected vector a message, (b * s, d_dec).
+
+        Each message is tokenised and encoded whether or not it was met before.
+        """
         tokens = self.encoder_tokenizer(
             messages,
             padding=True,
@@ -242,9 +245,15 @@ class PlainModel:
         embeddings, mask = self.inputs(sessions, [self.forced] * len(sessions))
         end = self.decoder_tokenizer.eos_token_id
         said = self.decoder.generate(
-            inputs_embeds=embeddings, attention_mask=mask, max_new_tokens=GENERATED, do_sample=False, eos_token_id=end,
-            pad_token_id=end, return_dict_in_generate=True, output_logits=True,
-        )  # fmt: skip
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            max_new_tokens=GENERATED,
+            do_sample=False,
+            eos_token_id=end,
+            pad_token_id=end,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
         first = said.logits[0][:, self.verdict_ids].float().tolist()
         texts = self.decoder_tokenizer.batch_decode(said.sequences, skip_special_tokens=True)
         return [
@@ -283,7 +292,10 @@ class PlainModel:
         *,
         optimizer: torch.optim.Optimizer,
     ) -> float:
-        """One training step: cross-entropy over the answer's tokens, the head run at every position; the seconds it took."""
+        """One training step, and the seconds it took.
+
+        The loss is the cross-entropy over the answer's tokens; the head runs at every position.
+        """
         started = time.perf_counter()
         for start in range(0, len(sessions), MICRO_BATCH):
             some = slice(start, start + MICRO_BATCH)

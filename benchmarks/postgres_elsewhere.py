@@ -96,9 +96,13 @@ def rewritten(text: str, *, prefix: str, zone: str) -> str:
 
     The same clock, another zone, another prefix.
 
-    >>> line = "2026-11-27 00:18:05.667 UTC [87] LOG:  database system was shut down at 2026-11-27 00:18:05 UTC"
-    >>> rewritten(line, prefix="%t %c: user=%u,db=%d ", zone="CEST")
-    '2026-11-27 00:18:05 CEST 6a0f0000.57: user=,db= LOG:  database system was shut down at 2026-11-27 00:18:05 CEST'
+    >>> told = "LOG:  database system was shut down at 2026-11-27 00:18:05 UTC"
+    >>> line = f"2026-11-27 00:18:05.667 UTC [87] {told}"
+    >>> changed = rewritten(line, prefix="%t %c: user=%u,db=%d ", zone="CEST")
+    >>> changed.partition("LOG:")[0]
+    '2026-11-27 00:18:05 CEST 6a0f0000.57: user=,db= '
+    >>> changed.partition("LOG:")[2]
+    '  database system was shut down at 2026-11-27 00:18:05 CEST'
     """
     lines = []
     for line in text.split("\n"):

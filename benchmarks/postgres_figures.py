@@ -109,7 +109,10 @@ def trained(method: str, data: Path, *, out: Path) -> Figure:
 
 
 def words_and_pairs(prepared: Prepared) -> Figure:
-    """Logistic regression on words and pairs of them, weighted by rarity (tf-idf), both classes of equal weight."""
+    """Logistic regression on words and pairs of them, weighted by rarity (tf-idf).
+
+    Both classes have the same weight.
+    """
     train, validation, test = (Part.of(prepared, name) for name in ("train", "validation", "test"))
     words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), sublinear_tf=True)
     model = LogisticRegression(C=100, class_weight="balanced", max_iter=2000).fit(

@@ -2,9 +2,9 @@
 
 How much code somebody reads who follows it.
 
-    python benchmarks/route.py lines             from `Detector.load` and a log's lines to the last verdict
-    python benchmarks/route.py weights           from prepared data to a run, as `train` makes it
-    python benchmarks/route.py lines --show      every function, file by file, in the order of its first call
+    python benchmarks/route.py lines           from `Detector.load` and a log's lines to verdicts
+    python benchmarks/route.py weights         from prepared data to a run, as `train` makes it
+    python benchmarks/route.py lines --show    every function, in the order of its first call
 
 Functions are counted at their first call, as the interpreter reports it; tiny models, a warm cache.
 A change of file is where the next function that is called for the first time lies in another file
@@ -50,7 +50,7 @@ class Route(NamedTuple):
     steps: tuple[Step, ...]
 
     def figures(self) -> dict[str, int]:
-        """How many functions, how many modules they lie in, how often the reader changes to another file."""
+        """Counts of functions, of the modules they lie in, and of changes to another file."""
         files = [step.file for step in self.steps]
         changes = sum(file != other for file, other in pairwise(files))
         return {

@@ -1,11 +1,15 @@
-"""What each saving gains: from the published way to ours one step at a time, seconds for a whole log.
+"""What each saving gains, one step at a time from the published way to ours.
+
+Figures are seconds for a whole log.
 
     python benchmarks/savings.py RUN LOG --out savings-hdfs.json [--sessions 60]
 
-Every step keeps the ones before it. All but the last are timed on seeded sessions and scaled by count to all of them, or to all
-distinct ones; the last is ours on the whole log. The steps: the published way (plain_path.py); one pass whose two verdict logits
-are read, in place of six generated tokens; each distinct message encoded once; each distinct session scored once; sessions of
-like length in one batch; Polars in place of Python's `re`; and ours, which shares the beginnings of prompts and merges adapters.
+Every step keeps the ones before it. All but the last are timed on seeded sessions and scaled by
+count to all of them, or to all distinct ones; the last is ours on the whole log. The steps: the
+published way (plain_path.py); one pass whose two verdict logits are read, in place of six generated
+tokens; each distinct message encoded once; each distinct session scored once; sessions of like
+length in one batch; Polars in place of Python's `re`; and ours, which shares the beginnings of
+prompts and merges adapters.
 """
 
 import argparse

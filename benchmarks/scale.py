@@ -1,13 +1,16 @@
-"""What 1, 10 and 100 machines do with a thousand million lines, from rates that were measured on one.
+"""What 1, 10 and 100 machines do with a thousand million lines.
+
+The rates were measured on one machine.
 
     python benchmarks/scale.py                      writes the table into docs/scale.md
     python benchmarks/scale.py --check              whether it is current
-    python benchmarks/scale.py --measure RUN LOG    first measures what stays with the command that was called
+    python benchmarks/scale.py --measure RUN LOG    first measures what the command itself does
 
-Reading and scoring are those of `docs/performance`; they are divided by the number of machines. What `detect --ray` does in the
-process that was called, where records are put in order, sessions made and verdicts written, is done by one however many
-there are (`docs/scale.json`). So are the numbers of distinct sessions in a half, a quarter and all of the log, by
-which those of the large log are foretold (Heaps' law).
+Reading and scoring are those of `docs/performance`; they are divided by the number of machines.
+What `detect --ray` does in the process that was called, where records are put in order, sessions
+made and verdicts written, is done by one however many there are (`docs/scale.json`). So are the
+numbers of distinct sessions in a half, a quarter and all of the log, by which those of the large
+log are foretold (Heaps' law).
 """
 
 import argparse
@@ -84,7 +87,7 @@ def written(reading: Reading) -> int:
 
 
 def measure(run: str, log: str) -> dict[str, Any]:
-    """What the process that was called does by itself, and how distinct sessions grow with a log."""
+    """What the process that was called does itself, and how distinct sessions grow with a log."""
     detector = Detector.load(run)
     assert isinstance(detector.run, OpenedRun)  # noqa: S101 - `load` gives one
     labour = Labour(Origin.of(detector.run))

@@ -1,7 +1,8 @@
 """How `logllm serve` holds: queries on a million verdicts, and many clients on the live stream.
 
     python benchmarks/serving_load.py --out serving.json
-    python benchmarks/serving_load.py --only queries --verdicts 100000 --store postgresql://me@127.0.0.1/empty
+    python benchmarks/serving_load.py --only queries --verdicts 100000
+        --store postgresql://me@127.0.0.1/empty
     python benchmarks/serving_load.py --only stream --minutes 1
 
 Seeded. Everything is written below a temporary folder, or into the empty store that is named. What

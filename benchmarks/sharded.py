@@ -2,7 +2,8 @@
 
 Gradients of two processes beside those of one.
 
-    python -m torch.distributed.run --nproc-per-node 2 --master-addr 127.0.0.1 --master-port 29500 benchmarks/sharded.py
+    python -m torch.distributed.run --nproc-per-node 2 --master-addr 127.0.0.1
+        --master-port 29500 benchmarks/sharded.py
 
 Every layer of the decoder is given to PyTorch's `fully_shard`, over gloo on processors or NCCL on
 GPUs. Each process takes half of four sessions; one process has taken them one half after the other.
@@ -35,7 +36,10 @@ HALVES = ([0, 1], [2, 3])
 
 
 def network(section: ModelSection) -> tuple[LogLLM, Any]:
-    """The network and its tokenizer, the same in every process, adapters not at zero, all of them learning."""
+    """The network and its tokenizer, the same in every process.
+
+    No adapter is at zero, and all of them learn.
+    """
     torch.manual_seed(0)
     model, tokenizer = assemble(section)
     for name, parameter in model.named_parameters():

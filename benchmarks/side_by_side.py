@@ -204,7 +204,10 @@ def read_plainly(log: Path, run: Path) -> tuple[Sessions, float]:
 
 
 def _compared(judged: Verdicts, answers: dict[str, Any], *, threshold: float) -> dict[str, Any]:
-    """How many verdicts of two ways are the same, by the logits of the first generated step and by the words generated."""
+    """How many verdicts of two ways are the same.
+
+    The published way's are read from the logits of its first generated step, and from its words.
+    """
     scores = {
         name: 1 / (1 + np.exp(answer.logits[0] - answer.logits[1]))
         for name, answer in answers.items()

@@ -2,7 +2,8 @@
 
 Nothing may be lost or stored twice.
 
-    LOGLLM_TANSU=.../bin/tansu python benchmarks/soak_kafka.py --messages 100000 --kills 20 --out soak.json
+    LOGLLM_TANSU=.../bin/tansu python benchmarks/soak_kafka.py --messages 100000 --kills 20
+        --out soak.json
 
 A broker (Tansu, in memory) gets messages of many sessions, the key of each its session. Processes
 of `logllm watch` share the topic and one store. A seeded chance kills one of them with SIGKILL and
@@ -305,7 +306,7 @@ class Soak:
         self.more: Worker | None = None
 
     def disturb(self) -> None:
-        """Let everything happen that may, in an order of chance, each when the processes are at work."""
+        """Let everything happen that may, in random order, each while the processes are at work."""
         load = self.load
         events = (
             [self.kill] * load.kills

@@ -1,4 +1,4 @@
-"""How fast a watch is, how soon verdicts are there, and how much memory it takes over a long time."""
+"""How fast a watch is, how soon verdicts are there, and how much memory it takes for long."""
 
 import random
 import statistics
@@ -44,7 +44,10 @@ def throughput(load: Load) -> dict[str, float]:
 
 
 def latency(load: Load) -> dict[str, float]:
-    """From the end of a session to its row, on a log replayed at 200 lines a second, stamped as they are written."""
+    """Seconds from the end of a session to its row.
+
+    A log is replayed at 200 lines a second, each stamped as it is written.
+    """
     target, store = load.folder / "replayed.log", str(load.folder / "latency.db")
     seconds = _SECONDS * load.share
     target.touch()
@@ -69,7 +72,10 @@ def latency(load: Load) -> dict[str, float]:
 
 
 def memory(load: Load) -> dict[str, float]:
-    """Memory while a source gives ever new messages faster than they are judged, with the clock of a month in fast motion."""
+    """Memory while a source gives ever new messages, faster than they are judged.
+
+    The clock runs through a month in fast motion.
+    """
     target, store = load.folder / "new.log", str(load.folder / "memory.db")
     seconds = _SECONDS * load.share
     target.touch()

@@ -52,7 +52,10 @@ def verdicts(
 def judged(
     detector: Detector, lines: Sequence[bytes], *, whole: pl.DataFrame, alarms: set[str]
 ) -> Counter[str]:
-    """Counts of one tail; `whole` has `session`, `count` and `anomalous` of every session of the log."""
+    """Counts of one tail.
+
+    `whole` has `session`, `count` and `anomalous` of every session of the log.
+    """
     counts: Counter[str] = Counter()
     for frame, messages in verdicts(detector, lines):
         tells = messages.is_in(list(alarms))

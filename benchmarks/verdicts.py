@@ -42,9 +42,10 @@ PACKAGED = ("test", "changed", "german")
 """The packaged PostgreSQL logs that are judged."""
 ENGINES = ("exact", "auto")
 METHODS = (
-    "tree-counts", "logistic-counts", "random-forest-counts", "tree-words", "logistic-words", "logistic-vectors",
-    "cnn", "neurallog", "forest-counts", "forest-words", "unseen", "rapid", "deeplog",
-)  # fmt: skip
+    *("tree-counts", "logistic-counts", "random-forest-counts"),
+    *("tree-words", "logistic-words", "logistic-vectors", "cnn", "neurallog"),
+    *("forest-counts", "forest-words", "unseen", "rapid", "deeplog"),
+)
 """All but logrobust, which takes most of a minute, logistic-extremes, the twin of logistic-vectors,
 and logistic-lines, which wants labels of lines."""
 HDFS_SHARE = 6_000
@@ -75,7 +76,8 @@ from tests.tiny import make_log, make_models
 make_models(Path("weights"))
 lines, labels = make_log(sessions=120, seed=0)
 Path("logs/app.jsonl").write_text("\\n".join(lines) + "\\n")
-Path("logs/app.csv").write_text("session,label\\n" + "".join(f"{key},{label}\\n" for key, label in labels))
+rows = "".join(f"{key},{label}\\n" for key, label in labels)
+Path("logs/app.csv").write_text("session,label\\n" + rows)
 """
 """Writes tiny random models, and a made log with its labels."""
 
@@ -98,7 +100,7 @@ class Folder:
     def logllm(
         self, *arguments: str, standard_input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """A verb's outputs; one that fails is an outcome as well, and is compared by what it says."""
+        """A verb's outputs; one that fails is an outcome as well, compared by what it says."""
         command = [sys.executable, "-m", "logllm", *arguments]
         with (self.path / (standard_input or os.devnull)).open("rb") as stream:
             return subprocess.run(
@@ -153,7 +155,7 @@ class Folder:
         return hashes
 
     def train(self, name: str, recipe: str, *options: str, data: str) -> Hashes:
-        """A run in `runs/NAME`: its threshold, and its weights to the byte where they are tensors."""
+        """A run in `runs/NAME`: its threshold, and its weights to the byte if they are tensors."""
         out = f"runs/{name}"
         done = self.logllm("train", recipe, *options, "--data", data, "--out", out)
         if done.returncode:
@@ -282,7 +284,10 @@ def methods(folder: Folder) -> Hashes:
 
 
 def windows(folder: Folder) -> Hashes:
-    """Windows by count and by time of BGL and Thunderbird, prepared and judged, from a file and from standard input."""
+    """Windows by count and by time of BGL and Thunderbird, prepared and judged.
+
+    Each log is read from a file and from standard input.
+    """
     bgl = (
         "--raw",
         "logs/BGL_6135.jsonl.gz",

@@ -1,7 +1,10 @@
-"""The demo: what was wrong with a PostgreSQL server, found by the run that comes with logllm in a log that it has not seen.
+"""The demo: what was wrong with a PostgreSQL server.
 
-Each step is a command that is printed before it runs and works as well when typed by hand. Everything is written to
-out/demo, which each run makes anew. It exits with 1 if the average precision is below .9.
+The run that comes with logllm finds it in a log that it has not seen.
+
+Each step is a command that is printed before it runs and works as well when typed by hand.
+Everything is written to out/demo, which each run makes anew. It exits with 1 if the average
+precision is below .9.
 """
 
 import csv

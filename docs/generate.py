@@ -30,8 +30,9 @@ RESULTS = Path(__file__).with_name("results.md")
 TABLE = "## The built-in formats\n"
 INTRODUCTION = """# Settings
 
-Every setting there is, made from the source by `make docs`. A recipe is a TOML file with these tables; `--set train.seed=7` overrides one;
-a recipe may say `extends = "small"`. A format of one's own is a TOML file with the tables under `format`.
+Every setting there is, made from the source by `make docs`. A recipe is a TOML file with these
+tables; `--set train.seed=7` overrides one; a recipe may say `extends = "small"`. A format of one's
+own is a TOML file with the tables under `format`.
 """
 
 

@@ -1,4 +1,4 @@
-"""docs/api.md: the library's public names and the paths of the service, from their own docstrings."""
+"""docs/api.md: the library's public names and the service's paths, from their docstrings."""
 
 import inspect
 import pkgutil
@@ -13,7 +13,8 @@ import logllm.serve.web.routes
 
 INTRODUCTION = """# API
 
-Made from the source by `make docs`: the five names of the library, then the paths of `logllm serve`.
+Made from the source by `make docs`: the five names of the library, then the paths of
+`logllm serve`.
 
 ## The library
 

@@ -26,7 +26,8 @@ words = sys.argv[1:]
 with Path("commands.txt").open("a") as file:
     file.write(words[0] + "\\n")
 if words[0] == "evaluate":
-    print(json.dumps({{"average_precision": {precision}, "f1": 0.8, "tp": 2, "fp": 1, "tn": 89, "fn": 1}}))
+    counts = {{"tp": 2, "fp": 1, "tn": 89, "fn": 1}}
+    print(json.dumps({{"average_precision": {precision}, "f1": 0.8, **counts}}))
 if words[0] == "detect":
     for line in (1, 2, 3, 4):
         print(json.dumps({{"score": line / 10, "anomalous": line in (2, 3), "lines": [line]}}))

@@ -19,7 +19,8 @@ from logllm.storage import locked
 with locked(Path(sys.argv[1])) as ours:
     print(ours, flush=True)
     if len(sys.argv) > 2:  # a command that goes on after its parent
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
+        command = [sys.executable, "-c", "import time; time.sleep(60)"]
+        child = subprocess.Popen(command, close_fds=False)
         print(child.pid, flush=True)
     time.sleep(60)
 """

@@ -29,7 +29,9 @@ from logllm.datasets.prepared import PARTS, Prepared, write_prepared
 from logllm.datasets.settings import choose
 from logllm.model.logllm import LogLLM, assemble
 
-WORDS = "Below is a sequence of system log messages : . Is this sequence normal or anomalous ? The".split()
+WORDS = (
+    "Below is a sequence of system log messages : . Is this sequence normal or anomalous ? The"
+).split()
 
 
 def make_models(folder: Path) -> ModelSection:
@@ -50,10 +52,15 @@ def make_models(folder: Path) -> ModelSection:
     word_tokenizer(bos=True).save_pretrained(decoder)
     LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=64, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=96,
+            vocab_size=64,
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=96,
             max_position_embeddings=16_384,
         )
-    ).save_pretrained(decoder)  # fmt: skip
+    ).save_pretrained(decoder)
     return ModelSection(
         encoder=EncoderSection(weights=str(encoder)), decoder=DecoderSection(weights=str(decoder))
     )

@@ -57,7 +57,7 @@ def read(folder: Path, name: str) -> tuple[Part, dict[int, str], list[label.Line
 
 
 def contradictions(*parts: Part) -> tuple[int, list[tuple[str, ...]]]:
-    """Sessions with the same messages as others of the other label, the fewer of the two counted."""
+    """Sessions whose messages others of the other label have, too; the fewer of both count."""
     seen: defaultdict[tuple[str, ...], Counter[bool]] = defaultdict(Counter)
     for part in parts:
         for messages, truth in zip(part.messages, part.truth, strict=True):

@@ -47,7 +47,9 @@ class Messages:
         return {(key if isinstance(key, str) else key[0]): value for key, value in entries.items()}
 
     def pattern(self, message: str) -> str:
-        """A regular expression that a line's text, from the severity on, matches if it is this message.
+        """A regular expression that this message matches.
+
+        It is matched with a line's text from the severity on.
 
         Raises:
             KeyError: the server knows no such message.

@@ -1,4 +1,7 @@
-"""Faults of change: a bad setting, a bad release, an index dropped, rights taken away, numbers used up."""
+"""Faults of change.
+
+A bad setting, a bad release, an index dropped, rights taken away, numbers used up.
+"""
 
 import contextlib
 import time
@@ -29,21 +32,27 @@ def missing_index(case: Case) -> None:
     )
 
 
-@fault("bad_configuration", train="syntax admission read_only", only_later="value search_path limit admission_syntax", latest="limit", messages=[
-    "configuration file \"%s\" contains errors; no changes were applied",
-    "configuration file \"%s\" contains errors; unaffected changes were applied",
-    "invalid value for parameter \"%s\": \"%s\"",
-    "syntax error in file \"%s\" line %u, near token \"%s\"",
-    "syntax error in file \"%s\" line %u, near end of line",
-    "unrecognized configuration parameter \"%s\" in file \"%s\" line %d",
-    "invalid authentication method \"%s\"",
-    "%s was not reloaded",
-    "no pg_hba.conf entry for host \"%s\", user \"%s\", database \"%s\", %s",
-    "cannot execute %s in a read-only transaction",
-    "relation \"%s\" does not exist",
-    "function %s does not exist",
-    "canceling statement due to statement timeout",
-])  # fmt: skip
+@fault(
+    "bad_configuration",
+    train="syntax admission read_only",
+    only_later="value search_path limit admission_syntax",
+    latest="limit",
+    messages=[
+        'configuration file "%s" contains errors; no changes were applied',
+        'configuration file "%s" contains errors; unaffected changes were applied',
+        'invalid value for parameter "%s": "%s"',
+        'syntax error in file "%s" line %u, near token "%s"',
+        'syntax error in file "%s" line %u, near end of line',
+        'unrecognized configuration parameter "%s" in file "%s" line %d',
+        'invalid authentication method "%s"',
+        "%s was not reloaded",
+        'no pg_hba.conf entry for host "%s", user "%s", database "%s", %s',
+        "cannot execute %s in a read-only transaction",
+        'relation "%s" does not exist',
+        "function %s does not exist",
+        "canceling statement due to statement timeout",
+    ],
+)
 def bad_configuration(case: Case) -> None:
     """A file with a mistake in it is loaded: refused as a whole, or taken with bad effect."""
     services = ["shop_web", "shop_api", "shop_worker"]
@@ -99,28 +108,47 @@ def bad_configuration(case: Case) -> None:
     time.sleep(4 if case.variant in own else 0)
 
 
-@fault("broken_release", train="column table", only_later="not_null function", latest="check", messages=[
-    "column \"%s\" does not exist",
-    "column \"%s\" of relation \"%s\" does not exist",
-    "relation \"%s\" does not exist",
-    "null value in column \"%s\" of relation \"%s\" violates not-null constraint",
-    "function %s does not exist",
-    "new row for relation \"%s\" violates check constraint \"%s\"",
-])  # fmt: skip
+@fault(
+    "broken_release",
+    train="column table",
+    only_later="not_null function",
+    latest="check",
+    messages=[
+        'column "%s" does not exist',
+        'column "%s" of relation "%s" does not exist',
+        'relation "%s" does not exist',
+        'null value in column "%s" of relation "%s" violates not-null constraint',
+        "function %s does not exist",
+        'new row for relation "%s" violates check constraint "%s"',
+    ],
+)
 def broken_release(case: Case) -> None:
     """A release changes the schema under a service that still expects the old one."""
     case.users = ["shop_web", "shop_api", "shop_worker"]
     do, undo, page = {
-        "column": ("ALTER TABLE {0} RENAME COLUMN {1} TO {1}_new", "ALTER TABLE {0} RENAME COLUMN {1}_new TO {1}", None),
+        "column": (
+            "ALTER TABLE {0} RENAME COLUMN {1} TO {1}_new",
+            "ALTER TABLE {0} RENAME COLUMN {1}_new TO {1}",
+            None,
+        ),
         "table": ("ALTER TABLE {0} RENAME TO {0}_v2", "ALTER TABLE {0}_v2 RENAME TO {0}", None),
         "not_null": (
-            "ALTER TABLE {0} ADD COLUMN tenant_id int NOT NULL DEFAULT 1; ALTER TABLE {0} ALTER COLUMN tenant_id DROP DEFAULT",
+            "ALTER TABLE {0} ADD COLUMN tenant_id int NOT NULL DEFAULT 1;"
+            " ALTER TABLE {0} ALTER COLUMN tenant_id DROP DEFAULT",
             "ALTER TABLE {0} DROP COLUMN tenant_id",
             None,
         ),
-        "check": ("ALTER TABLE {0} ADD CONSTRAINT {0}_guard CHECK (id < 0) NOT VALID", "ALTER TABLE {0} DROP CONSTRAINT {0}_guard", None),
-        "function": ("ALTER FUNCTION worth_of(int) RENAME TO worth_of_v2", "ALTER FUNCTION worth_of_v2(int) RENAME TO worth_of", "worth"),
-    }[case.variant]  # fmt: skip
+        "check": (
+            "ALTER TABLE {0} ADD CONSTRAINT {0}_guard CHECK (id < 0) NOT VALID",
+            "ALTER TABLE {0} DROP CONSTRAINT {0}_guard",
+            None,
+        ),
+        "function": (
+            "ALTER FUNCTION worth_of(int) RENAME TO worth_of_v2",
+            "ALTER FUNCTION worth_of_v2(int) RENAME TO worth_of",
+            "worth",
+        ),
+    }[case.variant]
     places = [
         ("customers", "city", "register"),
         ("products", "price", "product"),
@@ -160,12 +188,20 @@ def broken_release(case: Case) -> None:
     case.server.rule(*undo.format(table, column).split("; "), database=case.app.database)
 
 
-@fault("rights_revoked", train="select insert", only_later="sequence schema", latest="function", messages=[
-    "permission denied for function %s",
-    "permission denied for table %s", "permission denied for sequence %s", "permission denied for schema %s",
-    "relation \"%s\" does not exist",
-    "function %s does not exist",
-])  # fmt: skip
+@fault(
+    "rights_revoked",
+    train="select insert",
+    only_later="sequence schema",
+    latest="function",
+    messages=[
+        "permission denied for function %s",
+        "permission denied for table %s",
+        "permission denied for sequence %s",
+        "permission denied for schema %s",
+        'relation "%s" does not exist',
+        "function %s does not exist",
+    ],
+)
 def rights_revoked(case: Case) -> None:
     """A service loses rights that it needs."""
     case.users = ["shop_web", "shop_worker", "shop_api"]

@@ -67,7 +67,7 @@ def hurried(case: Case, pause: float) -> None:
     "stack depth limit exceeded",
 ])  # fmt: skip
 def out_of_memory(case: Case) -> None:
-    """The lock table is full of one client's locks, or a statement asks for more memory than there may be."""
+    """The lock table is full of one client's locks, or a statement asks for too much memory."""
     if case.variant == "locks":
         with case.load.session("shop_worker", "order-worker") as session:
             case.load.attempt(

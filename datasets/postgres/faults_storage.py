@@ -117,13 +117,19 @@ def reports(case: Case, *statements: str, user: str = "shop_report") -> None:
             case.load.attempt(session, statement)
 
 
-@fault("corrupted_page", train="page truncated", only_later="index missing zeroed", latest="header", messages=[
-    "page verification failed, calculated checksum %u but expected %u",
-    "invalid page in block %u of relation %s",
-    "could not read block %u in file \"%s\": read only %d of %d bytes",
-    "could not open file \"%s\": %m",
-    "index \"%s\" contains unexpected zero page at block %u",
-])  # fmt: skip
+@fault(
+    "corrupted_page",
+    train="page truncated",
+    only_later="index missing zeroed",
+    latest="header",
+    messages=[
+        "page verification failed, calculated checksum %u but expected %u",
+        "invalid page in block %u of relation %s",
+        'could not read block %u in file "%s": read only %d of %d bytes',
+        'could not open file "%s": %m',
+        'index "%s" contains unexpected zero page at block %u',
+    ],
+)
 def corrupted_page(case: Case) -> None:
     """Bytes of a table or an index are not what was written; those who read them meet it."""
     source = case.dice.choice(["orders", "customers", "payments", "visits", "reviews"])
@@ -194,7 +200,7 @@ def damage(case: Case, path: Path) -> None:
     "temporary file size exceeds temp_file_limit (%dkB)",
 ])  # fmt: skip
 def temp_files(case: Case) -> None:
-    """Sorting spills to files: a report without bounds, or small queries with memory taken from them."""
+    """Sorting spills to files: a report without bounds, or small queries with little memory."""
     if case.variant in {"report", "hash"}:
         case.at_least = 2
         small = "SET statement_timeout = 0; SET work_mem = " + (

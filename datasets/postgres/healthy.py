@@ -47,11 +47,13 @@ FAULTS = {
 """What a server says of its fault, which none of its other lines says."""
 WIKI = """
 CREATE TABLE pages (id serial PRIMARY KEY, title text UNIQUE NOT NULL, edits int DEFAULT 0);
-CREATE TABLE revisions (id serial PRIMARY KEY, page int REFERENCES pages, author text, body text, at timestamptz DEFAULT now());
+CREATE TABLE revisions (id serial PRIMARY KEY, page int REFERENCES pages, author text, body text,
+  at timestamptz DEFAULT now());
 CREATE TABLE watchers (page int REFERENCES pages, reader text, PRIMARY KEY (page, reader));
 CREATE TABLE links (origin int, target int);
 INSERT INTO pages (title) SELECT 'Topic ' || n FROM generate_series(1, 3000) n;
-INSERT INTO revisions (page, author, body) SELECT 1 + n % 3000, 'editor' || n % 40, repeat(md5(n::text), 8) FROM generate_series(1, 20000) n;
+INSERT INTO revisions (page, author, body)
+  SELECT 1 + n % 3000, 'editor' || n % 40, repeat(md5(n::text), 8) FROM generate_series(1, 20000) n;
 INSERT INTO links SELECT 1 + n % 3000, 1 + n * 7 % 3000 FROM generate_series(1, 40000) n;
 """
 METERS = """
@@ -60,8 +62,10 @@ CREATE TABLE readings (meter int REFERENCES meters, at timestamptz, watts real);
 CREATE TABLE hours (meter int, hour timestamptz, watts real, PRIMARY KEY (meter, hour));
 CREATE MATERIALIZED VIEW totals AS SELECT meter, sum(watts) AS watts FROM readings GROUP BY meter;
 CREATE UNIQUE INDEX totals_meter ON totals (meter);
-INSERT INTO meters (serial_number, street) SELECT 'M' || n, 'Street ' || n % 90 FROM generate_series(1, 900) n;
-INSERT INTO readings SELECT 1 + n % 900, now() - n * interval '1 second', n % 3000 FROM generate_series(1, 60000) n;
+INSERT INTO meters (serial_number, street)
+  SELECT 'M' || n, 'Street ' || n % 90 FROM generate_series(1, 900) n;
+INSERT INTO readings
+  SELECT 1 + n % 900, now() - n * interval '1 second', n % 3000 FROM generate_series(1, 60000) n;
 CREATE INDEX readings_at ON readings (meter, at);
 """
 TYPED = (
@@ -297,124 +301,63 @@ class Kind:
 
 ON = {"log_connections": "on", "log_disconnections": "on"}
 KINDS = {
-    "wiki": Kind(WIKI, "pages", READERS, {
-        **ON, (
-            "log_line_prefix"
-        ): (
-            "%m [%p] "
-        ), (
-            "log_timezone"
-        ): (
-            "America/Sao_Paulo"
-        ), (
-            "log_min_duration_statement"
-        ): (
-            "20ms"
-        ),
-        (
-            "log_lock_waits"
-        ): (
-            "on"
-        ), (
-            "log_autovacuum_min_duration"
-        ): (
-            "0"
-        ), (
-            "autovacuum_naptime"
-        ): (
-            "60s"
-        ), (
-            "checkpoint_timeout"
-        ): (
-            "4min"
-        ),
-    }),
-    "meters": Kind(METERS, "meters", COUNTERS, {
-        **ON, (
-            "log_line_prefix"
-        ): (
-            "%t [%p]: user=%u,db=%d,app=%a,client=%h "
-        ), (
-            "log_timezone"
-        ): (
-            "Europe/Berlin"
-        ), (
-            "log_statement"
-        ): (
-            "all"
-        ),
-        (
-            "log_duration"
-        ): (
-            "on"
-        ), (
-            "log_temp_files"
-        ): (
-            "0"
-        ), (
-            "log_checkpoints"
-        ): (
-            "on"
-        ), (
-            "checkpoint_timeout"
-        ): (
-            "2min"
-        ), (
-            "shared_buffers"
-        ): (
-            "16MB"
-        ),
-    }),
-    (
-        "plain"
-    ): Kind(WIKI, (
-        "pages"
-    ), READERS, {(
-        "log_line_prefix"
-    ): (
-        "%m [%p] %q%u@%d "
-    ), (
-        "log_timezone"
-    ): (
-        "Asia/Kolkata"
-    ), (
-        "log_lock_waits"
-    ): (
-        "on"
-    )}),
-    "pool": Kind(WIKI, "pages", READERS, {
-        **ON, (
-            "log_line_prefix"
-        ): (
-            "%m [%p] "
-        ), (
-            "log_timezone"
-        ): (
-            "Australia/Sydney"
-        ), (
-            "max_connections"
-        ): (
-            "20"
-        ), (
-            "log_lock_waits"
-        ): (
-            "on"
-        ),
-    }),
-    (
-        "crash"
-    ): Kind(WIKI, (
-        "pages"
-    ), READERS, {**ON, (
-        "log_line_prefix"
-    ): (
-        "%m [%p] %q%u@%d "
-    ), (
-        "log_timezone"
-    ): (
-        "UTC"
-    )}),
-}  # fmt: skip
+    "wiki": Kind(
+        WIKI,
+        "pages",
+        READERS,
+        {
+            **ON,
+            "log_line_prefix": "%m [%p] ",
+            "log_timezone": "America/Sao_Paulo",
+            "log_min_duration_statement": "20ms",
+            "log_lock_waits": "on",
+            "log_autovacuum_min_duration": "0",
+            "autovacuum_naptime": "60s",
+            "checkpoint_timeout": "4min",
+        },
+    ),
+    "meters": Kind(
+        METERS,
+        "meters",
+        COUNTERS,
+        {
+            **ON,
+            "log_line_prefix": "%t [%p]: user=%u,db=%d,app=%a,client=%h ",
+            "log_timezone": "Europe/Berlin",
+            "log_statement": "all",
+            "log_duration": "on",
+            "log_temp_files": "0",
+            "log_checkpoints": "on",
+            "checkpoint_timeout": "2min",
+            "shared_buffers": "16MB",
+        },
+    ),
+    "plain": Kind(
+        WIKI,
+        "pages",
+        READERS,
+        {
+            "log_line_prefix": "%m [%p] %q%u@%d ",
+            "log_timezone": "Asia/Kolkata",
+            "log_lock_waits": "on",
+        },
+    ),
+    "pool": Kind(
+        WIKI,
+        "pages",
+        READERS,
+        {
+            **ON,
+            "log_line_prefix": "%m [%p] ",
+            "log_timezone": "Australia/Sydney",
+            "max_connections": "20",
+            "log_lock_waits": "on",
+        },
+    ),
+    "crash": Kind(
+        WIKI, "pages", READERS, {**ON, "log_line_prefix": "%m [%p] %q%u@%d ", "log_timezone": "UTC"}
+    ),
+}
 
 
 def quietly(deed: Deed, place: Place) -> None:
@@ -517,7 +460,10 @@ def exhausted(place: Place, *, seconds: float) -> None:
 
 
 def crashed(place: Place, *, seconds: float) -> None:
-    """A start, a smart stop, a start, a restart, a backend killed by the system for its memory, the recovery, a fast stop."""
+    """A start, a smart stop, a start, a restart, a crash, the recovery, a fast stop.
+
+    The crash is a backend that the system kills for its memory.
+    """
     place.server.start()
     threads = begin(place, (*EVERYBODY, *KINDS["crash"].deeds), 0.5)
     for how in (signal.SIGTERM, signal.SIGINT):

@@ -256,7 +256,7 @@ HANDLED: tuple[tuple[str, ...], ...] = (
 
 
 def with_errors(load: Load, session: Session, dice: random.Random) -> None:
-    """Now and then a visit meets an error that is part of normal running, or ends without a good-bye."""
+    """Let a visit meet an error that is part of normal running, or end without a good-bye."""
     chance = dice.random()
     if chance < 0.16:
         for statement in dice.choice(HANDLED):

@@ -152,7 +152,10 @@ def make(chosen: argparse.Namespace, root: Path) -> None:
 
 
 def set_up(run: Run, root: Path, log: Path, *, seed: int) -> tuple[Load, Replica, Mounts]:
-    """A server with the application's database and a replica, running, its log empty but for its start."""
+    """A running server with the application's database and a replica.
+
+    Its log is empty but for its start.
+    """
     mounts = Mounts(root)
     mounts.make("attic", options="size=24m,nr_inodes=4000")
     mounts.make("scratch", options="size=24m,nr_inodes=4000")

@@ -1,10 +1,13 @@
-"""Make the part of the training log in which servers start, stop, restart, reload, and recover for a routine reason.
+"""Make the part of the training log in which servers start, stop, restart, reload and recover.
+
+They do so for a routine reason.
 
     python datasets/postgres/routine.py --out FOLDER [--lives 60] [--seed 5]
 
-One server after the other, each of another making (settings, application), lives several times: it starts, works for some seconds,
-is reloaded, checkpointed, backed up, and ends in a smart or a fast stop. Then replicas and restored backups do the same. All of that
-is normal. Every eighth life or so ends in a crash, which is recorded as the other faults are. The log is `routine.log`, its record
+One server after the other, each of another making (settings, application), lives several times: it
+starts, works for some seconds, is reloaded, checkpointed, backed up, and ends in a smart or a fast
+stop. Then replicas and restored backups do the same. All of that is normal. Every eighth life or so
+ends in a crash, which is recorded as the other faults are. The log is `routine.log`, its record
 `routine.injections.jsonl`; `join.py` puts it before a training log. Needs what make.py needs.
 """
 
@@ -248,7 +251,7 @@ def live(stage: Stage, load: Load, *, crash: str = "") -> None:
 
 
 def end(stage: Stage, load: Load) -> None:
-    """A smart stop, which waits for the sessions there are, or a fast one, which sends them away."""
+    """Stop: smart, which waits for the sessions there are, or fast, which sends them away."""
     dice, server = stage.dice, load.server
     if dice.random() < 0.35:
         load.stop()
@@ -321,7 +324,10 @@ def replicas(stage: Stage, primary: Server, *, times: int) -> None:
 
 
 def restored(stage: Stage, primary: Server) -> None:
-    """A backup is put back with its archive, to the end of it or to the point where it is consistent, and works from then on."""
+    """Put a backup back with its archive, and let it work from then on.
+
+    It is restored to the end of the archive, or to the point where it is consistent.
+    """
     archive = stage.root / "archive"
     archive.mkdir(exist_ok=True)
     shutil.chown(archive, "postgres", "postgres")
@@ -431,8 +437,9 @@ def serve(stage: Stage, *, lives: int, seed: int) -> None:
 
 
 def touched(text: str) -> str:
-    """The lines of the servers' own processes, and of the clients' sessions that a start, a stop or a crash met.
+    """The lines of the servers' own processes, and of the clients' sessions that they touched.
 
+    Those are the sessions that a start, a stop or a crash met.
     The rest is a load like that of the other logs, and would only make what is rare here rarer.
     """
     lines = text.split("\n")

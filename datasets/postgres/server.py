@@ -268,7 +268,10 @@ def in_workshop() -> int:
 
 
 def workshop() -> tuple[Path, "subprocess.Popen[bytes]"]:
-    """A temporary folder for PostgreSQL's user, and who clears it away when this process ends, however it ends."""
+    """A temporary folder for PostgreSQL's user, and the process that clears it away.
+
+    It does so when this process ends, however it ends.
+    """
     root = Path(tempfile.mkdtemp(prefix="logllm-postgres-"))
     root.chmod(0o755)
     shutil.chown(root, OWNER, OWNER)

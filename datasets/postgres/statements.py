@@ -16,7 +16,8 @@ COLUMNS = {
     "shipments": ("order_id", "carrier", "weight"),
 }
 NUMBERS = set(
-    "id price stock customer_id order_id product_id quantity amount seconds hits worth stars weight".split()
+    "id price stock customer_id order_id product_id quantity amount seconds hits worth stars"
+    " weight".split()
 )
 TIMES = {"created", "placed", "touched", "at"}
 ALIASES = (

@@ -9,15 +9,15 @@ A table (`cases.toml`) says of each log, under the name of its file:
 | `kind` | of a log that was held out: the kind of fault it stands for |
 | `source` | where such a log comes from |
 | `begins` | Python's regular expression for a line that begins a record; groups below |
-| `goes_on` | the same for a line that goes on with the record before it; without it every other line |
+| `goes_on` | the same for a line that goes on with the record before it; else every other line |
 | `beside` | lines that are no part of a record: headers, blank ones, those that are rejected |
-| `clock` | how times are written: `epoch`, `epoch_ms`, `epoch_us`, `epoch_ns` or codes of `strptime`, the first that fits |
+| `clock` | the times' form: `epoch`, `epoch_ms`, `epoch_us`, `epoch_ns` or codes of `strptime` |
 | `east` | hours east of UTC of the times; a table gives them by the text of the group `zone` |
 | `within` | seconds that a time may be off, .001 unless it is said |
 | `records`, `first`, `last`, `sessions` | what those give, so that a slip in an expression shows |
 | `format` | regular expression for the whole name of the format |
 | `json` | texts are escaped as in JSON |
-| `whole` | words of the text that every record's message holds: `all` (default), `ends` (its first and last line), `none` |
+| `whole` | words that each record's message holds: `all`, those of its `ends` (two lines), `none` |
 | `holds` | texts that some message holds; `masked` the same of messages as a model sees them |
 | `never` | regular expressions that no message holds |
 | `lean` | regular expressions that no message holds as a model sees it |
@@ -26,10 +26,13 @@ A table (`cases.toml`) says of each log, under the name of its file:
 | `options` | what the command is told beside the log |
 | `refused` | a regular expression: a refusal that says so will do instead |
 | `instead` | `told`: what may be said instead of being right in the aspects `of` |
-| `judged` | what `detect LOG` does: `verdicts`, or a regular expression for the refusal that will do as well |
+| `judged` | what `detect LOG` does: `verdicts`, or a regular expression for a refusal |
 | `foreign` | the shipped run must not take it for a log that it knows |
-| `alarms` | a regular expression: the shipped run alarms on the sessions with such a text, and on no other |
-| `open` | aspects that are not right yet: strict, so what becomes right must be taken off the list; `alarms` is tested in the tier `real` |
+| `alarms` | a regular expression: the shipped run alarms on sessions with it, and on no other |
+| `open` | aspects that are not right yet; strict: what becomes right must be taken off the list |
+
+Of several clocks the first that fits counts; without `whole` it is `all`; `alarms` is tested in the
+tier `real`.
 
 Groups of `begins`: `time` (or `other`: a time that will do as well, in all records), `zone`, `key`
 (sessions are by it), `text` (of the message), `text2` where another kind of line has it elsewhere.

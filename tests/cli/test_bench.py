@@ -45,8 +45,17 @@ def test_the_tables_tell_every_figure(capfd) -> None:
     """What `--json` prints for programs is shown where a bench is run: tests/cli/test_leaks.py."""
     draw(REPORT)
     done = capfd.readouterr()
-    for words in ("100,000 lines/s", "0.88", "160, 150 GFLOP/s on 2 threads", "encoder + projector", "12.3", "decoder in bfloat16",
-                  "88 of 120 sessions", "1.20 GB at the peak", "ten lines in 6.2 s"):  # fmt: skip
+    for words in (
+        "100,000 lines/s",
+        "0.88",
+        "160, 150 GFLOP/s on 2 threads",
+        "encoder + projector",
+        "12.3",
+        "decoder in bfloat16",
+        "88 of 120 sessions",
+        "1.20 GB at the peak",
+        "ten lines in 6.2 s",
+    ):
         assert words in done.err, words
     assert done.out == ""
 

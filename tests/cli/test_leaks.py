@@ -37,10 +37,11 @@ class Maker:
         return "aA1" + self.some(WORD, 37)
 
     def ipv4(self) -> str:
-        return f"{self.number(11, 250)}.{self.number(11, 250)}.{self.number(11, 250)}.{self.number(11, 250)}"
+        return ".".join(str(self.number(11, 250)) for _ in range(4))
 
     def ipv6(self) -> str:
-        return f"2001:db8:{self.some('123456789', 4)}::{self.some('abcdef', 2)}{self.some('123456789', 2)}"
+        network, letters = self.some("123456789", 4), self.some("abcdef", 2)
+        return f"2001:db8:{network}::{letters}{self.some('123456789', 2)}"
 
     def card(self) -> str:
         digits = "4" + self.some("0123456789", 14)

@@ -197,9 +197,14 @@ def test_what_verdicts_say_besides_is_shown(good, faulty) -> None:
     text = page(contents)
     told = " ".join(Page(text).text.split())
     for words in (
-        "logllm .2500, words .9996", "12.5 % of its words were never seen in training", "closed <file>", "mailed <email>", "by <email>",
-        "it may go on after the input", "on 2026-11-27 08:00:00 UTC",
-    ):  # fmt: skip
+        "logllm .2500, words .9996",
+        "12.5 % of its words were never seen in training",
+        "closed <file>",
+        "mailed <email>",
+        "by <email>",
+        "it may go on after the input",
+        "on 2026-11-27 08:00:00 UTC",
+    ):
         assert words in told
     assert "ann@example.org" not in text
 

@@ -32,8 +32,11 @@ from logllm.datasets.fetching import fetch
 changes = json.loads(sys.argv[1])
 about = fetch(replace(CATALOG["thunderbird"], **changes)).about
 usage, status = resource.getrusage(resource.RUSAGE_SELF), Path("/proc/self/status")
-# Linux lets a process that is started inherit the peak of the one that started it; its own is in /proc.
-peak = int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]) if status.is_file() else usage.ru_maxrss
+# On Linux a process inherits the peak of the one that started it; its own is in /proc.
+if status.is_file():
+    peak = int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1])
+else:
+    peak = usage.ru_maxrss
 print(json.dumps({**about, "peak": peak * 1024, "processor": usage.ru_utime + usage.ru_stime}))
 """
 

@@ -184,7 +184,8 @@ def test_a_corrupted_part_is_deleted_and_said(site, part) -> None:
     with pytest.raises(
         DataError,
         match=(
-            rf"is damaged: its {len(HDFS):,} bytes have the MD5 \w+, published is {md5(HDFS)}.*run it again"
+            rf"is damaged: its {len(HDFS):,} bytes have the MD5 \w+, published is {md5(HDFS)}"
+            r".*run it again"
         ),
     ):
         fetch(part[1], patience=QUICK)

@@ -253,7 +253,8 @@ def test_labels_and_sessions_that_do_not_meet_are_counted(hdfs, tmp_path):
         (
             "Block,Label\nblk_1,Normal\n",
             (
-                r"has no column 'BlockId': its columns are Block, Label; expected are BlockId \(or line, or from and to\) and Label"
+                r"has no column 'BlockId': its columns are Block, Label;"
+                r" expected are BlockId \(or line, or from and to\) and Label"
             ),
         ),
         ("BlockId;Label\nblk_1;Normal\n", "its columns are BlockId;Label"),
@@ -340,14 +341,16 @@ def test_a_format_s_own_word_for_normal_stays():
         (
             ["ok", "bad", "odd", "worse", "ok"],
             (
-                r"'ok' \(2 times\), 'bad' .* and 1 more would be read as anomalous, and none means normal"
+                r"'ok' \(2 times\), 'bad' .* and 1 more would be read as anomalous,"
+                r" and none means normal"
             ),
         ),
         (["unlabeled"] * 6, r"'unlabeled' \(6 times\) would be read as anomalous"),
         (
             ["normal", "Benign", "attack"] * 2,
             (
-                r"'Benign' \(2 times\) would be read as anomalous: normal are normal, .* --normal LABEL"
+                r"'Benign' \(2 times\) would be read as anomalous: normal are normal,"
+                r" .* --normal LABEL"
             ),
         ),
         (
@@ -420,7 +423,8 @@ def test_a_file_of_another_format(hdfs, tmp_path):
     with pytest.raises(
         DataError,
         match=(
-            r"80 of 80 lines are not in the format bgl, such as line 1 of raw.log: 081109 .*; it fits hdfs"
+            r"80 of 80 lines are not in the format bgl, such as line 1 of raw.log: 081109 .*;"
+            r" it fits hdfs"
         ),
     ):
         prepare([hdfs[0]], tmp_path / "out", settings=section("bgl"))

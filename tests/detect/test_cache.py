@@ -144,7 +144,8 @@ def test_a_process_killed_while_it_writes_leaves_what_was_there() -> None:
 import os, signal, sqlite3, sys
 file = sqlite3.connect(sys.argv[1])
 file.execute("PRAGMA cache_size = 1")  # so that it writes before it commits
-file.executemany("INSERT INTO scores VALUES (?, 1.0, 9, NULL)", [(os.urandom(16),) for _ in range(5000)])
+keys = [(os.urandom(16),) for _ in range(5000)]
+file.executemany("INSERT INTO scores VALUES (?, 1.0, 9, NULL)", keys)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == -9

@@ -32,7 +32,8 @@ out, sys.stdout = sys.stdout, sys.stderr  # as the command line has it
 detector = Detector.load(sys.argv[1], cache=True)
 crew = ray_crew("local", Origin.of(detector.run))
 detector = SpreadDetector.of(detector, crew)
-assert crew.one(Job("read", (sys.argv[2], detector.reader([], stdin=None, redact=False).manner))).frames
+manner = detector.reader([], stdin=None, redact=False).manner
+assert crew.one(Job("read", (sys.argv[2], manner))).frames
 os.kill(crew.hands[0].process(), getattr(signal, os.environ["SIGNAL"]))
 for frame in detector.read(sys.argv[2:]).frames():
     out.writelines(json_lines(frame.drop("messages")))

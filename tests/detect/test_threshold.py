@@ -52,7 +52,8 @@ def test_too_few_anomalies_choose_nothing(copy, tiny_data) -> None:
     with pytest.raises(
         DataError,
         match=(
-            r"the validation part of .* is too small to choose a threshold on: \d anomalies in validation"
+            r"the validation part of .* is too small to choose a threshold on:"
+            r" \d anomalies in validation"
         ),
     ):
         choose(copy, tiny_data, split="validation")

@@ -5,11 +5,20 @@ import pytest
 from logllm.evaluate.doubts import doubts
 
 SOUND = {
-    "f1": 0.95, "average_precision": 0.97, "intervals": {"f1": [0.9, 0.98], "average_precision": [0.93, 0.99]}, "tp": 40, "fn": 2,
-    "threshold": 0.4, "threshold_chosen": "best F1 on validation", "split": "test", "data_of_training": True,
-    "leakage": {"seen": 0.3, "early": 0.0}, "unseen": {"f1": 0.9}, "calibration": {"error": 0.01},
+    "f1": 0.95,
+    "average_precision": 0.97,
+    "intervals": {"f1": [0.9, 0.98], "average_precision": [0.93, 0.99]},
+    "tp": 40,
+    "fn": 2,
+    "threshold": 0.4,
+    "threshold_chosen": "best F1 on validation",
+    "split": "test",
+    "data_of_training": True,
+    "leakage": {"seen": 0.3, "early": 0.0},
+    "unseen": {"f1": 0.9},
+    "calibration": {"error": 0.01},
     "baselines": {"tree-counts": {"f1": 0.8, "average_precision": 0.85}},
-}  # fmt: skip
+}
 
 
 def rival(f1: float, average_precision: float | None) -> dict:

@@ -59,8 +59,15 @@ def written(prepared, tmp_path_factory):
 def test_the_folder_holds_all_of_it(written) -> None:
     report, folder = written
     assert sorted(path.name for path in folder.iterdir()) == [
-        "manifest.json", "precision_recall.png", "reliability.png", "report.html", "report.json", "scores.parquet", "scores.png", "threshold.png",
-    ]  # fmt: skip
+        "manifest.json",
+        "precision_recall.png",
+        "reliability.png",
+        "report.html",
+        "report.json",
+        "scores.parquet",
+        "scores.png",
+        "threshold.png",
+    ]
     assert json.loads((folder / "report.json").read_text()) == report
     assert report["warnings"]
     scores = pl.read_parquet(folder / "scores.parquet")

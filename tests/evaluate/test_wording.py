@@ -67,26 +67,41 @@ def test_synonyms_stand_in_one_group_each_and_are_many():
     assert not {"not", "no", "never"} & ({*STAND_INS} | DROPPED | {*ADDED})
 
 
+NAMES = "a_block block.size block[<*>] deleting-it LOG: file=<*>"  # nothing here is a plain word
+
+
 @pytest.mark.parametrize(
     ("edit", "message", "becomes"),
     [
         (wording._synonym, "Deleting it", {"Removing it", "Erasing it"}),
-        (wording._synonym, "a_block block.size block[<*>] deleting-it LOG: file=<*>", {"a_block block.size block[<*>] deleting-it LOG: file=<*>"}),
-        (wording._reorder, "Received <*> of size <*> from <*>", {"Received <*> from <*> of size <*>"}),
+        (wording._synonym, NAMES, {NAMES}),
+        (
+            wording._reorder,
+            "Received <*> of size <*> from <*>",
+            {"Received <*> from <*> of size <*>"},
+        ),
         (wording._reorder, "up: sym <*>, at it; mask", {"up: sym <*>, mask; at it"}),
         (wording._reorder, "(sym <*>, at) it", {"(sym <*>, at) it"}),
         (wording._reorder, "src: <*> dest: <*>", {"dest: <*> src: <*>"}),
         (wording._add, "gone", {f"gone {word}" for word in ADDED}),
-        (wording._add, "gone to <*>", {text for word in ADDED for text in (f"gone {word} to <*>", f"gone to <*> {word}")}),
+        (
+            wording._add,
+            "gone to <*>",
+            {f"gone {word} to <*>" for word in ADDED} | {f"gone to <*> {word}" for word in ADDED},
+        ),
         (wording._drop, "was added to it", {"added to it", "was added it", "added it"}),
         (wording._drop, "to", {"to"}),
-        (wording._rename, "ciod: x ciod.c", {"ciod-core: x ciod.c", "ciod-service: x ciod.c", "ciod-main: x ciod.c",
-                                             "ciod: x ciod.core.c", "ciod: x ciod.server.c", "ciod: x ciod.internal.c", "ciod: x ciod.impl.c",
-                                             "ciod: x ciod.cImpl", "ciod: x ciod.cModule", "ciod: x ciod.cUnit"}),
+        (
+            wording._rename,
+            "ciod: x ciod.c",
+            {f"ciod-{word}: x ciod.c" for word in ("core", "service", "main")}
+            | {f"ciod: x ciod.{word}.c" for word in ("core", "server", "internal", "impl")}
+            | {f"ciod: x ciod.c{word}" for word in ("Impl", "Module", "Unit")},
+        ),
         (wording._rename, "DataNode$PacketResponder ends", {"DataNode$PacketHandler ends"}),
         (wording._rename, "LOG: error <*> src: Up", {"LOG: error <*> src: Up"}),
     ],
-)  # fmt: skip
+)
 def test_each_kind_of_change(edit, message, becomes):
     assert reworded_by(edit, message) == becomes
 

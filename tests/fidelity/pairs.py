@@ -90,8 +90,15 @@ def write_models(folder: Path, *, bos: bool = True, split: bool = True, scale: f
     everything they read shows."""
     torch.manual_seed(1)
     byte_tokenizer().save_pretrained(folder / "encoder")
-    bert = BertConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-                      max_position_embeddings=128, initializer_range=scale)  # fmt: skip
+    bert = BertConfig(
+        vocab_size=300,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        initializer_range=scale,
+    )
     BertModel(bert).save_pretrained(folder / "encoder")
     tokenizer = prompt_tokenizer(bos=bos, split=split)
     tokenizer.save_pretrained(folder / "decoder")

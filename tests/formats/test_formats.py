@@ -41,7 +41,8 @@ def times(records):
 
 def test_hdfs():
     block = """
-081109 203518 143 INFO dfs.DataNode$DataXceiver: Receiving block blk_-1608999687919862906 src: /10.250.19.102:54106
+081109 203518 143 INFO dfs.DataNode$DataXceiver: Receiving block blk_-1608999687919862906 \
+src: /10.250.19.102:54106
 081109 203519 145 WARN dfs.FSNamesystem: BLOCK* ask 10.0.0.1 to replicate blk_1 to blk_2 and blk_1
 081109 203520 145 INFO dfs.X:  two  spaces\x20
 081109 203521 145 INFO dfs.X:
@@ -65,8 +66,10 @@ java.io.IOException: broken
 
 def test_bgl():
     block = """
-- 1117838570 2005.06.03 R02-M1 2005-06-03-15.42.50.363779 R02-M1 RAS KERNEL INFO instruction cache parity error corrected
-KERNDTLB 1117838571 2005.06.03 R02-M1 2005-06-03-15.42.51.5 R02-M1 RAS KERNEL FATAL data TLB error interrupt
+- 1117838570 2005.06.03 R02-M1 2005-06-03-15.42.50.363779 R02-M1 RAS KERNEL INFO \
+instruction cache parity error corrected
+KERNDTLB 1117838571 2005.06.03 R02-M1 2005-06-03-15.42.51.5 R02-M1 RAS KERNEL FATAL \
+data TLB error interrupt
 APPSEV 1117838572 2005.06.03 R02-M1 2005-06-03-15.42.52.5 R02-M1 RAS KERNEL FATAL
 - 1117838573 2005.06.03 R02-M1 2005-06-03-15.42.53.5 R02-M1 RAS KERNEL FATAL\x20
 truncated
@@ -83,7 +86,8 @@ truncated
 @pytest.mark.parametrize("name", ["thunderbird", "liberty", "spirit"])
 def test_the_supercomputers_with_syslog(name):
     block = """
-- 1131566461 2005.11.09 dn228 Nov 9 12:01:01 dn228/dn228 crond(pam_unix)[2915]: session closed for user root
+- 1131566461 2005.11.09 dn228 Nov 9 12:01:01 dn228/dn228 crond(pam_unix)[2915]: \
+session closed for user root
 VAPI 1131566462 2005.11.09 #8# Nov 9 12:01:02 #8#/#8# kernel: [KERNEL_IB][x] out
 """
     records, rejects = parse(name, block)

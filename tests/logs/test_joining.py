@@ -380,7 +380,11 @@ def test_a_whole_line_can_be_the_message():
 
 
 def test_journald_export():
-    raw = b"__CURSOR=a\nAT=5\nMESSAGE=one=1\n\n\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\nAT=5\n\nMESSAGE=two\nAT=6"
+    raw = (
+        b"__CURSOR=a\nAT=5\nMESSAGE=one=1\n\n\n"
+        b"MESSAGE\n\x03\0\0\0\0\0\0\0a\nb\nAT=5\n\n"
+        b"MESSAGE=two\nAT=6"
+    )
     reading, rows = read(JOURNAL, raw)
     assert rows == [(1, "one=1"), (11, "two")]
     assert (reading.tally.counts["rejected"], reading.tally.first_rejects[0]["line"]) == (

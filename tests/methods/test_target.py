@@ -92,7 +92,8 @@ def test_what_is_said_of_it_is_so(seed) -> None:
             {"top_share": 0.05},
             {},
             (
-                r"a share of 0.05 cannot be told on 10 sessions: the least is 0.1 of them, 1 session has the highest"
+                r"a share of 0.05 cannot be told on 10 sessions: the least is 0.1 of them,"
+                r" 1 session has the highest"
             ),
         ),
         (
@@ -203,7 +204,8 @@ def test_a_run_whose_target_is_out_of_reach_is_there_all_the_same(
     with pytest.raises(
         OutOfReach,
         match=(
-            r"cannot be told on \d+ sessions: .*; .*run is trained all the same, with a threshold of"
+            r"cannot be told on \d+ sessions: .*;"
+            r" .*run is trained all the same, with a threshold of"
         ),
     ):
         train(recipe, labelled_enough, out=tmp_path / "run")

@@ -88,68 +88,48 @@ DECODERS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     ),
 }
 ENCODERS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
-    (
-        "bert"
-    ): (lambda: hf.BertModel(hf.BertConfig(**BERT, **BARE)), {(
-        "targets"
-    ): {(
-        "query"
-    ), (
-        "value"
-    )}, (
-        "pooler"
-    ): True}),
+    "bert": (
+        lambda: hf.BertModel(hf.BertConfig(**BERT, **BARE)),
+        {"targets": {"query", "value"}, "pooler": True},
+    ),
     "minilm": (
-        lambda: hf.BertModel(hf.BertConfig(**{**BERT, (
-            "num_hidden_layers"
-        ): 3, (
-            "num_attention_heads"
-        ): 4}), add_pooling_layer=False),
+        lambda: hf.BertModel(
+            hf.BertConfig(**{**BERT, "num_hidden_layers": 3, "num_attention_heads": 4}),
+            add_pooling_layer=False,
+        ),
         {"targets": {"query", "value"}},
     ),
-    (
-        "roberta"
-    ): (lambda: hf.RobertaModel(hf.RobertaConfig(**BERT, **BARE)), {(
-        "targets"
-    ): {(
-        "query"
-    ), (
-        "value"
-    )}, (
-        "pooler"
-    ): True}),
+    "roberta": (
+        lambda: hf.RobertaModel(hf.RobertaConfig(**BERT, **BARE)),
+        {"targets": {"query", "value"}, "pooler": True},
+    ),
     "deberta-v3": (
         lambda: hf.DebertaV2Model(
             hf.DebertaV2Config(
-                **BERT, **BARE, relative_attention=True, position_buckets=16, norm_rel_ebd=(
-                    "layer_norm"
-                ), share_att_key=True,
-                pos_att_type=["p2c", "c2p"], position_biased_input=False, type_vocab_size=0,
+                **BERT,
+                **BARE,
+                relative_attention=True,
+                position_buckets=16,
+                norm_rel_ebd="layer_norm",
+                share_att_key=True,
+                pos_att_type=["p2c", "c2p"],
+                position_biased_input=False,
+                type_vocab_size=0,
             )
         ),
         {"targets": {"query_proj", "value_proj"}},
     ),
-    (
-        "modernbert"
-    ): (lambda: hf.ModernBertModel(hf.ModernBertConfig(**BERT, cls_token_id=1, sep_token_id=2, local_attention=8)), {(
-        "targets"
-    ): {(
-        "Wqkv"
-    )}}),
-    (
-        "mpnet"
-    ): (lambda: hf.MPNetModel(hf.MPNetConfig(**BERT, **BARE)), {(
-        "targets"
-    ): {(
-        "q"
-    ), (
-        "v"
-    )}, (
-        "pooler"
-    ): True, (
-        "checkpointing"
-    ): False}),
-}  # fmt: skip
+    "modernbert": (
+        lambda: hf.ModernBertModel(
+            hf.ModernBertConfig(**BERT, cls_token_id=1, sep_token_id=2, local_attention=8)
+        ),
+        {"targets": {"Wqkv"}},
+    ),
+    "mpnet": (
+        lambda: hf.MPNetModel(hf.MPNetConfig(**BERT, **BARE)),
+        {"targets": {"q", "v"}, "pooler": True, "checkpointing": False},
+    ),
+}
 
 MESSAGES = [
     "disk full",
@@ -555,7 +535,8 @@ def test_weights_that_are_not_all_there_are_refused(tmp_path) -> None:
     with pytest.raises(
         ModelError,
         match=(
-            r"cannot serve as encoder: its files lack 2 of its weights, such as encoder.layer.1.output.dense.bias"
+            r"cannot serve as encoder: its files lack 2 of its weights,"
+            r" such as encoder.layer.1.output.dense.bias"
         ),
     ):
         load_backbone(tmp_path, section)

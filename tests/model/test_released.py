@@ -239,7 +239,8 @@ def drop_one(tensors: dict) -> dict:
         (
             spoil_shape,
             (
-                r"query.lora_A.weight does not fit: found \(3, 31\), the base model takes \(3, 32\); name the base"
+                r"query.lora_A.weight does not fit: found \(3, 31\),"
+                r" the base model takes \(3, 32\); name the base"
             ),
         ),
         (spoil_names, r"base_model.model.bert.encoder.*does not fit: found \(.*takes none"),

@@ -45,7 +45,8 @@ if fault:
     kind, _, value = fault.partition(" ")
     if kind == "die":
         out = "\\n".join(given[:int(value)]) + "\\n"
-        sys.stdout.write(out + (given[int(value)][:9] if len(given) > int(value) else "")); sys.stdout.flush()
+        torn = given[int(value)][:9] if len(given) > int(value) else ""
+        sys.stdout.write(out + torn); sys.stdout.flush()
         sys.stderr.write("Failed to iterate\\n"); sys.exit(1)
     if kind == "silent":
         time.sleep(60)

@@ -78,8 +78,10 @@ def test_logger_sends_a_line_of_a_million_bytes(source, way, tmp_path):
 RSYSLOG = """
 global(workDirectory="{folder}" maxMessageSize="64k")
 module(load="imfile")
-input(type="imfile" file="{folder}/app.log" tag="app:" startmsg.regex="^[0-9]" escapeLF.replacement="#012")
-action(type="omfwd" target="127.0.0.1" port="{port}" {way} action.resumeRetryCount="-1" queue.type="linkedList")
+input(type="imfile" file="{folder}/app.log" tag="app:"
+      startmsg.regex="^[0-9]" escapeLF.replacement="#012")
+action(type="omfwd" target="127.0.0.1" port="{port}" {way}
+       action.resumeRetryCount="-1" queue.type="linkedList")
 """
 WAYS = {
     "5424 counted over TCP": (

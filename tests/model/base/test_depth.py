@@ -118,7 +118,8 @@ def test_more_layers_than_there_are_are_refused(tiny_models, way) -> None:
     with pytest.raises(
         ModelError,
         match=(
-            r"tiny-llama has 2 layers, and model.decoder.layers asks for 3: set it to 2 or less, or leave it"
+            r"tiny-llama has 2 layers, and model.decoder.layers asks for 3:"
+            r" set it to 2 or less, or leave it"
         ),
     ):
         way(cut(tiny_models, 3))
