@@ -1,4 +1,4 @@
-"""Where an input begins and ends, and which sessions that cuts."""
+"""Where an input begins and ends, and which sessions are cut there."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -7,12 +7,12 @@ import polars as pl
 
 
 class Span(NamedTuple):
-    """From where to where records have come."""
+    """The stretch of a log that has been read."""
 
     first: int = 0
-    """Number of the first record; 0: none has come."""
+    """Number of the first record; 0: no record has come."""
     last: int = 0
-    """Number of the last one."""
+    """Number of the last record."""
     began: datetime | None = None
     """The first time of all."""
     ended: datetime | None = None
@@ -29,7 +29,8 @@ class Span(NamedTuple):
             latest: datetime = times.max()  # type: ignore[assignment]
             began = times[0] if began is None else began
             ended = latest if ended is None else max(ended, latest)
-        return Span(self.first or records["record"][0], records["record"][-1], began, ended)
+        numbers = records["record"]
+        return Span(self.first or numbers[0], numbers[-1], began, ended)
 
 
 def cut_at(start: pl.Expr, end: pl.Expr) -> pl.Expr:

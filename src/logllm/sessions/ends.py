@@ -1,14 +1,10 @@
-"""How sessions begin and end, learnt from whole ones.
-
-Which sessions the ends of a log cut, and what may be said of those.
-"""
+"""How sessions begin and end, learnt from whole ones, and so which ones the ends of a log cut."""
 
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from logllm.config.sessions import SessionSection
@@ -26,9 +22,9 @@ from logllm.sessions.message_sets import (
     under,
 )
 from logllm.sessions.message_table import kinds_of, rows_of
-from logllm.sessions.pauses import Pauses, Seen
+from logllm.sessions.pauses import Flags, Pauses, Seen
 from logllm.sessions.sessionizer import base_name
-from logllm.sessions.wholes import Entries, Wholes, entries_of
+from logllm.sessions.wholes import Entries, Wholes, entries_of, message_counts, wholes_of
 from logllm.storage import write_atomic
 
 ENDS = "ends.safetensors"
@@ -37,12 +33,12 @@ _TELLING = 0.95
 """From this share of anomalous sessions on, messages are enough to call a session that holds them
 anomalous."""
 _LIKELY = 0.75
-"""The same share of sessions in the same state, with nothing more for as long: they are as like as
-can be."""
+"""The same share of the sessions that were in the same state and had nothing more for as long: no
+others are as much alike."""
 DOUBT = 0.2
 """How likely it must be that a session is cut for it to be taken for one."""
 _PERHAPS = 0.05
-"""The same of the other end of a session that is cut."""
+"""How likely it must be for the other end of a session that is cut."""
 _TO_MARK = 2_000  # sessions that tell how the others of a log pause
 _SECOND = 1_000_000
 
@@ -95,7 +91,7 @@ class Ends:
 
     @cached_property
     def following(self) -> Following | None:
-        """What normal sessions go on with; none in a run that has not learnt it."""
+        """What normal sessions go on with; None in a run that has not learnt it."""
         return Following.known(self._rarely)
 
     @classmethod
@@ -110,22 +106,27 @@ class Ends:
             settings: how they were grouped; of windows, which begin and end anywhere, no pauses are
                 learnt.
         """
-        labelled = bool(sessions.height) and not sessions["anomalous"].null_count()
+        unlabelled = sessions["anomalous"].null_count()
+        labelled = sessions.height > 0 and not unlabelled
         table = keys_of_messages(messages)
         entries, timed = entries_of(sessions, table)
-        keys, counts = _lines(entries)
-        rarely = under("wholes", _wholes(entries).arrays())
+        keys, counts = message_counts(entries)
+        wholes = wholes_of(entries)
+        rarely = under("wholes", wholes.arrays())
         occurring = messages.filter(places(keys, table) >= 0)
-        rarely["kinds"] = np.unique(keys_of_messages(kinds_of(occurring)))
+        kinds = kinds_of(occurring)
+        rarely["kinds"] = np.unique(keys_of_messages(kinds))
 
         # Pauses at both ends of sessions by key, and what follows which message. A window begins
         # and ends where its size says: its ends tell nothing of what was written there.
         by_key = settings.by_key
-        ahead = _seen(entries, forward=True) if by_key else _NOTHING
-        behind = _seen(entries, forward=False) if by_key else _NOTHING
-        anomalous = entries.anomalous if by_key else _NOTHING_ANOMALOUS
+        ahead, behind, anomalous = _NOTHING, _NOTHING, _NOTHING_ANOMALOUS
         if by_key:
-            rarely |= under("following", _following(entries, ahead).arrays())
+            ahead = _seen(entries, forward=True)
+            behind = _seen(entries, forward=False)
+            anomalous = entries.anomalous
+            following = _following(entries, ahead)
+            rarely |= under("following", following.arrays())
 
         # Of a session that was cut for its length the last message is not known: its 128th line is
         # no end, and would teach that sessions stop there.
@@ -137,11 +138,15 @@ class Ends:
         stopped = Seen(ahead.sets[whole], ahead.messages[whole], ahead.pauses[whole])
 
         beginnings = Beginnings.learn(table, messages)
+        starts = Pauses.learn(behind, anomalous, beginnings=beginnings)
+        stops = Pauses.learn(stopped, anomalous[whole], beginnings=beginnings)
+        first_words = Beginnings(keys, beginnings.of(keys))
+        line_score = float("nan")
         return cls(
-            starts=Pauses.learn(behind, anomalous, beginnings=beginnings),
-            stops=Pauses.learn(stopped, anomalous[whole], beginnings=beginnings),
-            lines=(Beginnings(keys, beginnings.of(keys)), counts),
-            facts=(timed, labelled, float("nan")),
+            starts=starts,
+            stops=stops,
+            lines=(first_words, counts),
+            facts=(timed, labelled, line_score),
             rarely=rarely,
         )
 
@@ -154,10 +159,10 @@ class Ends:
         over: bool,
         doubt: float = DOUBT,
     ) -> pl.Series:
-        """Which sessions by key an input cuts, and where (`start`, `end`, `both`, or none).
+        """Which sessions by key an input cuts, and where (`start`, `end`, `both`, or null).
 
-        One is cut if at one of its ends it goes on with a chance of `doubt`; what then is said of
-        it must hold for the other end as well, which counts from a smaller chance on.
+        A session is cut if it goes on beyond one of its ends with a chance of at least `doubt`. Its
+        other end then counts as cut from a smaller chance on.
 
         Args:
             sessions: of `logllm.sessions.sessionizer.SESSIONS`, that close together.
@@ -176,16 +181,18 @@ class Ends:
 
         # The later pieces of a long session have not begun before, the earlier ones go on in sight.
         name, piece = base_name(), pl.col("part")
+        start, end = pl.col("start"), pl.col("end")
         is_first = piece == 1
-        is_last = (piece == piece.max().over(name)) & pl.col("closed").is_null() & over
+        is_last_piece = piece == piece.max().over(name)
+        went_on = pl.col("closed").is_null()
+        is_last = is_last_piece & went_on & over
         rows = sessions.select(piece, "session", "closed").with_columns(chances)
         rows = rows.select(
-            start=is_first.cast(pl.Float64) * pl.col("start"),
-            end=is_last.cast(pl.Float64) * pl.col("end"),
+            start=is_first.cast(pl.Float64) * start,
+            end=is_last.cast(pl.Float64) * end,
         )
 
         # One end must be likely to be cut; the other one then counts from a smaller chance on.
-        start, end = pl.col("start"), pl.col("end")
         likely = pl.max_horizontal(start, end) >= doubt
         perhaps = min(_PERHAPS, doubt)
         start_is_cut = likely & (start >= perhaps)
@@ -207,66 +214,75 @@ class Ends:
 
         # How long the log had been read before the session began, and was read after its last line.
         if self.timed:
-            before = (pl.col("start") - span.began).dt.total_microseconds() / _SECOND
-            after = (span.ended - pl.col("end")).dt.total_microseconds() / _SECOND
+            time_before = pl.col("start") - span.began
+            time_after = span.ended - pl.col("end")
+            before = time_before.dt.total_microseconds() / _SECOND
+            after = time_after.dt.total_microseconds() / _SECOND
         else:
             before = pl.col("first").cast(pl.Float64) - span.first
             after = span.last - pl.col("last").cast(pl.Float64)
+        messages = pl.col("messages").list
         pauses = sessions.select(
-            first=pl.col("messages").list.first(),
-            last=pl.col("messages").list.last(),
+            first=messages.first(),
+            last=messages.last(),
             before=before.clip(0.0).fill_null(0.0),
             after=after.clip(0.0).fill_null(0.0),
         )
-        starts_with = keys[pauses["first"].to_numpy()]
-        ends_with = keys[pauses["last"].to_numpy()]
-        at_starts = Seen(sets, starts_with, pauses["before"].to_numpy())
-        at_ends = Seen(sets, ends_with, pauses["after"].to_numpy())
+        first, last, before_each, after_each = (column.to_numpy() for column in pauses)
+        at_starts = Seen(sets, keys[first], before_each)
+        at_ends = Seen(sets, keys[last], after_each)
         return at_starts, at_ends
 
-    def enough(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> npt.NDArray[np.bool_]:
-        """Whether nearly all sessions of training that could be the whole of a cut one were anomalous, one truth value a session.
+    def enough(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> Flags:
+        """Whether what was seen of each cut session is enough to call it anomalous (sessions,).
 
-        Where it is cut at one end these are the sessions that were in the same state, and then had
-        nothing more for as long; else all that hold the same messages and others.
+        It is where nearly all sessions of training that could be the whole of it were anomalous.
+        For a session that is cut at one end, these are the sessions that were in the same state and
+        then had nothing more for as long. For others, they are all that hold the same messages.
         """
         before, after = self.seen(sessions, keys, span=span)
         cut = sessions["cut"].to_numpy()
-        by_end = np.where(cut == "end", self.stops.anomalous(after), np.nan)
-        of_state = np.where(cut == "start", self.starts.anomalous(before), by_end)
-        enough: npt.NDArray[np.bool_] = of_state >= _LIKELY
+        share_at_end = self.stops.anomalous(after)
+        share_at_start = self.starts.anomalous(before)
+        by_end = np.where(cut == "end", share_at_end, np.nan)
+        of_state = np.where(cut == "start", share_at_start, by_end)
+        enough: Flags = of_state >= _LIKELY
 
         # Cut at both ends, or in a state that was too rare: then all sessions of training count
         # that hold these messages. Many sessions hold the same ones, so each set is looked up once.
         of_set: dict[int, bool] = {}
         of_sessions = rows_of(sessions["messages"])
-        for row in np.flatnonzero(np.isnan(of_state)):
+        without_state = np.flatnonzero(np.isnan(of_state))
+        for row in without_state:
             name = int(before.sets[row])
             if name not in of_set:
                 distinct = np.unique(of_sessions[row])
-                of_set[name] = self.wholes.anomalous(keys[distinct]) >= _TELLING
+                anomalous_share = self.wholes.anomalous(keys[distinct])
+                of_set[name] = anomalous_share >= _TELLING
             enough[row] = of_set[name]
         return enough
 
-    def telling(self, keys: Keys) -> npt.NDArray[np.bool_]:
-        """Which messages only anomalous sessions hold, but for a few."""
+    def telling(self, keys: Keys) -> Flags:
+        """Which messages are in anomalous sessions only, or nearly so."""
         rows = places(self.keys, keys)
         counts = self.lines[rows]
         sessions_with = np.maximum(counts.sum(axis=1), 1)
         share = counts[:, 1] / sessions_with
-        telling: npt.NDArray[np.bool_] = (rows >= 0) & (share >= _TELLING)
+        is_known = rows >= 0
+        telling: Flags = is_known & (share >= _TELLING)
         return telling
 
-    def new(self, keys: Keys) -> npt.NDArray[np.bool_]:
-        """Which messages no session held that was learnt from."""
+    def new(self, keys: Keys) -> Flags:
+        """Which messages were in no session of training."""
         return places(self.keys, keys) < 0
 
     def save(self, folder: Path) -> None:
         """Write `ends.safetensors`; it holds no text of the log."""
         from safetensors.numpy import save
 
+        facts = [self.timed, self.labelled, self.line_score]
         arrays: Arrays = {
-            "facts": np.array([self.timed, self.labelled, self.line_score], dtype=np.float64),
+            "facts": np.array(facts, dtype=np.float64),
             "lines.keys": self.keys,
             "lines.beginnings": self.beginnings.words,
             "lines.counts": self.lines,
@@ -280,7 +296,7 @@ class Ends:
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """What `save` wrote; none where the run has no such file.
+        """What `save` wrote; None where the run has no such file.
 
         Raises:
             ModelError: the file is broken.
@@ -294,29 +310,27 @@ class Ends:
         try:
             arrays = load(path.read_bytes())
             beginnings = Beginnings.known(arrays["lines.keys"], arrays.get("lines.beginnings"))
-            pauses = {
-                name: Pauses.known(arrays, name, beginnings=beginnings)
-                for name in ("starts", "stops")
-            }
+            starts = Pauses.known(arrays, "starts", beginnings=beginnings)
+            stops = Pauses.known(arrays, "stops", beginnings=beginnings)
             timed, labelled, line_score = arrays["facts"].tolist()
             of_few_logs = ("wholes.", "following.", "kinds")
             rarely = {name: array for name, array in arrays.items() if name.startswith(of_few_logs)}
             return cls(
-                **pauses,
+                starts=starts,
+                stops=stops,
                 lines=(beginnings, arrays["lines.counts"]),
                 facts=(bool(timed), bool(labelled), line_score),
                 rarely=rarely,
             )
         except (OSError, ValueError, KeyError, IndexError, SafetensorError) as exc:
-            raise ModelError(
-                f"{path} cannot be read: {first_line(exc)}; train the run again"
-            ) from exc
+            fault = first_line(exc)
+            raise ModelError(f"{path} cannot be read: {fault}; train the run again") from exc
 
 
 def marked(
     sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSection, span: Span
 ) -> pl.DataFrame:
-    """A whole log's sessions by key with `cut` as the others among them say it, of which some thousand are learnt from.
+    """A whole log's sessions by key with `cut`, learnt from some two thousand among them.
 
     Args:
         sessions: of `logllm.sessions.sessionizer.SESSIONS`, all that there are.
@@ -329,11 +343,14 @@ def marked(
     # Every n-th session, from the whole log: some thousand tell as much as all, in a constant time.
     names = sessions.filter(pl.col("part") == 1)["session"]
     nth = -(-len(names) // _TO_MARK)
-    sampled = base_name().is_in(names.gather_every(nth).implode())
-    ends = Ends.learn(sessions.filter(sampled), messages, settings=settings)
+    names_of_sample = names.gather_every(nth)
+    in_sample = base_name().is_in(names_of_sample.implode())
+    sample = sessions.filter(in_sample)
+    ends = Ends.learn(sample, messages, settings=settings)
     if ends.timed and span.began is None:
         return sessions
-    cut = ends.cut(sessions, MessageKeys(messages), span=span, over=True)
+    keys = MessageKeys(messages)
+    cut = ends.cut(sessions, keys, span=span, over=True)
     return sessions.with_columns(cut)
 
 
@@ -343,9 +360,9 @@ _NOTHING_ANOMALOUS = np.zeros(0, dtype=np.bool_)
 
 
 def _seen(entries: Entries, *, forward: bool) -> Seen:
-    """All that a log which is cut at each message leaves, and the pause beyond.
+    """What remains of sessions in a log that is cut at each message, and the pause beyond it.
 
-    It leaves what came before the message, or (not `forward`) what came after it.
+    What came before the message remains, or (not `forward`) what came after it.
     """
     # Backwards the same sums count what comes after: all arrays are turned round, and back again.
     step = 1 if forward else -1
@@ -355,18 +372,21 @@ def _seen(entries: Entries, *, forward: bool) -> Seen:
     # Running sums over all entries, to which a message that came before in its piece adds nothing;
     # what had been summed before the piece began is taken off again.
     pairs = pl.DataFrame({"piece": pieces, "key": keys})
-    is_new = pairs.select(pl.struct("piece", "key").is_first_distinct()).to_series()
+    first_in_piece = pl.struct("piece", "key").is_first_distinct()
+    is_new = pairs.select(first_in_piece).to_series()
     added = np.where(is_new.to_numpy(), keys, np.uint64(0))
     sums = added.cumsum(dtype=np.uint64)
     begins = np.flatnonzero(np.diff(pieces, prepend=-1))
-    lengths = np.diff(np.append(begins, len(pieces)))
-    sum_before = np.concatenate([np.zeros(1, dtype=np.uint64), sums])[begins]
+    lengths = np.diff(begins, append=len(pieces))
+    zero = np.zeros(1, dtype=np.uint64)
+    sum_before = np.concatenate([zero, sums])[begins]
     sets = sums - np.repeat(sum_before, lengths)
 
     # Infinite where the session has nothing beyond; its next piece counts as the same session.
     pauses = np.full(len(keys), np.inf)
     goes_on = sessions[1:] == sessions[:-1]
-    pauses[:-1][goes_on] = np.abs(np.diff(clock))[goes_on]
+    steps = np.abs(np.diff(clock))
+    pauses[:-1][goes_on] = steps[goes_on]
     return Seen(sets[::step], keys[::step], pauses[::step])
 
 
@@ -374,36 +394,7 @@ def _following(entries: Entries, seen: Seen) -> Following:
     """What follows which messages of normal sessions."""
     session_changes = entries.sessions[1:] != entries.sessions[:-1]
     is_last = np.append(session_changes, True)[: len(entries.keys)]
-    following = np.where(is_last, END, np.roll(entries.keys, -1))
+    next_keys = np.roll(entries.keys, -1)
+    following = np.where(is_last, END, next_keys)
     normal = ~entries.anomalous
     return Following.learn(seen.sets[normal], seen.messages[normal], following=following[normal])
-
-
-def _wholes(entries: Entries) -> Wholes:
-    """The sets of messages of the sessions."""
-    pairs = pl.DataFrame({"session": entries.sessions, "message": entries.keys})
-    pairs = pairs.unique(maintain_order=True)
-    count = int(entries.sessions[-1]) + 1 if len(entries.sessions) else 0
-    labels = np.zeros(count, dtype=np.bool_)
-    labels[entries.sessions] = entries.anomalous
-    return Wholes.learn(pairs["session"].to_numpy(), pairs["message"].to_numpy(), anomalous=labels)
-
-
-def _lines(entries: Entries) -> tuple[Keys, Counts]:
-    """Of each message how many lines, or sessions, are normal and anomalous."""
-    columns = {
-        "session": entries.sessions,
-        "message": entries.keys,
-        "anomalous": entries.anomalous,
-    }
-    frame = pl.DataFrame(columns)
-    # Labelled lines count one by one; without such labels a message counts once a session.
-    if entries.marked is None:
-        frame = frame.unique()
-    else:
-        frame = frame.with_columns(anomalous=pl.Series(entries.marked))
-    anomalous = pl.col("anomalous")
-    by_message = frame.group_by("message").agg(normal=(~anomalous).sum(), anomalous=anomalous.sum())
-    counted = by_message.sort("message")
-    counts = counted.select("normal", "anomalous").to_numpy().astype(np.int64)
-    return counted["message"].to_numpy(), counts

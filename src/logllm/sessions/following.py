@@ -1,4 +1,4 @@
-"""What sessions go on with: after which messages which one comes next, or none."""
+"""What sessions go on with: which message comes next after which others, or none."""
 
 from typing import Self
 
@@ -10,10 +10,10 @@ from logllm.sessions.message_sets import Arrays, Counts, Keys, state
 END = np.uint64(0)
 """Stands where nothing follows."""
 _NEXT = 3
-"""Most messages that are remembered of what follows, and said."""
+"""How many of the messages that may follow are remembered, and named."""
 _MOST_STATES = 20_000
 _ENOUGH = 5
-"""Sessions that must have been in a state for it to be gone by."""
+"""How often a state must have occurred for its followers to be remembered."""
 _OFTEN = 0.2
 """Share of sessions from which on a message is expected."""
 
@@ -21,16 +21,17 @@ _OFTEN = 0.2
 class Following:
     """Messages by what comes before them.
 
-    The set of all messages so far and the last of them, else the last alone.
+    What comes before is the set of all messages so far together with the last of them, or where
+    that is unknown, the last one alone.
     """
 
     def __init__(self, states: Keys, messages: Keys, *, counts: Counts) -> None:
-        """Know what follows.
+        """Begin with what was counted.
 
         Args:
-            states: what came before, rising, as often as several things follow (n,).
+            states: what came before, rising; once for each message that follows it (n,).
             messages: what follows; `END` for nothing (n,).
-            counts: how many times (n,).
+            counts: how often it did (n,).
         """
         self.states = states
         self.messages = messages
@@ -38,42 +39,45 @@ class Following:
 
     @classmethod
     def learn(cls, sets: Keys, last: Keys, *, following: Keys) -> Self:
-        """Count.
+        """Count what follows.
 
         Args:
-            sets: for each message of sessions the sum of the distinct ones so far, it included
-                (n,).
-            last: it (n,).
+            sets: for each message of sessions the sum of the distinct ones up to and with it (n,).
+            last: that message (n,).
             following: what follows it (n,).
         """
         # Each entry counts twice: by all that came before it, and by its last message alone.
         by_set = state(sets, last)
         by_last = state(np.zeros_like(sets), last)
         states = np.concatenate([by_set, by_last])
-        rows = pl.DataFrame({"state": states, "message": np.tile(following, 2)})
+        messages = np.tile(following, 2)
+        rows = pl.DataFrame({"state": states, "message": messages})
         counted = rows.group_by("state", "message", maintain_order=True).len("count")
-        counted = counted.with_columns(total=pl.col("count").sum().over("state"))
+        total = pl.col("count").sum().over("state")
+        counted = counted.with_columns(total=total)
         counted = counted.sort("total", "count", descending=True, maintain_order=True)
 
         # Of very many states those that occur least go: their last messages speak for them.
         often_enough = counted.filter(pl.col("total") >= _ENOUGH)
         usual = often_enough.group_by("state", maintain_order=True).head(_NEXT)
         foremost = usual.head(_NEXT * _MOST_STATES).sort("state", maintain_order=True)
+        counts = foremost["count"].to_numpy()
         return cls(
             foremost["state"].to_numpy(),
             foremost["message"].to_numpy(),
-            counts=foremost["count"].to_numpy().astype(np.int64),
+            counts=counts.astype(np.int64),
         )
 
     def expected(self, messages: Keys, *, came: np.uint64 = END) -> list[int]:
-        """Keys of what sessions that begin so most often go on with, the most frequent first.
+        """Keys of the messages that most often follow such a beginning, the most frequent first.
 
         Args:
             messages: a session's beginning, not empty.
-            came: what came instead; it is not named.
+            came: what came instead; it is left out.
 
         >>> opened = np.array([7, 8], dtype=np.uint64)
-        >>> known = Following.learn(np.full(9, 15, np.uint64), np.full(9, 8, np.uint64), following=np.full(9, 5, np.uint64))
+        >>> sets, last, following = (np.full(9, key, np.uint64) for key in (15, 8, 5))
+        >>> known = Following.learn(sets, last, following=following)
         >>> known.expected(opened), known.expected(opened, came=np.uint64(5))
         ([5], [])
         """
@@ -89,17 +93,19 @@ class Following:
                 continue
             counts, following = self.counts[first:end], self.messages[first:end]
             often = counts >= _OFTEN * counts.sum()
-            return [int(key) for key in following[often] if key not in (END, came)]
+            expected = following[often]
+            return [int(key) for key in expected if key not in (END, came)]
         return []
 
     @classmethod
     def known(cls, arrays: Arrays) -> Self | None:
-        """Those of `arrays`, saved under `following`; none where a run has not learnt it."""
+        """What was saved under `following`; None where a run has not learnt it."""
         if "following.states" not in arrays:
             return None
         states = arrays["following.states"].astype(np.uint64)
         messages = arrays["following.messages"].astype(np.uint64)
-        return cls(states, messages, counts=arrays["following.counts"].astype(np.int64))
+        counts = arrays["following.counts"].astype(np.int64)
+        return cls(states, messages, counts=counts)
 
     def arrays(self) -> Arrays:
         """What the constructor needs, by name."""

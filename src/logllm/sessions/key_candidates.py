@@ -1,6 +1,6 @@
 """What may be the key of a log's sessions.
 
-Fields, and in messages the words, brackets and stems that stand before what varies.
+It is a field, or what stands in messages behind a word, a bracket or a stem.
 """
 
 import re
@@ -23,7 +23,8 @@ _NAMES = tuple(
         "(order|cart|basket|invoice|payment|booking|ticket|shipment)(id)?",
         "(message|msg|mail|queue|event)id",
         (
-            "(job|task|build|batch|upload|workflow|pipeline|execution|invocation|operation|transfer|run)(id)?|jid"
+            "(job|task|build|batch|upload|workflow|pipeline|execution|invocation|operation"
+            "|transfer|run)(id)?|jid"
         ),
         "(task)?attempt(id)?",
         "(container|instance|vm|pod|app|application)id|container|instance",
@@ -109,28 +110,33 @@ def by_field(name: str) -> Candidate:
     (1.0, True, False)
     """
     prior, named = _prior(name)
-    return Candidate(SessionSection(by="key", key_field=name), prior, named)
+    section = SessionSection(by="key", key_field=name)
+    return Candidate(section, prior, named)
 
 
 def in_messages(messages: pl.Series) -> Iterator[Candidate]:
     r"""Keys that stand in messages, such as `request 81357d`, `rid=`, `[req-X]`.
 
-    >>> [key.sessions.key_pattern for key in in_messages(pl.Series(["order 12 paid", "order 7 sent"]))]
+    >>> messages = pl.Series(["order 12 paid", "order 7 sent"])
+    >>> [key.sessions.key_pattern for key in in_messages(messages)]
     ['\\border (\\d+)\\b']
     """
     # A log may have millions of messages: a thousand from all over it show how ids are written.
-    sample = messages.gather_every(max(1, len(messages) // _LOOKED_AT))
+    nth = max(1, len(messages) // _LOOKED_AT)
+    sample = messages.gather_every(nth)
     yield from _shapes(sample)
     # `request 81357d`: a word, what stands between, and a token that varies.
     for name, word, tokens, between in _words(sample):
         prior, named = _prior(name)
         token, end = _class(tokens, loose=not between.isspace())
-        yield _pattern(rf"{word}{between}({token}){end}", prior, named=named)
+        pattern = rf"{word}{between}({token}){end}"
+        yield _pattern(pattern, prior, named=named)
     # `req-81357d`: the word and what varies are one token.
     for stem, tokens in _stems(sample):
         prior, named = _prior(stem)
         token, end = _class(tokens, loose=False)
-        yield _pattern(rf"\b{_literal(stem)}{token}{end}", prior, named=named)
+        pattern = rf"\b{_literal(stem)}{token}{end}"
+        yield _pattern(pattern, prior, named=named)
     # Whatever stands at the same place of most messages; its name says nothing for it.
     for pattern in _PLACES:
         if _share(sample, pattern) >= _TOLD:
@@ -138,16 +144,18 @@ def in_messages(messages: pl.Series) -> Iterator[Candidate]:
 
 
 def _pattern(pattern: str, prior: float, *, named: bool) -> Candidate:
-    return Candidate(SessionSection(by="key", key_pattern=pattern), prior, named)
+    by_pattern = SessionSection(by="key", key_pattern=pattern)
+    return Candidate(by_pattern, prior, named)
 
 
 def _prior(name: str) -> tuple[float, bool]:
-    """How much a name speaks for a key, and whether it is one of an id."""
+    """How much a name speaks for a key, and whether it is the name of an id."""
     # `http.X-Request-ID` is known as `httpxrequestid`, `requestid`, `httpxrequest` and `request`.
     words = [word.lower() for word in _PARTS.findall(name)]
     last = words[-1] if words else ""
     bare = words[:-1] if last in _ID else words
-    spellings = ("".join(words), "".join(words[-2:]), "".join(bare), "".join(bare[-1:]))
+    endings = (words, words[-2:], bare, bare[-1:])
+    spellings = ["".join(ending) for ending in endings]
     for rank, pattern in enumerate(_NAMES):
         if any(map(pattern.fullmatch, spellings)):
             return 1 - _STEP * rank, True
@@ -158,18 +166,20 @@ def _shapes(sample: pl.Series) -> Iterator[Candidate]:
     """The forms of ids that messages have."""
     for pattern, place in _SHAPES:
         if _share(sample, pattern) >= _TOLD:
-            yield _pattern(pattern, _SHAPED * (1 - _STEP * place), named=True)
+            prior = _SHAPED * (1 - _STEP * place)
+            yield _pattern(pattern, prior, named=True)
 
 
 def _words(sample: pl.Series) -> Iterator[tuple[str, str, list[str], str]]:
-    """Words before what varies.
+    """Words that stand before what varies.
 
-    The name, the word and what stands between as patterns, and what varies.
+    Each comes with its name, patterns for the word and for what stands between, and what varies.
     """
     pairs = _pieces(sample, _PAIR).rename({"1": "word", "2": "between", "3": "token"})
     pairs = pairs.with_columns(name=pl.col("word").str.to_lowercase())
     # `error 404`: the severity before a number is no name of it.
-    pairs = pairs.filter(~pl.col("name").is_in(_LEVELS.split()))
+    is_level = pl.col("name").is_in(_LEVELS.split())
+    pairs = pairs.filter(~is_level)
     for pairs_of_name in _frequent(pairs, "name", of=len(sample)):
         words = pairs_of_name["word"].unique()
         between = pairs_of_name["between"].unique()
@@ -201,7 +211,9 @@ def _pieces(sample: pl.Series, pattern: str) -> pl.DataFrame:
 
 def _frequent(pieces: pl.DataFrame, name: str, *, of: int) -> list[pl.DataFrame]:
     """The pieces of each name that many messages have, the commonest first."""
-    shares = pieces.group_by(name, maintain_order=True).agg(share=pl.col("row").n_unique() / of)
+    messages_with = pl.col("row").n_unique()
+    by_name = pieces.group_by(name, maintain_order=True)
+    shares = by_name.agg(share=messages_with / of)
     often = shares.filter(pl.col("share") >= _TOLD)
     commonest = often.sort("share", descending=True, maintain_order=True)
     names = commonest[name].head(_MOST)
@@ -209,8 +221,9 @@ def _frequent(pieces: pl.DataFrame, name: str, *, of: int) -> list[pl.DataFrame]
 
 
 def _share(sample: pl.Series, pattern: str) -> float:
-    """Share of the messages in which a pattern is."""
-    return float(sample.str.contains(pattern).mean() or 0.0)  # type: ignore[arg-type]
+    """Share of the messages that hold a match of a pattern."""
+    share = sample.str.contains(pattern).mean()
+    return float(share or 0.0)  # type: ignore[arg-type]
 
 
 def _class(tokens: Sequence[str], *, loose: bool) -> tuple[str, str]:
@@ -221,7 +234,7 @@ def _class(tokens: Sequence[str], *, loose: bool) -> tuple[str, str]:
 
     Args:
         tokens: what varies.
-        loose: it need not hold a digit: what stands before it cannot be a word of a sentence.
+        loose: tokens need no digit, since what stands before them cannot be a word of a sentence.
     """
     lengths = {len(token) for token in tokens}
     # From the narrowest class to the widest: the first that all tokens fit is taken.
@@ -231,12 +244,13 @@ def _class(tokens: Sequence[str], *, loose: bool) -> tuple[str, str]:
     for digits in (r"\d+", r"-?\d+"):
         if all(re.fullmatch(digits, token) for token in tokens):
             return digits, r"\b"
+    shortest = min(lengths)
     for letters in ("a-f", "A-F"):
-        shortest = min(lengths)
         hexadecimal = f"[0-9{letters}]{{{shortest}}}"
         if shortest >= _LONG and all(re.fullmatch(hexadecimal, token) for token in tokens):
             return hexadecimal, r"\b"
-    return (rf"[\w-]+{_MORE}" if loose else _TOKEN), ""
+    widest = rf"[\w-]+{_MORE}" if loose else _TOKEN
+    return widest, ""
 
 
 def _literal(text: str) -> str:

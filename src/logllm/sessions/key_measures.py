@@ -20,18 +20,18 @@ _LINES = (2, 300)  # of the median session
 _LARGEST = 0.5  # of all lines at most that many are in one session
 _NEAR = 0.5  # of all lines at least that many are in sessions that end within half the sample
 _LIFT = 1.5  # by which sessions begin or end more alike than any lines are
-_BEGINS = 0.3  # of a score depends on that
+_BEGINS = 0.3  # how much of a score depends on that
 
 
 class Grouping(NamedTuple):
     """What a key makes of some lines."""
 
     lines: int
-    """How many they are."""
+    """How many lines."""
     named: float
     """Share of the lines that name one."""
     sessions: int
-    """How many there are."""
+    """How many sessions."""
     median: float
     """Lines of the median session."""
     largest: float
@@ -47,16 +47,18 @@ class Grouping(NamedTuple):
 
     @property
     def begins_or_ends(self) -> bool:
-        """Whether sessions have a beginning or an end of their own, as those of a second, of a size or of a user have not."""
+        """Whether sessions have a beginning or an end of their own.
+
+        Lines grouped by a second, by a size or by a user have not.
+        """
         return self.lift >= _LIFT
 
     @property
     def in_words(self) -> str:
         """The figures, for people."""
-        return (
-            f"{100 * self.named:.0f} % of {plural(self.lines, 'line')} name one, "
-            f"{plural(self.sessions, 'session')} of {plural(round(self.median), 'line')} (median)"
-        )
+        of_lines = f"{100 * self.named:.0f} % of {plural(self.lines, 'line')} name one"
+        length = plural(round(self.median), "line")
+        return f"{of_lines}, {plural(self.sessions, 'session')} of {length} (median)"
 
     @property
     def fewest(self) -> int:
@@ -65,14 +67,20 @@ class Grouping(NamedTuple):
 
     @property
     def score(self) -> float:
-        """How good, in [0, 1]: many lines named, sessions that end, none a giant, each with a beginning or an end of its own."""
+        """How good the key is, in [0, 1].
+
+        Good are many lines that name one key, and sessions that end, that are no giants, and that
+        have a beginning or an end of their own.
+        """
         # A lift of 1 (sessions begin as any line does) takes `_BEGINS` off, a large one nothing.
         unlike = 1 - _BEGINS / max(1.0, self.lift)
-        return self.named * self.near * (1 - self.largest) * (1 - self.several / 2) * unlike
+        no_giant = 1 - self.largest
+        one_key = 1 - self.several / 2
+        return self.named * self.near * no_giant * one_key * unlike
 
 
 def grouping(keys: pl.Series, messages: pl.Series) -> Grouping:
-    """What keys make of lines.
+    """What grouping lines by these keys gives.
 
     >>> keys = pl.Series(["a", "a", "b", "-"])
     >>> made = grouping(keys, pl.Series([0, 1, 0, 7], dtype=pl.UInt32))
@@ -88,34 +96,37 @@ def grouping(keys: pl.Series, messages: pl.Series) -> Grouping:
     if keys.dtype == pl.List:
         rows = rows.explode("key")
     # `-` and the like stand where a line names no key: such lines are in no session.
-    rows = rows.filter(pl.col("key").is_not_null() & ~pl.col("key").is_in(NO_KEY))
+    key = pl.col("key")
+    rows = rows.filter(key.is_not_null() & ~key.is_in(NO_KEY))
     if not rows.height:
         return Grouping(total, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
-    row = pl.col("row")
-    sessions = rows.group_by("key", maintain_order=True).agg(
-        lines=pl.len(),
-        reach=row.max() - row.min() + 1,
-        begins=pl.col("message").first(),
-        ends=pl.col("message").last(),
-    )
+    row, message = pl.col("row"), pl.col("message")
+    reach = row.max() - row.min() + 1
+    by_key = rows.group_by("key", maintain_order=True)
+    sessions = by_key.agg(lines=pl.len(), reach=reach, begins=message.first(), ends=message.last())
+    lengths = sessions["lines"]
+    median: float = lengths.median() or 0  # type: ignore[assignment]
+    largest: int = lengths.max() or 0  # type: ignore[assignment]
     ending = sessions.filter(pl.col("reach") <= total / 2)
+    lines_with_several = rows["row"].is_duplicated().sum()
     # Sessions of one line begin and end alike for that reason alone.
-    several = sessions.filter(pl.col("lines") > 1)
+    longer = sessions.filter(pl.col("lines") > 1)
+    lift = _lift(rows["message"], longer["begins"], longer["ends"])
     named = rows["row"].n_unique()
     return Grouping(
         lines=total,
         named=named / total,
         sessions=sessions.height,
-        median=float(sessions["lines"].median() or 0),  # type: ignore[arg-type]
-        largest=int(sessions["lines"].max() or 0) / total,  # type: ignore[arg-type]
+        median=float(median),
+        largest=largest / total,
         near=float(ending["lines"].sum() / rows.height),
-        several=float(rows["row"].is_duplicated().sum() / rows.height),
-        lift=_lift(rows["message"], several["begins"], several["ends"]),
+        several=float(lines_with_several / rows.height),
+        lift=lift,
     )
 
 
 def unfit(made: Grouping) -> str | None:
-    """Why a key does not group lines well; none where it does."""
+    """Why a key does not group lines well; None where it does."""
     if made.sessions < made.fewest:
         return f"it has only {plural(made.sessions, 'value')}"
     if made.median < _LINES[0]:
@@ -130,18 +141,19 @@ def unfit(made: Grouping) -> str | None:
 
 
 def _lift(all_messages: pl.Series, *ends: pl.Series) -> float:
-    """How much more alike the messages at sessions' ends are than all messages.
+    """How many times more alike the messages at sessions' ends are than all messages.
 
-    1 where nothing can be said.
+    It is 1 where nothing can be said.
     """
     alike = _alike(all_messages)
     if not alike:
         return 1.0
-    return max(1.0, *(_alike(messages) / alike for messages in ends))
+    lifts = [_alike(messages) / alike for messages in ends]
+    return max(1.0, *lifts)
 
 
 def _alike(messages: pl.Series) -> float:
-    """How likely two of some messages are the same."""
+    """How likely it is that two of the messages are the same."""
     total = len(messages)
     # n (n - 1) ordered pairs in all, of which c (c - 1) are of a message that occurs c times.
     counts = messages.value_counts()["count"].cast(pl.Float64)

@@ -9,8 +9,9 @@ from logllm.sessions.live import Clock, lowest
 from logllm.sessions.message_table import NUMBERED
 
 _SECOND = 1_000_000
+_OF_RECORDS = {name: kind for name, kind in NUMBERED.items() if name != "keys"}
 _ROWS: dict[str, pl.DataType | type[pl.DataType]] = {
-    **{name: kind for name, kind in NUMBERED.items() if name != "keys"},
+    **_OF_RECORDS,
     "session": pl.String,
     "row": pl.Int64,
     "clock": pl.Int64,
@@ -31,11 +32,11 @@ last record."""
 class KeySessions:
     """One session a key.
 
-    A record with several keys belongs to each; one without is counted. Sessions close when the
-    input ends, or early: when the log's clock (the latest time read so far) has gone `idle` seconds
-    beyond the session's last record, or when there are more than `max_open_sessions` and it is the
-    one that has waited longest. A key that comes back after its session closed starts another of
-    the same name.
+    A record with several keys belongs to each of them; one without a key is counted. Sessions close
+    when the input ends, or early: when the log's clock (the latest time read so far) has gone
+    `idle` seconds beyond the session's last record, or when there are more than `max_open_sessions`
+    and it is the one that has waited longest. A key that comes back after its session closed starts
+    another session of the same name.
     """
 
     def __init__(self, settings: SessionSection, *, live: bool = False) -> None:
@@ -44,16 +45,13 @@ class KeySessions:
         self._live = live
         self._idle = None if settings.idle is None else settings.idle * _SECOND
         self._most_open = settings.max_open_sessions
-        self._new: list[
-            pl.DataFrame
-        ] = []  # rows that are in no session yet; a key is a number of four bytes there
+        # Rows that are in no session yet; a key is a number of four bytes there.
+        self._new: list[pl.DataFrame] = []
         self._names = pl.Categorical(pl.Categories.random())
-        self._held: list[
-            pl.DataFrame
-        ] = []  # rows of open sessions, in their order; `group` is the session's first row
-        self._open = pl.DataFrame(
-            schema=_OPEN
-        )  # the open sessions of held rows and where they last were
+        # Rows of open sessions, in their order; `group` is the session's first row.
+        self._held: list[pl.DataFrame] = []
+        # The open sessions of held rows and where they last were.
+        self._open = pl.DataFrame(schema=_OPEN)
         self._open_at_most = 0
         self._row = 0
 
@@ -81,23 +79,32 @@ class KeySessions:
         return self._open.height
 
     def open(self, since: int) -> pl.DataFrame:
-        """Rows of the open sessions that have had a record after number `since`, which stay open."""
+        """Rows of the open sessions that have had a record after number `since`.
+
+        They stay open.
+        """
         groups = self._open.filter(pl.col("record") > since)["group"]
-        rows = [frame.filter(frame["group"].is_in(groups.implode())) for frame in self._held]
+        has_news = pl.col("group").is_in(groups.implode())
+        rows = [frame.filter(has_news) for frame in self._held]
         return pl.concat(rows) if rows else pl.DataFrame(schema=_ROWS | {"group": pl.Int64})
 
     def lows(self) -> dict[int, int]:
-        """Of each file the first line that an open session holds."""
-        firsts = [frame.group_by("file").agg(pl.col("line").min()) for frame in self._held]
+        """The first line of each file that an open session holds."""
+        first_line = pl.col("line").min()
+        firsts = [frame.group_by("file").agg(first_line) for frame in self._held]
         return lowest(firsts)
 
     def quiet(self, *, last: int, first: int) -> pl.DataFrame | None:
-        """Close sessions with no record after number `last`, and early those with one up to number `first`."""
+        """Close sessions with no record after number `last`.
+
+        Those with a record up to number `first` close early.
+        """
         # Those that have had nothing for so long have ended; the old ones could have gone on.
         ended = pl.col("record") <= last
         old = pl.col("begun") <= first
-        closing = self._open.filter(ended | old)
-        self._open = self._open.filter(~(ended | old))
+        closes = ended | old
+        closing = self._open.filter(closes)
+        self._open = self._open.filter(~closes)
         self._open_at_most = self._open.height
         early = closing.filter(~ended)["group"]
         self.counts["closed_early"] += len(early)
@@ -105,18 +112,21 @@ class KeySessions:
 
     def renumber(self, numbers: pl.Series) -> None:
         """Give messages other numbers: those at their places in a series."""
-        self._held = [
-            frame.with_columns(message=numbers.gather(frame["message"])) for frame in self._held
-        ]
+        renumbered: list[pl.DataFrame] = []
+        for frame in self._held:
+            of_rows = numbers.gather(frame["message"])
+            renumbered.append(frame.with_columns(message=of_rows))
+        self._held = renumbered
 
     def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
-        """All open sessions, by their first record.
+        """Close all open sessions, ordered by their first record.
 
-        With `before`, those whose last time is older close early.
+        With `before`, only those whose last time is older close, and early.
         """
         # The usual end of a whole log: nothing was ever closed, so that no row has been placed yet.
         # A key then is its session, and one grouping by name takes the place of all the placing.
-        if before is None and not self._open.height and self._idle is None and self._few_open():
+        nothing_placed = not self._open.height and self._idle is None
+        if before is None and nothing_placed and self._few_open():
             self._open_at_most = 0
             return self._taken().with_columns(group="session")
 
@@ -159,32 +169,38 @@ class KeySessions:
     def _clocked(self, times: pl.Series) -> pl.Series:
         """The log's clock at each record.
 
-        Of sessions whose records had no time before the first of all it is that time.
+        Open sessions that came before the first time of all get that time.
         """
         begun = self._clocks.now is not None
         clock = self._clocks.at(times)
-        if not begun and clock.null_count() < len(clock):
-            self._open = self._open.with_columns(pl.col("clock").fill_null(clock[0]))
+        has_time = clock.null_count() < len(clock)
+        if has_time and not begun:
+            with_first_time = pl.col("clock").fill_null(clock[0])
+            self._open = self._open.with_columns(with_first_time)
         return clock
 
     def _taken(self) -> pl.DataFrame:
-        """The new rows, which are new no longer."""
+        """Hand over the new rows: from now on there are none."""
         new, self._new = self._new, []
         self._names = pl.Categorical(pl.Categories.random())  # lets go of the keys so far
         return pl.concat(new) if new else pl.DataFrame(schema=_ROWS)
 
     def _settle(self) -> pl.DataFrame | None:
-        """Put the new rows into sessions, and close what is idle or too much."""
+        """Put the new rows into sessions; close those that are idle or too many."""
         rows = self._taken()
-        numbers = pl.int_range(self._row, self._row + rows.height, dtype=pl.Int64, eager=True)
+        next_row = self._row + rows.height
+        numbers = pl.int_range(self._row, next_row, dtype=pl.Int64, eager=True)
         rows = rows.with_columns(row=numbers)
         if "clock" not in rows.columns:
             rows = rows.with_columns(clock=None)
-        self._row += rows.height
+        self._row = next_row
 
         # `_place` gives two series for each of the frames that it had to divide the rows into.
+        closed: list[pl.Series] = []
+        if rows.height:
+            rows = rows.select(_ROWS.keys())
+            closed = self._place(rows.cast(_ROWS))  # type: ignore[arg-type]
         nothing = pl.Series([], dtype=pl.Int64)
-        closed = self._place(rows.select(_ROWS.keys()).cast(_ROWS)) if rows.height else []  # type: ignore[arg-type]
         excess = pl.concat([nothing, *closed[::2]])
         idle = pl.concat([nothing, *closed[1::2]])
 
@@ -201,31 +217,39 @@ class KeySessions:
         return self._closed(groups, early=early)
 
     def _place(self, rows: pl.DataFrame) -> list[pl.Series]:
-        """Put rows into sessions; gives the groups that closed, in turn for want of room and for idleness.
+        """Put rows into sessions.
 
-        Which sessions have waited longest is known for all rows at once only where no key of these rows is among them; else each half is
-        placed by itself, down to a single row. So the sessions do not depend on how the input is cut into frames.
+        Which sessions have waited longest is known for all rows at once only where no key of these
+        rows is among them; else each half is placed by itself, down to a single row. So the
+        sessions do not depend on how the input is cut into frames.
+
+        Returns:
+            The groups that closed, by turns for want of room and for idleness.
         """
         keys = rows.select("session").unique()
         new_keys = keys.join(self._open, on="session", how="anti")
         total = self._open.height + new_keys.height
-        excess = self._open.sort("row").head(max(0, total - self._most_open))
+        too_many = max(0, total - self._most_open)
+        excess = self._open.sort("row").head(too_many)
         awaited = excess.join(keys, on="session", how="semi") if excess.height else excess
         if keys.height > self._most_open or awaited.height:
             half = rows.height // 2
-            return self._place(rows.head(half)) + self._place(rows.slice(half))
+            of_first_half = self._place(rows.head(half))
+            return of_first_half + self._place(rows.slice(half))
         if excess.height:
             self._open = self._open.join(excess, on="group", how="anti", maintain_order="left")
 
         # A row opens a session where its key is not open, or has been silent for too long.
         before = self._open.select("session", known="group", seen="clock")
         placed = rows.join(before, on="session", how="left", maintain_order="left")
-        previous = pl.col("clock").shift(1).over("session").fill_null(pl.col("seen"))
         is_first = pl.int_range(pl.len()).over("session").eq(0)
         opens = is_first & pl.col("known").is_null()
         if self._idle is not None:
-            waited = pl.col("clock") - previous
-            opens = opens | (waited > self._idle).fill_null(False)
+            clock = pl.col("clock")
+            clock_before = clock.shift(1).over("session")
+            waited = clock - clock_before.fill_null(pl.col("seen"))
+            was_idle = waited > self._idle
+            opens = opens | was_idle.fill_null(False)
 
         # The number of that row names the session; the rows after it with the same key take it on.
         placed = placed.with_columns(group=pl.when(opens).then("row"))
@@ -237,17 +261,19 @@ class KeySessions:
         # Where each session now is. Of those of one key only the last is open still; the others
         # closed in between, by idleness.
         now = placed.with_columns(begun="record").select(_OPEN.keys())
+        states = pl.concat([self._open, now])
+        by_group = states.group_by("group", maintain_order=True)
+        first_begun = pl.col("begun").first()
         last = pl.exclude("group", "begun").last()
-        by_group = pl.concat([self._open, now]).group_by("group", maintain_order=True)
-        latest = by_group.agg(pl.col("begun").first(), last).select(_OPEN.keys())
+        latest = by_group.agg(first_begun, last).select(_OPEN.keys())
         self._open = latest.unique("session", keep="last", maintain_order=True)
         left = latest.join(self._open, on="group", how="anti", maintain_order="left")
         return [excess["group"], left["group"]]
 
     def _closed(self, groups: pl.Series, *, early: pl.Series | None) -> pl.DataFrame | None:
-        """Rows of some groups, of which some close early.
+        """Rows of the groups that close, those in `early` marked as closed early.
 
-        In the order of their last rows, or of their first ones where none does.
+        Groups are in the order of their last rows, or of their first ones without `early`.
         """
         if not len(groups):
             return None
@@ -263,14 +289,19 @@ class KeySessions:
             rows.append(frame.filter(closing))
             staying.append(frame.filter(~closing))
         self._held = _merged(staying)
-        order = pl.col("group") if early is None else pl.col("row").last().over("group")
+        if early is None:
+            order = pl.col("group")
+            unfinished = pl.lit(False)
+        else:
+            order = pl.col("row").last().over("group")
+            unfinished = pl.col("group").is_in(early.implode())
         sessions = pl.concat(rows).sort(order, maintain_order=True)
-        unfinished = pl.lit(False) if early is None else pl.col("group").is_in(early.implode())
-        return sessions.with_columns(closed=pl.when(unfinished).then(pl.lit("early")))
+        closed = pl.when(unfinished).then(pl.lit("early"))
+        return sessions.with_columns(closed=closed)
 
 
 def _merged(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
-    """The same rows in few frames, each more than twice as long as the next."""
+    """The same rows in few frames, each more than twice as long as the one after it."""
     merged: list[pl.DataFrame] = []
     for frame in frames:
         if frame.height:
@@ -278,5 +309,6 @@ def _merged(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
         # As digits carry in a binary counter: with n rows there are at most log2(n) frames to look
         # in.
         while len(merged) > 1 and merged[-2].height <= 2 * merged[-1].height:
-            merged[-2:] = [pl.concat(merged[-2:], rechunk=True)]
+            joined = pl.concat(merged[-2:], rechunk=True)
+            merged[-2:] = [joined]
     return merged

@@ -14,10 +14,10 @@ Saved = npt.NDArray[np.generic]
 Arrays = dict[str, Saved]
 """What is saved, by name."""
 BEGINNINGS = (2, 3, 4)
-"""Numbers of first words by which a message is known where its whole text is new: names that differ
-stand behind them, and the first word alone, such as a severity, says little."""
+"""How many first words stand for a message whose whole text is new: names that differ stand behind
+them, and the first word alone, such as a severity, says little."""
 NO_BEGINNING = np.uint64(0)
-"""Stands where a message has not so many words."""
+"""Stands where a message has fewer words."""
 _WORD = 8
 
 
@@ -28,7 +28,7 @@ class MessageKeys:
     """
 
     def __init__(self, messages: pl.Series | None = None) -> None:
-        """Those of a table, or of none yet."""
+        """Begin with a table, or with nothing."""
         self.keys: Keys = np.zeros(0, dtype=np.uint64)
         self._messages = pl.Series(dtype=pl.String)
         if messages is not None:
@@ -50,7 +50,7 @@ class MessageKeys:
         """The keys of the first words of some messages, (n, `BEGINNINGS`).
 
         Args:
-            rows: of the table that was seen last.
+            rows: of the table given last to `of` (n,).
         """
         # Few distinct messages stand at the ends of many sessions: each is cut into words once.
         distinct, places = np.unique(rows, return_inverse=True)
@@ -61,7 +61,8 @@ class MessageKeys:
 def beginnings(messages: pl.Series) -> Keys:
     """The keys of the first words of each message, (n, `BEGINNINGS`).
 
-    >>> ours, theirs, short = beginnings(pl.Series(["user logged in as bob", "user logged in as eve", "user logged"]))
+    >>> messages = pl.Series(["user logged in as bob", "user logged in as eve", "user logged"])
+    >>> ours, theirs, short = beginnings(messages)
     >>> bool((ours == theirs).all()), bool(short[0] == ours[0]), short[1:].tolist()
     (True, True, [0, 0])
     """
@@ -70,12 +71,13 @@ def beginnings(messages: pl.Series) -> Keys:
     columns: list[Keys] = []
     for count in BEGINNINGS:
         starts = words.list.head(count).list.join(" ")
-        columns.append(np.where(counts >= count, _hashed(starts), NO_BEGINNING))
+        has_enough = counts >= count
+        columns.append(np.where(has_enough, _hashed(starts), NO_BEGINNING))
     return np.stack(columns, axis=1)
 
 
 class Beginnings(NamedTuple):
-    """The first words of messages that were learnt from."""
+    """The first words of the messages of training."""
 
     keys: Keys
     """The messages, rising (n,)."""
@@ -84,19 +86,20 @@ class Beginnings(NamedTuple):
 
     @classmethod
     def learn(cls, keys: Keys, messages: pl.Series) -> Self:
-        """Those of a message table, whose keys are known."""
+        """The first words of a message table whose keys are known."""
         order = np.argsort(keys)
-        return cls(keys[order], beginnings(messages)[order])
+        words = beginnings(messages)
+        return cls(keys[order], words[order])
 
     @classmethod
     def known(cls, keys: Saved, words: Saved | None) -> Self:
-        """What was saved; a run from before first words were learnt knows none."""
+        """What was saved; a run made before first words were learnt has none."""
         if words is None:
             words = np.full((len(keys), len(BEGINNINGS)), NO_BEGINNING)
         return cls(keys.astype(np.uint64), words.astype(np.uint64))
 
     def of(self, keys: Keys) -> Keys:
-        """Those of some messages, `NO_BEGINNING` of a message that is not among these."""
+        """The first words of some messages, `NO_BEGINNING` for those that are unknown."""
         rows = places(self.keys, keys)
         words = np.full((len(keys), len(BEGINNINGS)), NO_BEGINNING)
         known = rows >= 0
@@ -105,7 +108,7 @@ class Beginnings(NamedTuple):
 
 
 def under(name: str, arrays: Arrays) -> Arrays:
-    """Arrays by their names behind another one, as they are saved together."""
+    """The same arrays with a name and a point before their own names, as they are saved."""
     return {f"{name}.{own_name}": array for own_name, array in arrays.items()}
 
 
@@ -116,7 +119,7 @@ def state(sets: Keys, messages: Keys) -> Keys:
 
 
 def places(keys: Keys, wanted: Keys) -> Counts:
-    """Where rising keys have each of some others; -1 for those they lack.
+    """The place of each wanted key among rising keys; -1 for those they lack.
 
     >>> places(np.array([3, 5], dtype=np.uint64), np.array([5, 4], dtype=np.uint64)).tolist()
     [1, -1]
@@ -129,7 +132,7 @@ def places(keys: Keys, wanted: Keys) -> Counts:
 
 
 def keys_of_messages(messages: pl.Series) -> Keys:
-    """The keys of a whole table at once.
+    """The keys of all messages of a table.
 
     >>> first, second = keys_of_messages(pl.Series(["open", "close"]))
     >>> bool(first == keys_of_messages(pl.Series(["open"]))[0] != second)

@@ -1,6 +1,6 @@
-"""The message table: every distinct masked message once.
+"""The message table holds every distinct masked message once.
 
-And sessions as rows of it, for everything that scores them.
+Sessions are rows of it for everything that scores them.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _QUOTED = r""""[^"]*"|'[^']*'|«[^»]*»|»[^«]*«|„[^“]*“"""
 
 
 class MessageTable:
-    """Distinct texts and their numbers, which count on in the order of first appearance."""
+    """Distinct texts and their numbers, given from 0 in the order of first appearance."""
 
     def __init__(self) -> None:
         self._table = pl.DataFrame(schema={"message": pl.String, "id": pl.UInt32})
@@ -32,28 +32,33 @@ class MessageTable:
         return self._table["message"]
 
     def numbered(self, records: pl.DataFrame) -> pl.DataFrame:
-        """Records (`logllm.logs.records.RECORDS`) with the numbers of their messages in place of these."""
-        return records.with_columns(self.push(records["message"]).alias("message"))
+        """Records (`logllm.logs.records.RECORDS`) with numbers in place of their messages."""
+        numbers = self.push(records["message"])
+        return records.with_columns(numbers.alias("message"))
 
     def push(self, messages: pl.Series) -> pl.Series:
-        """Numbers (u32) of some messages, new ones entered.
+        """Numbers (u32) of some messages; new ones are entered.
 
         >>> table = MessageTable()
-        >>> table.push(pl.Series(["b", "a", "b"])).to_list(), table.push(pl.Series(["c", "a"])).to_list()
+        >>> first, second = pl.Series(["b", "a", "b"]), pl.Series(["c", "a"])
+        >>> table.push(first).to_list(), table.push(second).to_list()
         ([0, 1, 0], [2, 1])
         """
         rows = messages.alias("message").to_frame()
         # Each distinct text is looked up once: a frame of a log may hold a thousand times as many.
         distinct = rows.unique(maintain_order=True)
         distinct = distinct.join(self._table, on="message", how="left", maintain_order="left")
-        new = distinct.filter(pl.col("id").is_null()).select("message")
+        is_new = pl.col("id").is_null()
+        new = distinct.filter(is_new).select("message")
         if new.height:
             first = self._table.height
             numbers = pl.int_range(first, first + new.height, dtype=pl.UInt32)
             new = new.with_columns(id=numbers)
             self._table = pl.concat([self._table, new])
-            distinct = pl.concat([distinct.filter(pl.col("id").is_not_null()), new])
-        return rows.join(distinct, on="message", how="left", maintain_order="left")["id"]
+            old = distinct.filter(~is_new)
+            distinct = pl.concat([old, new])
+        numbered = rows.join(distinct, on="message", how="left", maintain_order="left")
+        return numbered["id"]
 
 
 def rows_of(messages: pl.Series) -> list[Rows]:
@@ -63,11 +68,11 @@ def rows_of(messages: pl.Series) -> list[Rows]:
     [[0, 1], [2]]
     """
     lengths = messages.list.len().to_numpy()
-    flat = messages.explode(empty_as_null=False).to_numpy().astype(np.int64)
     if not len(lengths):
         return []
+    flat = messages.explode(empty_as_null=False).to_numpy()
     borders = np.cumsum(lengths)[:-1]
-    return np.split(flat, borders)
+    return np.split(flat.astype(np.int64), borders)
 
 
 def occurring(sessions: Sequence[Rows]) -> Rows:
@@ -87,28 +92,30 @@ def lengths(sessions: Sequence[Rows]) -> Rows:
 
 
 def kinds_of(messages: pl.Series) -> pl.Series:
-    """The kind of each message: it, with `"…"` for what stands in quotes.
+    """The kind of each message: the message with `"…"` for what stands in quotes.
 
     A name in quotes is one of many that the same line of a program writes.
 
-    >>> kinds_of(pl.Series(['role "ann" does not exist', "role 'bob' does not exist", "done"])).to_list()
+    >>> messages = pl.Series(['role "ann" does not exist', "role 'bob' does not exist", "done"])
+    >>> kinds_of(messages).to_list()
     ['role "…" does not exist', 'role "…" does not exist', 'done']
     """
     return messages.str.replace_all(_QUOTED, '"…"')
 
 
 class Distinct(NamedTuple):
-    """Sessions, each sequence once."""
+    """Sessions, each sequence of messages once."""
 
     sessions: list[Rows]
+    """The distinct sequences."""
     of: Rows
     """For each session given, which of the distinct ones it is."""
 
 
 def distinct(sessions: Sequence[Rows]) -> Distinct:
-    """Each sequence once, in the order of first occurrence.
+    """Each sequence of messages once, in the order of first occurrence.
 
-    Logs repeat themselves, and work on them need not.
+    Logs repeat themselves; the work on them need not be repeated.
 
     >>> distinct([np.array([1, 2]), np.array([3]), np.array([1, 2])]).of.tolist()
     [0, 1, 0]
@@ -122,9 +129,11 @@ def distinct(sessions: Sequence[Rows]) -> Distinct:
 
 
 def ever_alerts(rows: Rows, sessions: Sequence[Rows], *, alerts: Sequence[Labels]) -> Labels:
-    """Which messages some line has as an alert.
+    """Which messages are an alert in at least one line.
 
-    >>> ever_alerts(np.array([3, 5]), [np.array([3, 5]), np.array([5])], alerts=[np.array([False, False]), np.array([True])])
+    >>> sessions = [np.array([3, 5]), np.array([5])]
+    >>> alerts = [np.array([False, False]), np.array([True])]
+    >>> ever_alerts(np.array([3, 5]), sessions, alerts=alerts)
     array([False,  True])
     """
     alerted = np.concatenate(sessions)[np.concatenate(alerts)]

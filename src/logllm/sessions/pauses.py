@@ -1,6 +1,6 @@
 """How long sessions pause, by what was seen of them.
 
-How one knows that a session had begun before, or will go on.
+This tells how likely it is that a session had begun before, or will go on.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from logllm.sessions.message_sets import (
     state,
 )
 
+Seconds = npt.NDArray[np.float64]
 Chances = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
@@ -41,18 +42,18 @@ class Seen(NamedTuple):
     """All messages that were seen of each."""
     messages: Keys
     """The one at the end."""
-    pauses: npt.NDArray[np.float64]
-    """How long there has been nothing of it there, up to the input's end."""
+    pauses: Chances
+    """How long there has been nothing of it, up to that end of the input."""
 
 
 class Pauses:
     """At one end of sessions: after which messages they pause how long, or end.
 
     A log that is cut at a random moment leaves a session of which the last thing seen is a message,
-    and then nothing for so long. How often a session was over then, and how often it only paused
-    for longer, is counted here: first for the same set of messages with the same one last, then for
-    the message, then for all; each weighs as one session in the next finer one. A message whose
-    text is new, such as one with the name of another database, is known by its first words instead.
+    and then nothing for a while. Counted here is how often a session was over then, and how often
+    it only paused for longer: first for the same set of messages with the same one last, then for
+    the message, then for all. Each of these weighs as one session in the one before it. A message
+    whose text is new, such as one with the name of another database, is known by its first words.
     """
 
     def __init__(self, states: Keys, messages: Keys, *, beginnings: Keys, counts: Counts) -> None:
@@ -74,67 +75,69 @@ class Pauses:
         self._by_all = _at_least(counts.sum(axis=0, keepdims=True))
 
     @classmethod
-    def learn(cls, seen: Seen, anomalous: npt.NDArray[np.bool_], *, beginnings: Beginnings) -> Self:
+    def learn(cls, seen: Seen, anomalous: Flags, *, beginnings: Beginnings) -> Self:
         """Count what is known of whole sessions.
 
         Args:
-            seen: one entry a message of a session: the messages up to it, it, and the pause that
-                follows; infinite where nothing does.
-            anomalous: whether the session is.
+            seen: one entry for each message of a session: the messages up to it, the message, and
+                the pause that follows, infinite where nothing follows.
+            anomalous: whether the session of each entry is.
             beginnings: the first words of those messages.
         """
-        states, first, inverse = np.unique(
-            state(seen.sets, seen.messages),
-            return_index=True,
-            return_inverse=True,
-        )
+        of_entries = state(seen.sets, seen.messages)
+        states, first, inverse = np.unique(of_entries, return_index=True, return_inverse=True)
         counts = np.zeros((len(states), NEVER + 1, 2), dtype=np.int64)
+        bins = _bins(seen.pauses)
         labels = anomalous.astype(np.int64)
-        np.add.at(counts, (inverse, _bins(seen.pauses), labels), 1)
+        np.add.at(counts, (inverse, bins, labels), 1)
 
         # Of very many states those that occur least go: their messages speak for them.
         totals = counts.sum(axis=(1, 2))
-        most = np.argsort(-totals, kind="stable")[:_MOST_STATES]
-        rows = np.sort(most)
+        commonest = np.argsort(-totals, kind="stable")[:_MOST_STATES]
+        rows = np.sort(commonest)
         messages = seen.messages[first[rows]]
-        return cls(states[rows], messages, beginnings=beginnings.of(messages), counts=counts[rows])
+        first_words = beginnings.of(messages)
+        return cls(states[rows], messages, beginnings=first_words, counts=counts[rows])
 
     @classmethod
     def known(cls, arrays: Arrays, name: str, *, beginnings: Beginnings) -> Self:
         """Pauses as they were saved.
 
         Args:
-            arrays: those of `arrays` under the name, a point and their own names.
+            arrays: what the method `arrays` gave, each name with `name` and a point before it.
             name: the end of sessions whose pauses they are.
             beginnings: the first words of the messages.
         """
         states = arrays[f"{name}.states"].astype(np.uint64)
         messages = arrays[f"{name}.messages"].astype(np.uint64)
         counts = np.zeros((len(states), NEVER + 1, 2), dtype=np.int64)
-        counts[tuple(arrays[f"{name}.places"])] = arrays[f"{name}.counts"]
+        not_zero = tuple(arrays[f"{name}.places"])
+        counts[not_zero] = arrays[f"{name}.counts"]
         return cls(states, messages, beginnings=beginnings.of(messages), counts=counts)
 
     def arrays(self) -> Arrays:
-        """What is saved, by name; nearly all counts are zero."""
-        places = np.nonzero(self.counts)
+        """What is saved, by name; of the counts, which are nearly all zero, only the others."""
+        not_zero = np.nonzero(self.counts)
         return {
             "states": self.states,
             "messages": self.messages,
-            "places": np.stack(places).astype(np.int32),
-            "counts": self.counts[places],
+            "places": np.stack(not_zero).astype(np.int32),
+            "counts": self.counts[not_zero],
         }
 
     def longest(self, share: float) -> float | None:
-        """A pause that is longer than all but such a share of those after which sessions went on.
+        """A pause that is longer than all but a given share of those after which sessions went on.
 
-        None where none did.
+        None where no session went on.
         """
         # `_by_all` counts in each bin the pauses that are at least so long: the first bin has all.
         longer = self._by_all[0, :NEVER].sum(axis=1)
-        if not longer[0]:
+        total = longer[0]
+        if not total:
             return None
-        beyond = np.flatnonzero(longer <= share * longer[0])
-        return float(EDGES[beyond[0]]) if len(beyond) else float(EDGES[-1])
+        beyond = np.flatnonzero(longer <= share * total)
+        bin_beyond = beyond[0] if len(beyond) else -1
+        return float(EDGES[bin_beyond])
 
     @cached_property
     def _by_beginning(self) -> list[tuple[Keys, Counts]]:
@@ -150,8 +153,8 @@ class Pauses:
 
         Args:
             seen: what was seen.
-            beginnings: gives the first words of the messages at some of the ends, from fewer to
-                more (s, n); asked for where a message is new.
+            beginnings: called with which sessions have a new message at this end (sessions,); gives
+                the first words of those messages, from fewer to more (new, n).
         """
         bins = _bins(seen.pauses)
         # From the coarse to the fine: what is known of all messages weighs as one session of the
@@ -167,38 +170,46 @@ class Pauses:
         new = rows < 0
         before = np.where(new, of_all, whatever)
         if new.any():
-            alike = self._of_alike(
-                beginnings(new), bins[new], otherwise=of_all[new], whatever=whatever[new]
+            first_words = beginnings(new)
+            before[new] = self._of_alike(
+                first_words, bins[new], otherwise=of_all[new], whatever=whatever[new]
             )
-            before[new] = alike
         of_message = _chance(self._by_message, rows, bins=bins, before=before)
-        rows = places(self.states, state(seen.sets, seen.messages))
+        states = state(seen.sets, seen.messages)
+        rows = places(self.states, states)
         return _chance(self._by_state, rows, bins=bins, before=of_message)
 
     def _of_alike(
         self, beginnings: Keys, bins: Counts, *, otherwise: Chances, whatever: Chances
     ) -> Chances:
-        """The chances of new messages by those that begin alike, the longer the better.
+        """The chances of new messages, by messages that begin with the same words.
 
-        `otherwise` where none does.
+        More words in common count for more. Where no message begins alike, it is `otherwise`.
         """
         chances = otherwise
         alike = np.zeros(len(bins), dtype=np.bool_)
         for words, (of, counts) in zip(beginnings.T, self._by_beginning, strict=True):
             rows = places(of, words)
+            matches = rows >= 0
             # The first match starts from the chance of any message, a later one from the match
             # before.
-            before = np.where(alike | (rows < 0), chances, whatever)
+            is_first = matches & ~alike
+            before = np.where(is_first, whatever, chances)
             chances = _chance(counts, rows, bins=bins, before=before)
-            alike |= rows >= 0
+            alike |= matches
         return chances
 
     def anomalous(self, seen: Seen) -> Chances:
-        """Share of the sessions in the same state, and with nothing more for so long, that were anomalous; nan of fewer than five."""
-        rows = places(self.states, state(seen.sets, seen.messages))
+        """Share of anomalous ones among the sessions in the same state that paused as long.
+
+        Nan where there were fewer than five.
+        """
+        of_seen = state(seen.sets, seen.messages)
+        rows = places(self.states, of_seen)
         counts = np.zeros((len(rows), 2), dtype=np.int64)
         there = rows >= 0
-        states, bins = rows[there], _bins(seen.pauses)[there]
+        states = rows[there]
+        bins = _bins(seen.pauses)[there]
         # Those that paused for longer, and those that had ended: both had nothing more for so long.
         paused = self._by_state[states, bins]
         ended = self.counts[states, NEVER]
@@ -207,9 +218,9 @@ class Pauses:
 
 
 def share(counts: Counts) -> Chances:
-    """The share of anomalous sessions, of counts of normal and anomalous ones.
+    """The share of anomalous sessions, by the counts of normal and anomalous ones (k, 2).
 
-    Nan of fewer than five.
+    Nan where there are fewer than five.
 
     >>> share(np.array([[1, 9], [0, 4]])).tolist()
     [0.9, nan]
@@ -222,7 +233,7 @@ def share(counts: Counts) -> Chances:
 
 
 def _grouped(keys: Keys, counts: Counts) -> tuple[Keys, Counts]:
-    """The sums of counts by rising keys, at least so long a pause in each bin."""
+    """Distinct keys, rising, and for each the sum of its counts, made cumulative by `_at_least`."""
     distinct, inverse = np.unique(keys, return_inverse=True)
     sums = np.zeros((len(distinct), *counts.shape[1:]), dtype=np.int64)
     np.add.at(sums, inverse, counts)
@@ -230,16 +241,17 @@ def _grouped(keys: Keys, counts: Counts) -> tuple[Keys, Counts]:
 
 
 def _at_least(counts: Counts) -> Counts:
-    """How many pauses are in a bin or in a longer one, for each bin; of those that end."""
-    pauses = counts[:, NEVER - 1 :: -1]  # the longest first, for the running sum
-    at_least = pauses.cumsum(axis=1)[:, ::-1]
-    return np.concatenate([at_least, counts[:, NEVER:]], axis=1)
+    """For each bin how many pauses are in it or in a longer one; `NEVER` stays as it is."""
+    longest_first = counts[:, NEVER - 1 :: -1]  # for the running sum
+    at_least = longest_first.cumsum(axis=1)[:, ::-1]
+    ended = counts[:, NEVER:]
+    return np.concatenate([at_least, ended], axis=1)
 
 
 def _chance(counts: Counts, rows: Counts, *, bins: Counts, before: Chances) -> Chances:
-    """The share of sessions that only paused.
+    """The share of sessions that only paused, at the given rows and bins of the counts.
 
-    `before` is what is known more coarsely, and all there is for row -1.
+    `before` is the chance known more coarsely; for row -1 it is all there is.
     """
     if not len(counts):
         return before
@@ -250,7 +262,8 @@ def _chance(counts: Counts, rows: Counts, *, bins: Counts, before: Chances) -> C
     return np.where(rows >= 0, paused_share, before)
 
 
-def _bins(pauses: npt.NDArray[np.float64]) -> Counts:
+def _bins(pauses: Seconds) -> Counts:
     """The bin of each pause."""
     bins = np.searchsorted(EDGES, pauses, side="right") - 1
-    return np.where(np.isinf(pauses), NEVER, bins.clip(0, NEVER - 1))
+    finite = bins.clip(0, NEVER - 1)
+    return np.where(np.isinf(pauses), NEVER, finite)

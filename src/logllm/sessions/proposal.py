@@ -1,6 +1,6 @@
-"""Which sessions suit a log that nobody has said anything about.
+"""Which sessions suit a log about which nothing is known.
 
-By the key that groups its lines best, else windows.
+They are by the key that groups its lines best, else windows.
 """
 
 from collections.abc import Iterator
@@ -61,11 +61,11 @@ def propose(
 ) -> Proposal:
     """Sessions for a log, judged by a sample of it.
 
-    A format's own sessions are taken, unless they are by a key that most lines do not name, or that
-    is the same in nearly all. Else each field is tried as a key, and in the messages each word,
-    bracket and stem before what varies. The key of the best score is taken of those that nearly all
-    lines name and that make many sessions which end, none of them giant; a key without the name of
-    an id must give sessions that have a beginning or an end of their own, too.
+    The format's own sessions are taken, unless their key is missing from most lines or the same in
+    nearly all. Else each field is tried as a key, and in the messages each word, bracket and stem
+    before what varies. A key suits if nearly all lines name it and if it makes many sessions which
+    end, none of them giant. Without the name of an id, it must also make sessions that have a
+    beginning or an end of their own. Of the keys that suit, the one of the best score is taken.
 
     Args:
         fields: Successive records as `sample_fields` gives them: `message` and text columns for the
@@ -79,10 +79,13 @@ def propose(
     own = described.sessions
     if not own.by_key and own != SessionSection():
         return Proposal(own, f"{own.in_words}, as the format {described.name} has it")
-    numbers = MessageTable().push(mask(fields["message"], MaskSection()))
+    masked = mask(fields["message"], MaskSection())
+    numbers = MessageTable().push(masked)
     tried = [_tried(key, fields, numbers=numbers, own=own) for key in _candidates(fields, own)]
-    if own.by_key and tried and tried[0].key.sessions is own and tried[0].fault is None:
-        return Proposal(own, _chosen(tried[0], None))
+    first = tried[0] if tried else None
+    own_suits = first is not None and first.key.sessions is own and first.fault is None
+    if first is not None and own.by_key and own_suits:
+        return Proposal(own, _chosen(first, None))
     # The best key that suits; the next best is named too, if it makes other sessions than the best.
     suiting = [key for key in tried if key.fault is None]
     suiting.sort(key=lambda key: -key.score)
@@ -91,11 +94,12 @@ def propose(
         other = next((key for key in suiting[1:] if key.made != best.made), None)
         return Proposal(best.key.sessions, _chosen(best, other))
     size = window_size(lines)
-    return Proposal(SessionSection(size=size), f"windows of {size} lines: {_why_windows(tried)}")
+    windows = SessionSection(size=size)
+    return Proposal(windows, f"windows of {size} lines: {_why_windows(tried)}")
 
 
 def window_size(lines: int | None) -> int:
-    """Records a window so that a short log, too, gives some twenty windows.
+    """How many records a window has, so that a short log, too, gives some twenty windows.
 
     >>> window_size(None), window_size(1_999), window_size(300), window_size(7)
     (100, 100, 10, 5)
@@ -107,7 +111,9 @@ def window_size(lines: int | None) -> int:
 
 
 def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
-    """Messages of some lines and the fields beside them that may be keys, as columns named as `key_field` names them.
+    """Messages of some lines, and the fields beside them that may be keys.
+
+    Each field is a column, named as `key_field` names it.
 
     Args:
         text: Successive lines, or what else `read_fields` reads.
@@ -123,15 +129,17 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
     columns = {"message": _below(text, message) if described.message_below else message}
     taken = {*columns, described.message, described.time, described.day, described.label}
     own = described.sessions.key_field
-    if (
-        described.kind == "json"
-    ):  # each line read once: a column by its path reads it again for each
+    # Each line of JSON is read once; by its path each column would read all lines again.
+    if described.kind == "json":
         rows = list(map(json_fields, text))
-        names = dict.fromkeys(name for row in rows[:_GLANCE] for name in row)
+        names: dict[str, None] = {}
+        for row in rows[:_GLANCE]:
+            names |= dict.fromkeys(row)
         for name in names:
             if name in taken:
                 continue
-            values = pl.Series([row.get(name) for row in rows], dtype=pl.String)
+            of_rows = [row.get(name) for row in rows]
+            values = pl.Series(of_rows, dtype=pl.String)
             if name == own or _may_be_key(name, values):
                 columns[name] = values
         return pl.DataFrame(columns)
@@ -140,35 +148,44 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
     for name in _field_names(text, described):
         if name in taken:
             continue
-        if name == own or _may_be_key(name, _key(glance, described, name=name)):
+        first_values = _key(glance, described, name=name)
+        if name == own or _may_be_key(name, first_values):
             columns[name] = _key(text, described, name=name)
     return pl.DataFrame(columns)
 
 
 def _below(text: pl.Series, message: pl.Series) -> pl.Series:
-    """Messages with the lines that go on with them, where these hold what a first line does not."""
+    """Messages together with the lines that continue them."""
     # A line without a message goes on with the record before it, whose number it shares.
     is_first = message.is_not_null()
-    rows = pl.DataFrame({"record": is_first.cum_sum(), "message": message, "text": text})
+    record = is_first.cum_sum()
+    rows = pl.DataFrame({"record": record, "message": message, "text": text})
     own = pl.col("message")
     lines = pl.when(own.is_null()).then("text").otherwise("message")
-    whole = lines.str.join("\n").over("record").str.strip_chars()
-    return rows.select(pl.when(own.is_not_null()).then(whole)).to_series()
+    of_record = lines.str.join("\n").over("record")
+    whole = pl.when(own.is_not_null()).then(of_record.str.strip_chars())
+    return rows.select(whole).to_series()
 
 
 def _sample_of_nested(text: pl.Series, described: FormatSection) -> tuple[pl.DataFrame, pl.Series]:
-    """What `sample_fields` gives of the records inside messages, beside it the fields of those around, and the line of each."""
+    """What `sample_fields` gives of the records inside messages, and the line of each record.
+
+    The fields of the records around them are further columns.
+    """
     if described.inside is None:
         return sample_fields(text, described), pl.int_range(len(text), eager=True)
     # One envelope is opened, whose lines may hold another; each inner field has the outer ones
     # beside it, those of the same name apart: the inner one is meant.
-    alone = described.model_copy(update={"inside": _LINES})
-    outer = sample_fields(text, described.model_copy(update={"inside": None}))
-    rows = opened(text.alias("text").to_frame(), alone).rows
+    lines_inside = described.model_copy(update={"inside": _LINES})
+    nothing_inside = described.model_copy(update={"inside": None})
+    outer = sample_fields(text, nothing_inside)
+    envelopes = text.alias("text").to_frame()
+    rows = opened(envelopes, lines_inside).rows
     own, places = _sample_of_nested(rows["text"], described.inside)
     source = rows["source"].gather(places)
-    around = outer[source].drop("message").select(pl.exclude(own.columns))
-    return pl.concat([own, around], how="horizontal"), source
+    around = outer[source].drop("message")
+    other_fields = around.select(pl.exclude(own.columns))
+    return pl.concat([own, other_fields], how="horizontal"), source
 
 
 def _key(text: pl.Series, described: FormatSection, *, name: str) -> pl.Series:
@@ -181,22 +198,27 @@ def _field_names(text: pl.Series, described: FormatSection) -> list[str]:
     if described.kind in ("csv", "w3c"):
         return list(described.columns)
     if described.kind in ("logfmt", "export"):
-        pairs = text.head(_GLANCE).str.extract_all(_PAIR).explode().drop_nulls()
-        return list(dict.fromkeys(pairs.str.strip_chars("\n =")))
+        matches = text.head(_GLANCE).str.extract_all(_PAIR)
+        pairs = matches.explode().drop_nulls()
+        names = pairs.str.strip_chars("\n =")
+        return list(dict.fromkeys(names))
     return fields_of(described)
 
 
 def _may_be_key(name: str, values: pl.Series) -> bool:
-    """Whether it is worth to try a field.
+    """Whether a field is worth trying.
 
-    It has the name of an id, or short values of which there are several.
+    It is if it has the name of an id, or several short values.
     """
     if by_field(name).named:
         return True
     # A long value, or one of several words, is a text; one that is always the same groups nothing.
     values = values.drop_nulls()
-    short = float(values.str.len_chars().mean() or 0.0) <= _LONGEST  # type: ignore[arg-type]
-    return short and values.n_unique() > 1 and not values.str.contains(r"\S\s+\S").any()
+    length: float = values.str.len_chars().mean() or 0.0  # type: ignore[assignment]
+    if length > _LONGEST or values.n_unique() <= 1:
+        return False
+    of_several_words = values.str.contains(r"\S\s+\S")
+    return not of_several_words.any()
 
 
 def _candidates(fields: pl.DataFrame, own: SessionSection) -> Iterator[Candidate]:
@@ -222,7 +244,7 @@ def _tried(
 
 
 def _own_fault(made: Grouping) -> str | None:
-    """Why the format's own key does not suit."""
+    """Why the format's own key does not suit; None where it does."""
     if made.named < _OWN_NAMED:
         return f"only {100 * made.named:.0f} % of the lines name one"
     if made.largest > _ONE and made.lines >= _MANY:
@@ -231,18 +253,20 @@ def _own_fault(made: Grouping) -> str | None:
 
 
 def _fault(key: Candidate, made: Grouping) -> str | None:
-    """Why a key that was found does not suit."""
+    """Why a key that was found does not suit; None where it does."""
     if fault := unfit(made):
         return fault
     if not key.named and made.near < _NAMELESS_NEAR:
         return "many lines are of values that go on through the whole log"
     if not key.named and not made.begins_or_ends:
         return "its values begin and end with no message of their own"
-    return f"only {100 * made.named:.0f} % of the lines name one" if made.named < NAMED else None
+    if made.named < NAMED:
+        return f"only {100 * made.named:.0f} % of the lines name one"
+    return None
 
 
 def _chosen(best: _Tried, other: _Tried | None) -> str:
-    """Why a key is taken, and how to have the next best."""
+    """Why a key is taken, and how to ask for the next best one."""
     rest = ", the others are in no session" if best.made.named < 1 else ""
     reason = f"sessions by {best.key.what}: {best.made.in_words}{rest}"
     if other is None:
@@ -256,9 +280,8 @@ def _why_windows(tried: list[_Tried]) -> str:
     if not likely:
         return "no id of a request, a process or the like is in nearly all lines"
     # The nearest one has sessions that fit, is in most lines, and has the more telling name.
-    nearest = max(
-        likely, key=lambda key: (unfit(key.made) is None, key.made.named >= NAMED, key.key.prior)
-    )
+    ranks = [(unfit(key.made) is None, key.made.named >= NAMED, key.key.prior) for key in likely]
+    nearest = likely[ranks.index(max(ranks))]
     fault = f"{nearest.key.what} is no key, {nearest.fault}"
     if unfit(nearest.made) is not None:
         return fault

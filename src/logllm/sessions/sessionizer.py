@@ -29,17 +29,18 @@ SESSIONS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 """Columns of sessions.
 
-`part` counts from 1 and is 1 where a session was not divided; `lines`, `files` and `item_anomalous`
-go with `messages`; `closed` is `early` for a key session that could have gone on; `cut` is `start`,
-`end` or `both` for a session that the beginning or the end of the input may have cut; `first` and
-`last` are record numbers.
+`part` numbers the pieces of a long session and is 1 where it was not divided; `lines`, `files` and
+`item_anomalous` go with `messages`; `closed` is `early` for a key session that could have gone on;
+`cut` is `start`, `end` or `both` for a session that the beginning or the end of the input may have
+cut; `first` and `last` are record numbers.
 """
 
 
 def base_name() -> pl.Expr:
     """A session's name without the number of its piece."""
     without_number = pl.col("session").str.replace(r"#\d+$", "")
-    return pl.when(pl.col("part") > 1).then(without_number).otherwise("session")
+    is_later_piece = pl.col("part") > 1
+    return pl.when(is_later_piece).then(without_number).otherwise("session")
 
 
 class Kind(Protocol):
@@ -59,16 +60,15 @@ class Kind(Protocol):
 
         Returns:
             The records' columns, `group` (any type), `session` (text, the same throughout a group),
-            and where a session could have gone on `closed`, what its `closed` says. None where no
-            session closes.
+            and `closed` where a session could have gone on. None where no session closes.
         """
 
     def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """Rows of the sessions still open, all of them or those idle since `before`."""
 
     clock: int | None
-    """The log's clock, in microseconds since 1970, which a restart takes up; none: there is none
-    yet."""
+    """The log's clock, in microseconds since 1970, which a restart takes up; None: no time has
+    come."""
 
     @property
     def open_count(self) -> int:
@@ -78,16 +78,16 @@ class Kind(Protocol):
         """Rows of open sessions that have had a record after number `since`; they stay open."""
 
     def lows(self) -> dict[int, int]:
-        """Of each file the first line that an open session holds."""
+        """The first line of each file that an open session holds."""
 
     def quiet(self, *, last: int, first: int) -> pl.DataFrame | None:
-        """Rows of the sessions that close.
+        """Rows of the sessions that close: those with no record after number `last`.
 
-        Those with no record after number `last`, and early those with one up to number `first`.
+        Sessions with a record up to number `first` close as well, early.
         """
 
     def renumber(self, numbers: pl.Series) -> None:
-        """Give messages other numbers: those at their places in a series."""
+        """Replace the number of each message by the one at its place in a series."""
 
 
 class _New(Protocol):
@@ -111,8 +111,8 @@ class Sessionizer:
     """Numbered records in, sessions out, the long ones cut or divided.
 
     >>> from logllm.sessions.message_table import NUMBERED
-    >>> columns = {"record": [1, 2, 3], "line": [1, 2, 4], "message": [7, 7, 8], "keys": [[], [], []]}
-    >>> rest = {"file": 0, "time": None, "anomalous": False}
+    >>> columns = {"record": [1, 2, 3], "line": [1, 2, 4], "message": [7, 7, 8]}
+    >>> rest = {"keys": [[], [], []], "file": 0, "time": None, "anomalous": False}
     >>> records = pl.DataFrame(columns | rest).select(NUMBERED.keys()).cast(NUMBERED)
     >>> windows = Sessionizer(SessionSection(by="count", size=2))
     >>> windows.push(records)["session"].to_list(), windows.flush()["lines"].to_list()
@@ -120,12 +120,12 @@ class Sessionizer:
     """
 
     def __init__(self, settings: SessionSection, *, live: bool = False) -> None:
-        """Nothing read yet.
+        """Begin with nothing read.
 
         Args:
             settings: which records are one session.
-            live: the log is being written: sessions that are idle have ended, and no single record
-                moves the clock by which they are.
+            live: the log is still being written: idle sessions have ended, and no single record
+                moves the clock that says which are idle.
         """
         self._kind = _KINDS[settings.by](settings, live=live)
         self._by_key = settings.by_key
@@ -157,7 +157,7 @@ class Sessionizer:
     def clock(self) -> int | None:
         """The log's clock, in microseconds since 1970, which a restart takes up.
 
-        None: there is none yet.
+        None before the first time.
         """
         return self._kind.clock
 
@@ -171,9 +171,9 @@ class Sessionizer:
         return self._kind.open_count
 
     def open(self, since: int = 0) -> pl.DataFrame:
-        """Sessions (`SESSIONS`) as far as they have come, which stay open.
+        """Open sessions (`SESSIONS`) as far as they have come; they stay open.
 
-        Those with a record after number `since`.
+        Only those with a record after number `since` are given.
         """
         # What is open now comes again when it closes: it is counted then.
         counted = self.long, self.messages_cut
@@ -182,15 +182,18 @@ class Sessionizer:
         return sessions
 
     def lows(self) -> dict[int, int]:
-        """Of each file the first line that an open session holds."""
+        """The first line of each file that an open session holds."""
         return self._kind.lows()
 
     def quiet(self, *, last: int, first: int) -> pl.DataFrame:
-        """Sessions that close: those with no record after number `last`, and early those with one up to number `first`."""
+        """Sessions that close: those with no record after number `last`.
+
+        Sessions with a record up to number `first` close as well, early.
+        """
         return self._sessions(self._kind.quiet(last=last, first=first))
 
     def renumber(self, numbers: pl.Series) -> None:
-        """Give messages other numbers: those at their places in a series."""
+        """Replace the number of each message by the one at its place in a series."""
         self._kind.renumber(numbers)
 
     def _sessions(self, rows: pl.DataFrame | None) -> pl.DataFrame:
@@ -207,7 +210,9 @@ class Sessionizer:
         self.long += len(long)
         if len(long) and self._split:
             place = pl.int_range(pl.len()).over("group")
-            frame = _aggregated(rows.with_columns(part=place // self._most + 1), ["group", "part"])
+            pieces = place // self._most + 1
+            rows = rows.with_columns(part=pieces)
+            frame = _aggregated(rows, ["group", "part"])
         elif len(long):
             self.messages_cut += int(long.sum()) - self._most * len(long)
             lists = pl.col("messages", "lines", "files", "item_anomalous")
@@ -221,9 +226,11 @@ class Sessionizer:
             cut = self._touching(piece)
         closed = pl.col("closed") if "closed" in frame.columns else pl.lit(None)
         numbered = pl.format("{}#{}", "session", piece)
-        item_anomalous = pl.when(pl.col("any_anomalous").is_not_null()).then("item_anomalous")
-        return frame.select(
-            session=pl.when(piece > 1).then(numbered).otherwise("session"),
+        name = pl.when(piece > 1).then(numbered).otherwise("session")
+        is_labelled = pl.col("any_anomalous").is_not_null()
+        item_anomalous = pl.when(is_labelled).then("item_anomalous")
+        sessions = frame.select(
+            session=name,
             part=piece,
             messages="messages",
             lines="lines",
@@ -236,27 +243,33 @@ class Sessionizer:
             cut=cut,
             first="first",
             last="last",
-        ).cast(SESSIONS)  # type: ignore[arg-type]
+        )
+        return sessions.cast(SESSIONS)  # type: ignore[arg-type]
 
     def _touching(self, piece: pl.Expr) -> pl.Expr:
         """The `cut` of key sessions by what is seen of them alone."""
-        start = (pl.col("first") == self.span.first) & (piece == 1)
-        end = (pl.col("last") == self.span.last) & self.over
-        return cut_at(start, end)
+        has_first_record = pl.col("first") == self.span.first
+        has_last_record = pl.col("last") == self.span.last
+        return cut_at(has_first_record & (piece == 1), has_last_record & self.over)
 
 
 def _aggregated(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """One row a group."""
-    return rows.group_by(keys, maintain_order=True).agg(
-        pl.col("session").first().cast(pl.String),
-        pl.col("message").alias("messages"),
-        pl.col("line").alias("lines"),
-        pl.col("file").alias("files"),
-        pl.col("time").min().alias("start"),
-        pl.col("time").max().alias("end"),
-        pl.col("anomalous").max().alias("any_anomalous"),
-        pl.col("anomalous").alias("item_anomalous"),
-        pl.col("record").first().alias("first"),
-        pl.col("record").last().alias("last"),
+    name = pl.col("session").first()
+    time = pl.col("time")
+    anomalous = pl.col("anomalous")
+    record = pl.col("record")
+    by_group = rows.group_by(keys, maintain_order=True)
+    return by_group.agg(
+        name.cast(pl.String),
         pl.col("^closed|cut$").first(),
+        messages="message",
+        lines="line",
+        files="file",
+        start=time.min(),
+        end=time.max(),
+        any_anomalous=anomalous.max(),
+        item_anomalous=anomalous,
+        first=record.first(),
+        last=record.last(),
     )
