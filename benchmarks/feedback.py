@@ -36,8 +36,9 @@ from logllm.evaluate.paired import Difference, f1_difference, paired_difference
 from logllm.methods.prepared_part import Part
 from logllm.metrics import Labels, Scores, measure
 from logllm.serve.feedback.answered import Answer
+from logllm.serve.feedback.attempt import Feedback
 from logllm.serve.feedback.combined_data import Unanswered
-from logllm.serve.feedback.retraining import Feedback, retrain
+from logllm.serve.feedback.retraining import retrain
 from logllm.sessions.message_table import Rows, kinds_of
 
 ANSWERED = 30

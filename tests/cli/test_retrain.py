@@ -17,8 +17,9 @@ from logllm.methods.train import train
 from logllm.runs.manifest import find_run
 from logllm.runs.promotion import read_promotion
 from logllm.serve.feedback.answers_given import answers, take_back
+from logllm.serve.feedback.attempt import Feedback
 from logllm.serve.feedback.learning import feedback_on
-from logllm.serve.feedback.retraining import Feedback, retrain
+from logllm.serve.feedback.retraining import retrain
 from logllm.serve.store.verdict_store import Store
 
 

@@ -16,7 +16,8 @@ from logllm.detect.judge import Judgement
 from logllm.methods.contract import Opinion
 from logllm.serve.sources.contract import Arrival, Taken
 from logllm.serve.store.verdict_store import Store
-from logllm.serve.stream import Stream, Surroundings, Watched
+from logllm.serve.stream import Stream
+from logllm.serve.surroundings import Surroundings, Watched
 
 KEYED = FormatSection(
     name="app",

@@ -17,7 +17,7 @@ from logllm.runs.promotion import Promotion, pointer_of, write_promotion
 from logllm.serve.feedback.following import Following, standing
 from logllm.serve.source_rows import source_rows
 from logllm.serve.store.verdict_store import Store
-from logllm.serve.stream import Watched
+from logllm.serve.surroundings import Watched
 from logllm.serve.watch import Watch
 from tests.serve.scripted import Errors, Script
 from tests.serve.scripted import settings as prepared

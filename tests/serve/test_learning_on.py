@@ -21,7 +21,8 @@ from logllm.serve.learning_on.learnings import told as learnings
 from logllm.serve.learning_on.learnt_rows import Learning, rows_after
 from logllm.serve.store.service_schema import learnt
 from logllm.serve.store.verdict_store import Store
-from logllm.serve.stream import Stream, Surroundings, Watched
+from logllm.serve.stream import Stream
+from logllm.serve.surroundings import Surroundings, Watched
 from tests.serve.scripted import Errors, Script
 from tests.serve.scripted import settings as prepared
 from tests.serve.test_stream import written

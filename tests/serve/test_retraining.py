@@ -10,7 +10,8 @@ from logllm.errors import DataError, ModelError
 from logllm.methods.train import train
 from logllm.runs.manifest import find_run, model_name, read_manifest
 from logllm.runs.promotion import Promotion, pointer_of, read_promotion, write_promotion
-from logllm.serve.feedback.retraining import Feedback, retrain, roll_back
+from logllm.serve.feedback.attempt import Feedback
+from logllm.serve.feedback.retraining import retrain, roll_back
 from logllm.storage import locked
 from tests.serve.answered_store import make_data
 from tests.serve.test_learning_from_answers import answer

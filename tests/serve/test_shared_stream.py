@@ -6,7 +6,8 @@ import pytest
 from logllm.config.watch import WatchSection
 from logllm.serve.sources.contract import Taken
 from logllm.serve.store.verdict_store import Store
-from logllm.serve.stream import Stream, Surroundings, Watched
+from logllm.serve.stream import Stream
+from logllm.serve.surroundings import Surroundings, Watched
 from tests.serve.scripted import Clock, Errors, Script, settings
 
 CLOCK = Clock()

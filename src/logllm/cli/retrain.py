@@ -12,7 +12,7 @@ from logllm.counting import plural
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from logllm.serve.feedback.retraining import Outcome
+    from logllm.serve.feedback.attempt import Outcome
     from logllm.serve.store.verdict_store import Store
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from logllm.detect.judge import Judge
     from logllm.serve.feedback.following import Following
     from logllm.serve.status import Metrics
-    from logllm.serve.stream import Watched
+    from logllm.serve.surroundings import Watched
     from logllm.serve.watch import Watch
 
 _STATUS_EVERY = 1.0
@@ -347,7 +347,7 @@ def _watch(
 
 def tell_idle(wanted: "WatchFile", detector: "Detector") -> None:
     """Say when sessions end."""
-    from logllm.serve.assembly import idle_seconds
+    from logllm.serve.idle_time import idle_seconds
 
     idle = duration(idle_seconds(wanted, detector.run))
     note(f"a session ends when no line of it came for {idle} (--idle)")

@@ -1,1 +1,1 @@
-"""Verdicts without end: sources of lines that keep coming, sessions that close by the clock, and a store that loses nothing."""
+"""Verdicts without end: lines keep coming, the clock closes sessions, a store loses nothing."""

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from math import ceil
 from typing import Any, Literal, NamedTuple
 
 import polars as pl
@@ -16,6 +15,7 @@ from logllm.detect.judge import Judge
 from logllm.detect.judging.closed_sessions import Judging, Seen
 from logllm.detect.judging.known_scores import KnownScores
 from logllm.logs.reader import Reader
+from logllm.serve.idle_time import idle_seconds
 from logllm.serve.kinds_seen import KindsSeen
 from logllm.serve.learning_on.learner import Learner
 from logllm.serve.partition import Claimed, Partition
@@ -36,27 +36,6 @@ _REMEMBERED = 20_000
 """Scores of distinct sessions that are remembered."""
 Counters = Mapping[str, Any]
 """What a restart takes up besides places: plain numbers."""
-
-
-_IDLE = 300
-"""Seconds without a record after which a session has ended, where nothing else is known."""
-_RARE = 0.001
-"""The share of pauses in sessions of training that are longer."""
-
-
-def idle_seconds(how: WatchSection, run: Judge) -> int:
-    """After how many seconds without a record a session has ended.
-
-    That is what is said, else it goes by how sessions of training pause.
-    """
-    if how.idle is not None:
-        return how.idle
-    longest = None
-    if run.ends is not None and run.ends.timed:
-        longest = run.ends.stops.longest(_RARE)
-    if longest is None:
-        return _IDLE
-    return min(max(ceil(longest), _IDLE), how.max_open_age)
 
 
 class Leaning(NamedTuple):
@@ -96,9 +75,8 @@ class Assembly:
         self._settings = settings.model_copy(update={"sessions": grouping})
         self._grouping = grouping
         self.partitions: dict[str, Partition] = {}
-        self._reader = Reader(
-            self._settings, today=datetime.now(UTC).date(), redact=self._how.redact
-        )
+        today = datetime.now(UTC).date()
+        self._reader = Reader(self._settings, today=today, redact=self._how.redact)
         self._sessionizer = Sessionizer(grouping, live=True)
         self._table = MessageTable()
         self._known = KnownScores(self._run.opinion, cache=cache, remembered=_REMEMBERED)
@@ -167,7 +145,8 @@ class Assembly:
             self._sessionizer.clock = max(clocks, default=None)
         elif not self._batches:
             # Of partitions that share sessions the one counts that is furthest behind.
-            self._sessionizer.clock = min(clocks) if len(clocks) == len(self._clocks) else None
+            all_have_one = len(clocks) == len(self._clocks)
+            self._sessionizer.clock = min(clocks) if all_have_one else None
 
     def judge_by(
         self, run: Judge, *, cache: ScoreCache | None, learner: Learner | None = None
@@ -192,8 +171,10 @@ class Assembly:
             self._take(partition, partition.rest(now=now), arrived=now)
         # By arrival, not by the log's own times: a log that is read late has its pauses all the
         # same.
-        idle, old = now - self._idle, now - self._how.max_open_age
-        last, first = (_before(self._arrived, moment) for moment in (idle, old))
+        idle = now - self._idle
+        old = now - self._how.max_open_age
+        last = _before(self._arrived, idle)
+        first = _before(self._arrived, old)
         closed = self._sessionizer.quiet(last=last, first=first)
         if closed.height:
             self._closed.append(closed)
@@ -208,7 +189,7 @@ class Assembly:
         self._closed.append(self._sessionizer.flush())
 
     def learnt(self) -> None:
-        """Told that what judges has learnt: scores that were known hold no longer."""
+        """Called when what judges has learnt: scores that were known hold no longer."""
         self._known = KnownScores(self._run.opinion, remembered=_REMEMBERED)
         self._judging = self._new_judging()
 
@@ -221,10 +202,11 @@ class Assembly:
         """Rows of the store for the sessions that have closed since the last call.
 
         Args:
-            most: of so many at most, the others come with the next call; none: of all.
+            most: at most so many sessions; the others come with the next call. None: all.
         """
         every = pl.concat([_NOTHING, *self._closed])
-        sessions = every.head(every.height if most is None else most)
+        count = every.height if most is None else most
+        sessions = every.head(count)
         rest = every.slice(sessions.height)
         self._closed = [rest] if rest.height else []
         self._judged += sessions.height
@@ -244,18 +226,23 @@ class Assembly:
         if changed.height:
             last = changed["last"].head(_AT_ONCE).max()
             changed = changed.filter(pl.col("last") <= last)
-        self._shown = max(self._shown, int(changed["last"].max() or 0))  # type: ignore[arg-type]
+        newest = int(changed["last"].max() or 0)  # type: ignore[arg-type]
+        self._shown = max(self._shown, newest)
         return self._rows(changed, open=True)
 
     def lows(self) -> dict[str, int]:
-        """Of each partition the first line that is in no session that `closed` has given."""
+        """The first line of each partition that is in no session that `closed` has given."""
         firsts = dict(self._sessionizer.lows())
+        # Sessions that have closed and were not given yet hold their lines, too.
         for frame in self._closed:
             lines = frame.select("files", "lines").explode("files", "lines")
             for file, line in lines.group_by("files").min().iter_rows():
                 firsts[file] = min(firsts.get(file, line), line)
-        partitions = self.partitions.items()
-        return {name: partition.low(firsts.get(partition.file)) for name, partition in partitions}
+        lows = {}
+        for name, partition in self.partitions.items():
+            held = firsts.get(partition.file)
+            lows[name] = partition.low(held)
+        return lows
 
     def counters(self, name: str, low: int) -> dict[str, Any]:
         """What a restart at that line of a partition takes up."""
@@ -265,20 +252,16 @@ class Assembly:
         numbers = [batch.numbers.filter(at_low)["record"] for batch in self._batches]
         # Records are numbered through all partitions: the first one at or after the line, or the
         # next to come.
-        first = next((int(column[0]) for column in numbers if len(column)), self._records + 1)
+        firsts = (int(column[0]) for column in numbers if len(column))
+        first = next(firsts, self._records + 1)
         began = span.began.isoformat() if span.began else None
         clock = self._sessionizer.clock
         if self._grouping.by_key:
             # What is read again is to find the clock as it was before: by a later one, two sessions
             # of one key with a pause between them would be one.
-            clock = next(
-                (
-                    batch.clock
-                    for batch, there in zip(self._batches, numbers, strict=True)
-                    if len(there)
-                ),
-                clock,
-            )
+            pairs = zip(self._batches, numbers, strict=True)
+            clocks = (batch.clock for batch, there in pairs if len(there))
+            clock = next(clocks, clock)
         return {"records": first - 1, "clock": clock, "began": began}
 
     def tidy(self, lows: Mapping[str, int]) -> None:
@@ -289,11 +272,15 @@ class Assembly:
         """
         if self.closing:
             return
-        files = {partition.file: lows[name] for name, partition in self.partitions.items()}
-        batches = self._batches
-        self._batches = [
-            it for it in batches if it.numbers["line"][-1] >= files[it.numbers["file"][0]]
-        ]
+        low_of = {partition.file: lows[name] for name, partition in self.partitions.items()}
+        wanted = []
+        # A batch is of one partition, and its lines rise: its last one tells whether it is needed.
+        for batch in self._batches:
+            file = batch.numbers["file"][0]
+            last_line = batch.numbers["line"][-1]
+            if last_line >= low_of[file]:
+                wanted.append(batch)
+        self._batches = wanted
         # Only where much is remembered, and most of it for nothing: each costs a pass over all of
         # it.
         written = sum(partition.written for partition in self.partitions.values())
@@ -307,7 +294,8 @@ class Assembly:
             for partition in self.partitions.values():
                 own = rows.filter(pl.col("files") == partition.file)
                 partition.forget(own.select(line="lines"))
-        if many_messages and len(self._table.messages) > 2 * rows["messages"].n_unique():
+        distinct = rows["messages"].n_unique()
+        if many_messages and len(self._table.messages) > 2 * distinct:
             self._begin_table(rows["messages"])
 
     @property
@@ -323,8 +311,8 @@ class Assembly:
         """
         by_field = self._grouping.key_field
         tell = tells(self._settings.format, key_field=by_field, redacted=self.redacted)
-        none = pl.DataFrame(schema={"file": pl.UInt32, "line": pl.UInt64, "text": pl.String})
-        frames = [none]
+        schema = {"file": pl.UInt32, "line": pl.UInt64, "text": pl.String}
+        frames = [pl.DataFrame(schema=schema)]
         # Where a whole line may hold what is to be hidden, evidence is the masked message.
         for partition in self.partitions.values() if tell else ():
             own = places.filter(pl.col("file") == partition.file)
@@ -339,9 +327,8 @@ class Assembly:
         self._records += records.height
         numbers = pl.int_range(first, first + records.height, dtype=pl.UInt64, eager=True)
         records = records.with_columns(record=numbers)
-        self._batches.append(
-            _Batch(records.select("record", "file", "line"), self._sessionizer.clock)
-        )
+        places = records.select("record", "file", "line")
+        self._batches.append(_Batch(places, self._sessionizer.clock))
         self._arrived.append((arrived, self._records))
         before = len(self._table.messages)
         left = self._table.numbered(partition.left(records))
@@ -366,17 +353,20 @@ class Assembly:
         return Judging(self._run, self._known, by_key=self._grouping.by_key, written=lambda: self)
 
     def _begin_table(self, wanted: pl.Series) -> None:
-        """Begin the message table anew with the messages of open sessions, and of those that have closed."""
+        """Begin the message table anew: with messages of open sessions and of those just closed."""
         # A table only ever grows, and lives for months: what no session holds any more is left
         # behind.
         closing = [frame["messages"].explode() for frame in self._closed]
         places = pl.concat([wanted, *closing]).unique().sort()
         table = MessageTable()
         numbers = table.push(self._table.messages.gather(places))
-        renumbered = pl.Series([0], dtype=pl.UInt32).new_from_index(0, len(self._table.messages))
-        renumbered = renumbered.scatter(places, numbers)
+        # For each old number the new one; 0 where no session holds the message any more.
+        zero = pl.Series([0], dtype=pl.UInt32)
+        zeros = zero.new_from_index(0, len(self._table.messages))
+        renumbered = zeros.scatter(places, numbers)
         self._sessionizer.renumber(renumbered)
-        in_lists = pl.col("messages").list.eval(pl.lit(renumbered).gather(pl.element()))
+        new_number = pl.lit(renumbered).gather(pl.element())
+        in_lists = pl.col("messages").list.eval(new_number)
         self._closed = [frame.with_columns(in_lists) for frame in self._closed]
         self._table = table
         self._known.new_table()

@@ -1,4 +1,4 @@
-"""What is written on the command line, or in a file of settings, as sources whose lines can be read."""
+"""Sources whose lines can be read, from the command line or from a file of settings."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from logllm.formats.postgres_prefix import POSTGRES
 from logllm.formats.recognition import AUTO
 from logllm.logs.lines import STDIN
 from logllm.serve.sources.contract import From, Source
-from logllm.serve.stream import Recognised, Watched
+from logllm.serve.surroundings import Recognised, Watched
 
 KAFKA = "kafka://"
 _JOURNALD = "journald:"

@@ -87,21 +87,15 @@ class SourceRows:
     def _row(self, stream: Stream, now: float) -> dict[str, Any]:
         """How a stream is."""
         counts = {name: count for name, count in stream.counts.items() if count}
-        rate = self._rates.setdefault(stream.name, Rate())
-        return {
-            "stream": stream.name,
-            "owner": self._owner,
-            "run": self.run,
-            "lines": stream.lines,
-            "sessions": stream.sessions,
-            "anomalous": stream.anomalous,
-            "open_sessions": sum(assembly.open_sessions for assembly in stream.assemblies),
-            "lag": stream.source.lag,
-            "rate": rate.of(stream.lines, now=now),
-            "counts": json.dumps(counts),
-            "trouble": stream.trouble,
-            "updated": stored_time(datetime.now(UTC)),
-        }
+        rate = self._rates.setdefault(stream.name, Rate()).of(stream.lines, now=now)
+        open_sessions = sum(assembly.open_sessions for assembly in stream.assemblies)
+        updated = stored_time(datetime.now(UTC))
+        who = {"stream": stream.name, "owner": self._owner, "run": self.run}
+        # Whole numbers since this start, and what is now.
+        totals = {"lines": stream.lines, "sessions": stream.sessions}
+        totals |= {"anomalous": stream.anomalous, "open_sessions": open_sessions}
+        state = {"lag": stream.source.lag, "rate": rate, "trouble": stream.trouble}
+        return {**who, **totals, **state, "counts": json.dumps(counts), "updated": updated}
 
 
 def _replace(connection: Connection, row: dict[str, Any]) -> None:
@@ -109,22 +103,25 @@ def _replace(connection: Connection, row: dict[str, Any]) -> None:
     columns = sources.c
     same_stream = columns.stream == row["stream"]
     # A watch that was killed leaves its row: the next one of the stream takes it away.
-    gone = columns.updated < stored_time(datetime.now(UTC) - ALIVE)
-    superseded = same_stream & ((columns.owner == row["owner"]) | gone)
+    alive_since = stored_time(datetime.now(UTC) - ALIVE)
+    gone = columns.updated < alive_since
+    same_owner = columns.owner == row["owner"]
+    superseded = same_stream & (same_owner | gone)
     connection.execute(delete(sources).where(superseded))
     connection.execute(sources.insert().values(row))
 
 
 def source_rows(store: Store) -> list[dict[str, Any]]:
-    """How every watch is that a store knows of, by stream.
+    """How each watch is that a store knows of, by stream.
 
     Returns:
         Objects with the table's columns, `counts` as an object, and `alive`: whether the watch has
         said anything in the last fifteen seconds.
     """
     alive_since = stored_time(datetime.now(UTC) - ALIVE)
+    in_order = select(sources).order_by(sources.c.stream, sources.c.owner)
     with store.transaction(reading=True) as connection:
-        rows = connection.execute(select(sources).order_by(sources.c.stream, sources.c.owner))
+        rows = connection.execute(in_order)
         objects = [dict(row) for row in rows.mappings()]
     for source in objects:
         source["counts"] = json.loads(source["counts"])

@@ -28,20 +28,17 @@ class Status:
         rejected = sum(stream.counts.get("rejected", 0) for stream in watch.streams)
         assemblies = [assembly for stream in watch.streams for assembly in stream.assemblies]
         open_sessions = sum(assembly.open_sessions for assembly in assemblies)
-        told = [
-            f"{rate:,.0f} lines/s, {lines:,} read",
-            (
-                f"{plural(open_sessions, 'open session')}, {sessions:,} closed, {anomalous:,}"
-                " anomalous"
-            ),
-        ]
+        read = f"{rate:,.0f} lines/s, {lines:,} read"
+        is_open = plural(open_sessions, "open session")
+        judged = f"{is_open}, {sessions:,} closed, {anomalous:,} anomalous"
+        told = [read, judged]
+        # The rest only where there is something to say of it.
         learners = [stream.learner for stream in watch.streams if stream.learner is not None]
         if learners:
-            learnt, kinds = (
-                sum(it.counts[name] for it in learners)
-                for name in ("learnt_sessions", "learnt_kinds")
-            )
-            told.append(f"{learnt:,} learnt, {plural(kinds, 'new kind')} of message")
+            learnt = sum(learner.counts["learnt_sessions"] for learner in learners)
+            kinds = sum(learner.counts["learnt_kinds"] for learner in learners)
+            new_kinds = plural(kinds, "new kind")
+            told.append(f"{learnt:,} learnt, {new_kinds} of message")
         if waiting:
             told.append(f"{waiting:,} waiting")
         if rejected:
@@ -97,14 +94,12 @@ class Metrics:
         self._due = time.monotonic() + _UPDATE
         for stream in watch.streams:
             # Prometheus counts upwards by what is added: it is given what came since the last look.
-            totals = (
-                (self._lines, stream.lines),
-                (self._sessions, stream.sessions),
-                (self._anomalous, stream.anomalous),
-            )
-            for number, (metric, total) in enumerate(totals):
+            metrics = (self._lines, self._sessions, self._anomalous)
+            totals = (stream.lines, stream.sessions, stream.anomalous)
+            for number, (metric, total) in enumerate(zip(metrics, totals, strict=True)):
                 key = (stream.name, str(number))
-                metric.labels(stream.name).inc(total - self._last.get(key, 0))
+                came = total - self._last.get(key, 0)
+                metric.labels(stream.name).inc(came)
                 self._last[key] = total
             for name, count in stream.counts.items():
                 self._counts.labels(stream.name, name).set(count)

@@ -1,14 +1,12 @@
-"""One stream: a source, the sessions of its lines, and what is stored of them in one transaction."""
+"""One stream: a source, its sessions, and what one transaction stores of them."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
-from logllm.config.watch import WatchSection
 from logllm.detect.cache import ScoreCache
 from logllm.detect.judge import Judge
 from logllm.errors import RecipeError, ServeError
@@ -16,10 +14,11 @@ from logllm.serve.assembly import Assembly, Counters, Leaning
 from logllm.serve.learning_on.learner import Learner
 from logllm.serve.partition import Claimed
 from logllm.serve.session_homes import SessionHomes
-from logllm.serve.sources.contract import Arrival, Resumed, Shared, Source
+from logllm.serve.sources.contract import Arrival, Resumed, Shared
 from logllm.serve.store.frames import VERDICTS
 from logllm.serve.store.troubles import OwnershipLost, StoreAway, StoreFull
-from logllm.serve.store.verdict_store import Also, Kept, Store
+from logllm.serve.store.verdict_store import Also, Kept
+from logllm.serve.surroundings import Surroundings, Watched
 
 _EVERY = 0.15
 """Seconds between two transactions."""
@@ -33,49 +32,6 @@ _PATIENCE = 3.0
 """Seconds after which it is told by what has come."""
 _ENOUGH = 2_000
 """Closed sessions that are stored at once though the time has not come."""
-
-
-class Recognised(NamedTuple):
-    """A format that was found by the first lines."""
-
-    settings: PrepareSection
-    notes: tuple[str, ...]
-    """What a person should know of it."""
-
-
-class Watched(NamedTuple):
-    """What a stream is made of."""
-
-    name: str
-    """In the store."""
-    source: Source
-    settings: PrepareSection | None
-    """How lines are read and grouped; none: it is found by the first lines."""
-    apart: bool
-    """Whether sessions never cross partitions."""
-    recognise: Callable[[pl.Series], Recognised] | None = None
-    """Finds the settings."""
-
-
-class Surroundings(NamedTuple):
-    """What all streams of a watch share."""
-
-    run: Judge
-    """What judges."""
-    how: WatchSection
-    """When sessions close."""
-    store: Store
-    """Where verdicts go."""
-    owner: str
-    """Who watches, for people."""
-    told: Callable[[str], None]
-    """Told what a person should know, a sentence."""
-    cache: ScoreCache | None = None
-    """Scores that are kept on this machine."""
-    clock: Callable[[], float] = time.time
-    """Seconds since 1970."""
-    also: Sequence[Also] = ()
-    """Done in the transaction of verdicts."""
 
 
 class Claim(NamedTuple):
@@ -152,16 +108,17 @@ class Stream:
             self._recognise()
         # While lines wait at the source that came earlier, nothing is idle by the time of now.
         reached = max((arrival.arrived for arrival in taken.arrivals), default=begun)
+        sound_time = min(reached, begun)
         for assembly in self.assemblies:
-            assembly.tick(min(reached, begun))
+            assembly.tick(sound_time)
         return bool(taken.arrivals)
 
     def store(self, *, at_once: bool = False) -> Stored:
-        """Store what has closed, open sessions that have changed, and how far partitions are accounted for, when it is time.
+        """Store closed sessions, open ones that have changed, and lows, when it is time.
 
-        What is judged and cannot be stored is stored with the next call: lows go no further before.
-        Where something is to be learnt of sessions before others are judged, it takes several
-        transactions.
+        A low says how far a partition is accounted for. What is judged and cannot be stored is
+        stored with the next call: until then lows go no further. Where something is to be learnt
+        from sessions before others are judged, it takes several transactions.
 
         Raises:
             ServeError: the store is full or away; nothing is lost by trying again.
@@ -169,7 +126,9 @@ class Stream:
         stored = self._store_once(at_once=at_once)
         while any(assembly.closing for assembly in self.assemblies):
             more = self._store_once(at_once=True)
-            stored = Stored(stored.closed + more.closed, stored.anomalous + more.anomalous)
+            closed = stored.closed + more.closed
+            anomalous = stored.anomalous + more.anomalous
+            stored = Stored(closed, anomalous)
         return stored
 
     def _store_once(self, *, at_once: bool) -> Stored:
@@ -178,13 +137,16 @@ class Stream:
         self._judge_closed()
         waiting = sum(frame.height for frame in self._pending)
         to_be_learnt = any(assembly.closing for assembly in self.assemblies)
-        if now < self._due and not at_once and waiting < _ENOUGH and not to_be_learnt:
+        is_time = now >= self._due or waiting >= _ENOUGH
+        if not (is_time or at_once or to_be_learnt):
             return Stored(0, 0)
         # Open ones first: a session that has closed since has the last word.
         self._pending = [*self._open(now), *self._pending]
         rows = pl.concat([pl.DataFrame(schema=VERDICTS), *self._pending])
         # Nothing is accounted for that is not in these rows: lows are asked after all was judged.
-        lows = {name: low for assembly in self.assemblies for name, low in assembly.lows().items()}
+        lows: dict[str, int] = {}
+        for assembly in self.assemblies:
+            lows |= assembly.lows()
         kept: Mapping[str, Kept] = {name: self._kept(name, low) for name, low in lows.items()}
         self._look_for_divided(rows)
         if kept and (self._changed or rows.height):
@@ -192,7 +154,9 @@ class Stream:
             self._changed = False
             self._told_stored(kept)
         self._pending = []
-        self.source.stored({name: place.low for name, place in kept.items()})
+        # Only now may the source forget: what another process has taken over is not among them.
+        stored_lows = {name: place.low for name, place in kept.items()}
+        self.source.stored(stored_lows)
         for assembly in self.assemblies:
             assembly.tidy(lows)
         self._due = self._around.clock() + _EVERY
@@ -241,7 +205,7 @@ class Stream:
         self._around = self._around._replace(run=learner.judge, cache=None)
 
     def _learn_by(self, run: Judge) -> None:
-        """Go on to learn beside another run, if its method can, with what the store holds of that."""
+        """Learn beside another run, if its method can, from what the store holds of it on."""
         self.learner = None
         try:
             learner = Learner(run, stream=self.name, redacted=self._around.how.redact)
@@ -258,26 +222,27 @@ class Stream:
         for assembly in self.assemblies:
             most = None
             if self.learner is not None:
-                judged = sum(int((frame["state"] != "open").sum()) for frame in self._pending)
+                over = [frame["state"] != "open" for frame in self._pending]
+                judged = sum(int(column.sum()) for column in over)
                 most = max(0, self.learner.room - judged)
             self._pending.append(assembly.closed(most))
 
     def _look_for_divided(self, rows: pl.DataFrame) -> None:
-        """Say once that sessions have lines in two partitions, each of which is judged by itself."""
+        """Say once that a session has lines in two partitions: each part is judged by itself."""
         by_key = self._settings is not None and self._settings.sessions.by_key
         if not self._watched.apart or not by_key:
             return
         divided = self._homes.look(rows)
         if divided is not None:
             session, home, other = divided
-            self._around.told(
-                f"{self.name}: session {session} has lines in {home} and in {other}, and each part"
-                " is judged by itself: the key of the producer's messages must be the session's"
-            )
+            what = f"session {session} has lines in {home} and in {other}"
+            remedy = "the key of the producer's messages must be the session's"
+            self._around.told(f"{self.name}: {what}, and each part is judged by itself: {remedy}")
 
     def _told_stored(self, kept: Mapping[str, Kept]) -> None:
         """Tell those who wait for it that a transaction is stored."""
-        self._clocks |= {name: place.counters["clock"] for name, place in kept.items()}
+        for name, place in kept.items():
+            self._clocks[name] = place.counters["clock"]
         for assembly in self.assemblies:
             assembly.kinds.stored()
         if self.learner is not None and self.learner.stored():
@@ -290,9 +255,8 @@ class Stream:
         claimed = around.store.claim(self.name, partition, owner=around.owner)
         new = claimed.low == 0
         if new and around.how.begin == "stored":
-            raise ServeError(
-                f"the store knows nothing of {partition}: leave out --from stored to begin with it"
-            )
+            remedy = "leave out --from stored to begin with it"
+            raise ServeError(f"the store knows nothing of {partition}: {remedy}")
         accounted = around.store.accounted(self.name, partition, low=claimed.low)
         own = Claimed(claimed.epoch, claimed.low, claimed.place, accounted)
         self._claims[partition] = Claim(own, claimed.counters)
@@ -306,7 +270,8 @@ class Stream:
     def _may_recognise(self, now: float) -> bool:
         """Whether enough has come to tell the format."""
         lines = sum(arrival.lines.height for arrival in self._first)
-        return lines >= _FIRST_LINES or now - self._first[0].arrived > _PATIENCE
+        waited = now - self._first[0].arrived
+        return lines >= _FIRST_LINES or waited > _PATIENCE
 
     def _recognise(self) -> None:
         """Find the format by the first lines, and say it."""
@@ -351,10 +316,9 @@ class Stream:
             if arrival.lines.height:  # one without lines says only that the partition is there
                 self._first.append(arrival)
             return
+        # None: another process has the partition, as the store said before the source did.
         assembly = self._assemblies.get(arrival.partition)
-        if (
-            assembly is not None
-        ):  # else another process has it, as the store said before the source did
+        if assembly is not None:
             assembly.push(arrival.partition, arrival.lines, arrived=arrival.arrived)
 
     def _open(self, now: float) -> list[pl.DataFrame]:
@@ -377,15 +341,18 @@ class Stream:
             counters["clock"] = self._clocks[name]
         if self._watched.settings is None and self._settings is not None:
             counters["format"] = self._settings.model_dump(mode="json")
-        return Kept(assembly.partitions[name].epoch, low, self.source.place(name, low), counters)
+        epoch = assembly.partitions[name].epoch
+        place = self.source.place(name, low)
+        return Kept(epoch, low, place, counters)
 
     def _write(self, rows: pl.DataFrame, kept: Mapping[str, Kept]) -> Mapping[str, Kept]:
-        """Write in one transaction; of what another process has taken over nothing.
+        """Write in one transaction, except partitions that another process has taken over.
 
-        Gives what was stored.
+        Returns what was stored.
         """
         around = self._around
-        also: list[Also] = [*around.also, *(assembly.kinds for assembly in self.assemblies)]
+        kinds_seen = [assembly.kinds for assembly in self.assemblies]
+        also: list[Also] = [*around.also, *kinds_seen]
         if self.learner is not None:
             also.append(self.learner)  # last: what incidents count is not learnt
         while True:
@@ -395,9 +362,8 @@ class Stream:
                 lost = set(exc.partitions)
                 # Sessions that lie in several partitions cannot be given up for one of them.
                 if not self._watched.apart:
-                    raise ServeError(
-                        f"another process watches {self.name} now, and this one stops: {exc}"
-                    ) from exc
+                    what = f"another process watches {self.name} now"
+                    raise ServeError(f"{what}, and this one stops: {exc}") from exc
                 for name in lost:
                     self._drop(name)
                 if isinstance(self.source, Shared):

@@ -8,7 +8,7 @@ import polars as pl
 from logllm.counting import plural
 from logllm.logs.reader import Reader
 from logllm.serve.sources.contract import Arrival, Shared
-from logllm.serve.stream import Watched
+from logllm.serve.surroundings import Watched
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
 

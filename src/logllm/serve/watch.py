@@ -13,7 +13,8 @@ from logllm.serve.incidents.grouping import Incidents
 from logllm.serve.source_rows import SourceRows
 from logllm.serve.store.troubles import StoreAway, StoreFull
 from logllm.serve.store.verdict_store import Store
-from logllm.serve.stream import Stream, Surroundings, Watched
+from logllm.serve.stream import Stream
+from logllm.serve.surroundings import Surroundings, Watched
 
 _WAIT = 0.1
 """Seconds that a source is waited for."""
@@ -59,15 +60,8 @@ class Watch:
         self._cache = _cache_of(run)
         self._incidents = Incidents(how.incidents)
         # One cache of scores and one board of incidents for all streams: a fault shows in several.
-        around = Surroundings(
-            run,
-            how,
-            store,
-            owner,
-            told,
-            self._cache,
-            also=[self._incidents],
-        )
+        also = [self._incidents]
+        around = Surroundings(run, how, store, owner, told, self._cache, also=also)
         self.streams = [Stream(source, around) for source in watched]
         self.stopping = False
         """Set, from any thread or a signal's handler, to stop after what is in hand."""
@@ -176,7 +170,7 @@ class Watch:
                 return
 
     def _tidy(self) -> None:
-        """End incidents that are quiet, delete what is too old, close rows nobody will revise any more."""
+        """End quiet incidents, delete what is too old, and close rows that nobody will revise."""
         now = time.time()
         today = datetime.now(UTC)
         try:

@@ -1,4 +1,4 @@
-"""One place that is told: what waits for it is sent, again where it fails, and never more than it may get."""
+"""One place that is told: messages are sent, tried again when they fail, and never too many."""
 
 import json
 from collections.abc import Callable, Sequence

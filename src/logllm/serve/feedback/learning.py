@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import Row, and_, bindparam, exists, select
 
 from logllm.serve.feedback.answered import Answer
+from logllm.serve.feedback.attempt import Feedback
 from logllm.serve.feedback.combined_data import Unanswered
-from logllm.serve.feedback.retraining import Feedback, names_of
+from logllm.serve.feedback.retraining import names_of
 from logllm.serve.store.frames import VerdictKey
 from logllm.serve.store.schema import IS_ANOMALOUS, verdicts
 from logllm.serve.store.service_schema import feedback

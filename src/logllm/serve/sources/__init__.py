@@ -1,1 +1,1 @@
-"""Where lines come from: files that rotate, standard input, journald, syslog, OTLP and Kafka, all behind one contract."""
+"""Where lines come from: rotating files, standard input, journald, syslog, OTLP and Kafka."""

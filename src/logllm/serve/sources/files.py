@@ -12,8 +12,7 @@ from logllm.errors import ServeError
 from logllm.logs.archives import FAULTS
 from logllm.serve.sources.contract import Arrival, Claim, From, Place, Resumed, Taken
 from logllm.serve.sources.tailing.file_bytes import Descriptors
-from logllm.serve.sources.tailing.file_succession import Shared
-from logllm.serve.sources.tailing.owners import Owners
+from logllm.serve.sources.tailing.owners import Owners, Shared
 from logllm.serve.sources.tailing.rotated_names import Entry, earlier, entry_of, listing, rotated
 from logllm.serve.sources.tailing.tailed_path import TailedPath
 from logllm.serve.sources.tailing.watched_names import matches, matching_paths, named_paths
@@ -105,7 +104,9 @@ class FilesSource:
             if arrivals or left <= 0:
                 return Taken(arrivals)
             # Never zero: a clock that is coarse would make a busy loop of it.
-            time.sleep(max(_SHORTEST_WAIT, min(left, self._next_look - time.monotonic())))
+            until_look = self._next_look - time.monotonic()
+            pause = max(_SHORTEST_WAIT, min(left, until_look))
+            time.sleep(pause)
 
     def place(self, partition: str, line: int) -> Place:
         """From where a line of a log, and all after it, can be read again."""
@@ -191,8 +192,11 @@ class FilesSource:
         named = named_paths(self._patterns)
         paths = dict.fromkeys([*named, *sorted(matching_paths(self._patterns))])
         forms = {path: rotated(Path(path).name) for path in paths}
-        earlier_files = [(path, form.log) for path, form in forms.items() if form]
-        self._with_earlier = {str(Path(path).with_name(log)) for path, log in earlier_files}
+        self._with_earlier = set()
+        for path, form in forms.items():
+            if form is not None:
+                log = Path(path).with_name(form.log)
+                self._with_earlier.add(str(log))
         if first:
             self._resume_all(paths)
         # A log before its earlier files, which are read as its own.
@@ -230,12 +234,16 @@ class FilesSource:
     def _resume_all(self, paths: Mapping[str, None]) -> None:
         """Go on with the logs that the store knows, before any file is met as a new one.
 
-        A log may have been left in a file that is rotated since, and nothing have its name for now.
+        The file that a log was left in may have been rotated since, and no file has its name now.
         """
         forms = {path: rotated(Path(path).name) for path in paths}
-        logs = {path: str(Path(path).with_name(form.log)) for path, form in forms.items() if form}
+        logs = {}
+        for path, form in forms.items():
+            if form is not None:
+                logs[path] = str(Path(path).with_name(form.log))
         # `app.log.1` is there and `app.log` is not: the log is between two files.
-        gone = {log for log in logs.values() if log not in paths and matches(log, self._patterns)}
+        absent = [log for log in logs.values() if log not in paths]
+        gone = {log for log in absent if matches(log, self._patterns)}
         for path in sorted(gone | paths.keys()):
             form = forms.get(path)
             # It is an earlier file, and its log will find it.
@@ -264,7 +272,7 @@ class FilesSource:
         _log.warning("%s is not read: it is new, and only logs that the store knows are", path)
 
     def _of_another(self, path: str, entry: Entry) -> bool:
-        """Whether a file is an earlier one of another log, told by its name, or by that and its content."""
+        """Whether a file is an earlier one of another log, by its name, or by name and content."""
         folder = Path(path).parent
         form = rotated(Path(path).name)
         log = self._logs.get(str(folder / form.log)) if form else None
@@ -277,7 +285,8 @@ class FilesSource:
         # `node-1.log` may be an earlier file of `node.log`, or a log of its own: it is an earlier
         # file if it is older than where the store left that log, or holds what was read of it.
         resumed = self._claimed.get(log.files.path) is not None
-        return (resumed and entry.changed <= log.files.since) or log.files.read_before(entry)
+        is_older = resumed and entry.changed <= log.files.since
+        return is_older or log.files.read_before(entry)
 
     def _earlier_files(self, path: str, paths: Mapping[str, None]) -> list[Entry]:
         """Earlier files of a log that the patterns match as well."""

@@ -29,7 +29,8 @@ class Entries(NamedTuple):
 def entries_in(block: bytes, *, after: int) -> Entries:
     r"""The entries of some whole lines, numbered on.
 
-    >>> entries_in(b'{"__CURSOR":"s=1;i=2","MESSAGE":[104,105]}\nno journal\n', after=4).lines.rows()
+    >>> written = b'{"__CURSOR":"s=1;i=2","MESSAGE":[104,105]}\nno journal\n'
+    >>> entries_in(written, after=4).lines.rows()
     [(5, '{"__CURSOR": "s=1;i=2", "MESSAGE": "hi"}', 's=1;i=2')]
     """
     # A line that is too long would be cut in the middle of its JSON: its fields are cut instead.

@@ -145,7 +145,7 @@ def to_rows(
 
 
 def _typed(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Verdicts with exactly the types that are written: a column of nulls has no type of its own."""
+    """Verdicts with exactly the types that are written: a column of nulls may have another."""
     columns = [pl.col(name).cast(kind) for name, kind in VERDICTS.items()]
     return verdicts.select(columns)
 

@@ -129,7 +129,8 @@ class Store:
         now = self._now()
         with self.transaction() as connection:
             row = writing.claim(connection, stream, partition=partition, owner=owner, updated=now)
-        return Claimed(row.epoch, row.low, json.loads(row.place), json.loads(row.counters))
+        place, counters = json.loads(row.place), json.loads(row.counters)
+        return Claimed(row.epoch, row.low, place, counters)
 
     def accounted(self, stream: str, partition: str, *, low: int) -> pl.DataFrame:
         """What a replay passes over.

@@ -70,13 +70,11 @@ def changes_after(store: Store, place: Cursor, *, until: int | None = None) -> C
         # verdicts.
         span = _Span(told_up_to(place), told_up_to(reached))
         kinds = queries.changed_kinds(connection, after=span.after, until=span.until)
-    said = _batches(_answers(store, span))
-    contents = [
-        *_named("verdict", verdicts),
-        *_named("kind", kinds),
-        *_named("incident", _incidents(store, span)),
-        *[("feedback", {"feedback": batch}) for batch in said],
-    ]
+    contents = [*_named("verdict", verdicts), *_named("kind", kinds)]
+    contents += _named("incident", _incidents(store, span))
+    # The word has no plural of its own, so that it cannot be named as the others are.
+    for batch in _batches(_answers(store, span)):
+        contents.append(("feedback", {"feedback": batch}))
     return Changes(_events(contents, span=span), reached)
 
 
@@ -91,7 +89,8 @@ def told_up_to(place: Cursor) -> int:
 
 def event(name: str, content: dict[str, Any], *, number: int) -> Event:
     """An event as it is written."""
-    return Event(name, json.dumps(content, ensure_ascii=False, allow_nan=False), number)
+    data = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    return Event(name, data, number)
 
 
 def _named(name: str, rows: queries.Objects) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -106,13 +105,18 @@ def _batches(rows: queries.Objects) -> Iterator[queries.Objects]:
 
 
 def _events(contents: Sequence[tuple[str, dict[str, Any]]], *, span: _Span) -> tuple[Event, ...]:
-    """Events in order: who has the last of them has all, who has another comes back to the first."""
+    """Events in order.
+
+    A client that has the last of them has all; one that breaks off earlier comes back to the first.
+    """
     last = len(contents) - 1
     # The number of an event is where a client that breaks off there goes on. After 100 of 300
     # verdicts he must come back to all of them.
-    numbers = [span.until if place == last else span.after for place in range(len(contents))]
-    pairs = zip(contents, numbers, strict=True)
-    return tuple(event(name, content, number=number) for (name, content), number in pairs)
+    events = []
+    for place, (name, content) in enumerate(contents):
+        number = span.until if place == last else span.after
+        events.append(event(name, content, number=number))
+    return tuple(events)
 
 
 def _incidents(store: Store, span: _Span) -> queries.Objects:

@@ -66,15 +66,17 @@ def page(connection: Connection, query: VerdictQuery) -> Page:
         conditions.append(_up_to(edge, oldest_first=oldest_first))
     # Escaped: `%` and `_` of a person are those letters.
     like = [column.icontains(query.q, autoescape=True) for column in _searched()]
+    conditions.append(or_(*like))
     # A page that is full ends before the edge.
-    matching = _page(connection, [*conditions, or_(*like)], order=order, limit=query.limit)
+    matching = _page(connection, conditions, order=order, limit=query.limit)
     return matching if matching.next is not None else Page(matching.rows, edge)
 
 
 def one(connection: Connection, key: VerdictKey) -> Row[Any] | None:
     """A verdict with all that is kept of it."""
     same = [column == value for column, value in zip(_KEY, key, strict=True)]
-    statement = select(*(verdicts.c[name] for name in _ROWS)).where(*same)
+    columns = [verdicts.c[name] for name in _ROWS]
+    statement = select(*columns).where(*same)
     return connection.execute(statement).one_or_none()
 
 
@@ -112,27 +114,31 @@ def new_kinds(connection: Connection, query: KindsQuery) -> Objects:
         conditions.append(kinds.c.first_seen >= stored_time(query.since))
     if query.before is not None:
         conditions.append(kinds.c.change < query.before)
-    statement = select(kinds).where(*conditions).order_by(kinds.c.change.desc())
-    return [row._asdict() for row in connection.execute(statement.limit(query.limit))]
+    matching = select(kinds).where(*conditions)
+    newest_first = matching.order_by(kinds.c.change.desc()).limit(query.limit)
+    return [row._asdict() for row in connection.execute(newest_first)]
 
 
 def changed_kinds(connection: Connection, *, after: int, until: int) -> Objects:
     """Kinds of message that came after a change, up to another one and with it."""
     span = (kinds.c.change > after, kinds.c.change <= until)
-    statement = select(kinds).where(*span).order_by(kinds.c.change)
-    return [row._asdict() for row in connection.execute(statement)]
+    matching = select(kinds).where(*span)
+    in_order = matching.order_by(kinds.c.change)
+    return [row._asdict() for row in connection.execute(in_order)]
 
 
 def open_incidents(connection: Connection) -> int:
     """How many incidents go on."""
-    going_on = select(func.count()).select_from(incidents).where(incidents.c.state == "open")
+    is_open = incidents.c.state == "open"
+    going_on = select(func.count()).select_from(incidents).where(is_open)
     return connection.scalar(going_on) or 0
 
 
 def deliveries_by_state(connection: Connection) -> list[tuple[str, float]]:
     """How many messages wait, were sent, or could not be."""
     state = deliveries.c.state
-    rows = connection.execute(select(state, func.count()).group_by(state).order_by(state))
+    counted = select(state, func.count()).group_by(state)
+    rows = connection.execute(counted.order_by(state))
     return [(name, count) for name, count in rows]
 
 
@@ -143,7 +149,8 @@ def _conditions(connection: Connection, query: VerdictQuery) -> Conditions:
     if query.anomalous is not None:
         conditions.append(IS_ANOMALOUS if query.anomalous else ~columns.anomalous)
     if query.state is not None:
-        conditions.append(IS_OPEN if query.state == "open" else columns.state == query.state)
+        in_state = columns.state == query.state
+        conditions.append(IS_OPEN if query.state == "open" else in_state)
     for name in ("stream", "incident", "kind"):
         # Called as the columns are.
         value = getattr(query, name)
@@ -155,10 +162,13 @@ def _conditions(connection: Connection, query: VerdictQuery) -> Conditions:
         conditions += _written_since(connection, query)
     if query.until is not None:
         conditions += _written_before(connection, query)
+    # Places of pages: those before one, or after one.
     if query.before is not None:
-        conditions.append(_is_before(cursor(query.before)))
+        before = cursor(query.before)
+        conditions.append(_is_before(before))
     if query.after is not None:
-        conditions.append(_is_after(cursor(query.after)))
+        after = cursor(query.after)
+        conditions.append(_is_after(after))
     return conditions
 
 
@@ -174,7 +184,9 @@ def _written_since(connection: Connection, query: VerdictQuery) -> Conditions:
     # Each stream by itself: its rows have an index by time. The earliest of all bounds the scan.
     before = [_last_change(connection, name, written_before=older) for name in names]
     earliest = min(before, default=0)
-    return [verdicts.c.updated >= stored_time(query.since), verdicts.c.change > earliest]
+    in_time = verdicts.c.updated >= stored_time(query.since)
+    is_later = verdicts.c.change > earliest
+    return [in_time, is_later]
 
 
 def _written_before(connection: Connection, query: VerdictQuery) -> Conditions:
@@ -196,18 +208,21 @@ def _written_before(connection: Connection, query: VerdictQuery) -> Conditions:
 
 def _first_change(connection: Connection, stream: str, *, written_after: str) -> int | None:
     """The change of a stream's first row from after a time; none: there is no such row."""
-    newer = (verdicts.c.stream == stream, verdicts.c.updated > written_after)
-    first = select(verdicts.c.change).where(*newer).order_by(verdicts.c.updated).limit(1)
-    change: int | None = connection.scalar(first)
+    of_stream = verdicts.c.stream == stream
+    is_newer = verdicts.c.updated > written_after
+    newer = select(verdicts.c.change).where(of_stream, is_newer)
+    oldest_first = newer.order_by(verdicts.c.updated)
+    change: int | None = connection.scalar(oldest_first.limit(1))
     return change
 
 
 def _last_change(connection: Connection, stream: str, *, written_before: str) -> int:
     """The change of a stream's last row from before a time; -1 where there is none."""
-    older = (verdicts.c.stream == stream, verdicts.c.updated < written_before)
-    newest_first = verdicts.c.updated.desc()
-    last = select(verdicts.c.change).where(*older).order_by(newest_first).limit(1)
-    change = connection.scalar(last)
+    of_stream = verdicts.c.stream == stream
+    is_older = verdicts.c.updated < written_before
+    older = select(verdicts.c.change).where(of_stream, is_older)
+    newest_first = older.order_by(verdicts.c.updated.desc())
+    change = connection.scalar(newest_first.limit(1))
     return -1 if change is None else change
 
 
@@ -220,12 +235,14 @@ def _page(
 ) -> Page:
     """Rows in an order, and where the next ones begin."""
     shown = [verdicts.c[name] for name in _ROWS if name not in _UNSEEN]
+    in_order = select(*shown).where(*conditions).order_by(*order)
     # One more than is shown tells whether there is a next page, without counting all.
-    statement = select(*shown).where(*conditions).order_by(*order).limit(limit + 1)
+    statement = in_order.limit(limit + 1)
     # All at once, so that no reader holds an old state of the store.
     rows = connection.execute(statement).all()
     more = len(rows) > limit
-    return Page(rows[:limit], _place(rows[limit - 1]) if more else None)
+    following = _place(rows[limit - 1]) if more else None
+    return Page(rows[:limit], following)
 
 
 def _named(
@@ -235,14 +252,14 @@ def _named(
     conditions: Conditions,
 ) -> Sequence[Row[Any]]:
     """Verdicts on the session of a name: looked up in each partition, of which there are few."""
-    here = and_(
-        places.c.stream == verdicts.c.stream,
-        places.c.partition == verdicts.c.partition,
-        verdicts.c.session == query.q,
-    )
+    same_stream = places.c.stream == verdicts.c.stream
+    same_partition = places.c.partition == verdicts.c.partition
+    is_named = verdicts.c.session == query.q
+    here = and_(same_stream, same_partition, is_named)
     shown = [verdicts.c[name] for name in _ROWS if name not in _UNSEEN]
-    statement = select(*shown).select_from(places).join(verdicts, here).where(*conditions)
-    return connection.execute(statement.order_by(*_NEWEST).limit(query.limit)).all()
+    joined = select(*shown).select_from(places).join(verdicts, here)
+    newest_first = joined.where(*conditions).order_by(*_NEWEST)
+    return connection.execute(newest_first.limit(query.limit)).all()
 
 
 def _edge(
@@ -253,8 +270,9 @@ def _edge(
 ) -> Cursor | None:
     """The last of the verdicts that one search looks through; none: it comes to the end."""
     columns = (verdicts.c.change, *_KEY)
-    statement = select(*columns).where(*conditions).order_by(*order)
-    row = connection.execute(statement.offset(_SEARCHED - 1).limit(1)).one_or_none()
+    in_order = select(*columns).where(*conditions).order_by(*order)
+    last = in_order.offset(_SEARCHED - 1).limit(1)
+    row = connection.execute(last).one_or_none()
     return None if row is None else _place(row)
 
 
@@ -266,24 +284,30 @@ def _searched() -> tuple[ColumnElement[Any], ...]:
 def _place(row: Row[Any]) -> Cursor:
     """Where a row stands in the order of changes."""
     fields = row._asdict()
-    return Cursor(row.change, VerdictKey(*(fields[name] for name in VerdictKey._fields)))
+    key = VerdictKey(*(fields[name] for name in VerdictKey._fields))
+    return Cursor(row.change, key)
 
 
 def _is_before(place: Cursor) -> ColumnElement[bool]:
     """Rows before a place."""
-    earlier = verdicts.c.change < place.change
+    change = verdicts.c.change
+    earlier = change < place.change
     if place.key is None:
         return earlier
+    # Of the same change those that come before it by their keys.
+    before_it = earlier | (tuple_(*_KEY) < place.key)
     # The first condition is the one that an index serves.
-    return and_(verdicts.c.change <= place.change, earlier | (tuple_(*_KEY) < place.key))
+    return and_(change <= place.change, before_it)
 
 
 def _is_after(place: Cursor) -> ColumnElement[bool]:
     """Rows after a place."""
-    later = verdicts.c.change > place.change
+    change = verdicts.c.change
+    later = change > place.change
     if place.key is None:
         return later
-    return and_(verdicts.c.change >= place.change, later | (tuple_(*_KEY) > place.key))
+    after_it = later | (tuple_(*_KEY) > place.key)
+    return and_(change >= place.change, after_it)
 
 
 def _up_to(edge: Cursor, *, oldest_first: bool) -> ColumnElement[bool]:
@@ -293,8 +317,10 @@ def _up_to(edge: Cursor, *, oldest_first: bool) -> ColumnElement[bool]:
     """
     change, key = verdicts.c.change, tuple_(*_KEY)
     if oldest_first:
-        return and_(change <= edge.change, (change < edge.change) | (key <= edge.key))
-    return and_(change >= edge.change, (change > edge.change) | (key >= edge.key))
+        earlier = change < edge.change
+        return and_(change <= edge.change, earlier | (key <= edge.key))
+    later = change > edge.change
+    return and_(change >= edge.change, later | (key >= edge.key))
 
 
 def _answers(
@@ -303,13 +329,15 @@ def _answers(
 ) -> Mapping[VerdictKey, dict[str, Any]]:
     """What people said last of verdicts."""
     # By stream and session, which an index serves; what else the key holds is compared below.
-    streams, sessions = {row.stream for row in rows}, {row.session for row in rows}
+    streams = {row.stream for row in rows}
+    sessions = {row.session for row in rows}
+    of_streams = feedback.c.stream.in_(streams)
+    of_sessions = feedback.c.session.in_(sessions)
     columns = [feedback.c[name] for name in VerdictKey._fields]
     told = (feedback.c.id, feedback.c.answer, feedback.c.lines)
-    theirs = (feedback.c.stream.in_(streams), feedback.c.session.in_(sessions))
-    statement = select(*columns, *told).where(*theirs)
+    theirs = select(*columns, *told).where(of_streams, of_sessions)
     answers = {}
-    for row in connection.execute(statement.order_by(feedback.c.id)):
+    for row in connection.execute(theirs.order_by(feedback.c.id)):
         *key, number, answer, lines = row
         # Oldest first, so that the last answer on a session stays.
         answers[VerdictKey(*key)] = _answer(number, answer, lines=lines)
@@ -319,4 +347,6 @@ def _answers(
 def _answer(number: int, answer: str, *, lines: str | None) -> dict[str, Any]:
     """What a person said of a session."""
     told: dict[str, Any] = {"id": number, "answer": answer}
-    return told if lines is None else told | {"lines": json.loads(lines)}
+    if lines is not None:
+        told["lines"] = json.loads(lines)
+    return told

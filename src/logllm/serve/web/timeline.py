@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from math import ceil, floor
 from threading import Lock
 from typing import Any, NamedTuple
@@ -14,11 +15,10 @@ from logllm.serve.store.reading import streams
 from logllm.serve.store.schema import IS_ANOMALOUS, verdicts
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
-_WIDTHS = (
-    *(1, 2, 5, 10, 15, 30),
-    *(minutes * _MINUTE for minutes in (1, 2, 5, 10, 15, 30)),
-    *(hours * _HOUR for hours in (1, 2, 3, 6, 12)),
-)
+_SECONDS = (1, 2, 5, 10, 15, 30)
+_MINUTES = tuple(minutes * _MINUTE for minutes in (1, 2, 5, 10, 15, 30))
+_HOURS = tuple(hours * _HOUR for hours in (1, 2, 3, 6, 12))
+_WIDTHS = (*_SECONDS, *_MINUTES, *_HOURS)
 """Seconds that a stretch may last; from a day on it is any number of days."""
 _UNSETTLED = 300.0
 """Seconds back from now in which sessions may still come, by clocks that differ."""
@@ -87,7 +87,9 @@ class Timeline:
         lacking = [span for span in bounds if places[span] not in known]
 
         fresh = _counts(connection, lacking, stream=wanted.stream)
-        counted = {places[span]: _Count(*numbers, now) for span, numbers in fresh.items()}
+        counted = {}
+        for span, numbers in fresh.items():
+            counted[places[span]] = _Count(*numbers, now)
         self._keep(counted, now)
         known |= counted
         return [_told(known[places[span]], span) for span in bounds]
@@ -96,12 +98,16 @@ class Timeline:
         """What was counted not too long ago."""
         with self._lock:
             counted = list(self._counted.items())
-        return {place: count for place, count in counted if now - count.counted < _HOLDS}
+        since = now - _HOLDS
+        return {place: count for place, count in counted if count.counted > since}
 
     def _keep(self, counted: dict[_Stretch, _Count], now: float) -> None:
         """Remember what hardly changes any more; begin anew where that is much."""
         settled = datetime.fromtimestamp(now - _UNSETTLED, UTC)
-        past = {place: count for place, count in counted.items() if place.last < settled}
+        past = {}
+        for place, count in counted.items():
+            if place.last < settled:
+                past[place] = count
         with self._lock:
             # A cache that is begun anew is filled by the next page; nothing else is lost.
             if len(self._counted) > _MOST:
@@ -133,8 +139,9 @@ def stretches(
         return []
     width = _width(first, last, most=most)
     # Whole multiples of the width since 1970, so that the same stretches come again a minute later.
-    numbers = range(floor(first / width), ceil(last / width))
-    return [(_time(number * width), _time((number + 1) * width)) for number in numbers]
+    bounds = range(floor(first / width), ceil(last / width) + 1)
+    times = [_time(number * width) for number in bounds]
+    return list(pairwise(times))
 
 
 def _width(first: float, last: float, *, most: int) -> int:
@@ -143,8 +150,9 @@ def _width(first: float, last: float, *, most: int) -> int:
         if ceil(last / width) - floor(first / width) <= most:
             return width
     # One more than the span has, for it need not begin where a day does.
-    days = ceil((last - first) / _DAY / max(1, most - 1))
-    return days * _DAY
+    days = (last - first) / _DAY
+    days_each = ceil(days / max(1, most - 1))
+    return days_each * _DAY
 
 
 def _time(seconds: float) -> datetime:
@@ -158,16 +166,19 @@ def _counts(
     *,
     stream: str | None,
 ) -> dict[Span, tuple[int, int]]:
-    """Sessions and anomalous ones of some stretches; an index alone says how many they are."""
+    """How many sessions some stretches hold, and how many anomalous ones, read from an index."""
     if not spans:
         return {}
     names = streams(connection) if stream is None else [stream]
     pairs = [(stored_time(first), stored_time(last)) for first, last in spans]
     table = _BIN.data(pairs).cte()
-    counted = select(table.c.first, _count(names, table), _count(names, table, IS_ANOMALOUS))
+    sessions = _count(names, table)
+    anomalous = _count(names, table, IS_ANOMALOUS)
     # One statement for all stretches: a hundred would take a hundred ways to a server.
-    rows = {first: (sessions, odd) for first, sessions, odd in connection.execute(counted)}
-    return {span: rows[first] for span, (first, _) in zip(spans, pairs, strict=True)}
+    counted = select(table.c.first, sessions, anomalous)
+    by_first = {first: (count, odd) for first, count, odd in connection.execute(counted)}
+    firsts = [first for first, _ in pairs]
+    return {span: by_first[first] for span, first in zip(spans, firsts, strict=True)}
 
 
 def _count(
@@ -176,6 +187,9 @@ def _count(
     *conditions: TextClause,
 ) -> ScalarSelect[Any]:
     """How many verdicts of some streams lie in a stretch."""
-    times = (verdicts.c.updated >= table.c.first, verdicts.c.updated < table.c.last)
-    here = (verdicts.c.stream.in_(names), *times, *conditions)
-    return select(func.count()).select_from(verdicts).where(*here).scalar_subquery()
+    of_streams = verdicts.c.stream.in_(names)
+    from_first = verdicts.c.updated >= table.c.first
+    before_last = verdicts.c.updated < table.c.last
+    count = select(func.count()).select_from(verdicts)
+    here = count.where(of_streams, from_first, before_last, *conditions)
+    return here.scalar_subquery()

@@ -11,8 +11,9 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 from logllm.errors import ServeError, nearest
 from logllm.serve.sources.contract import Claim, From, Place, Resumed, Taken
 from logllm.serve.sources.kafka.connection import configuration, topic_of
+from logllm.serve.sources.kafka.consumer_group import Group
 from logllm.serve.sources.kafka.messages import line_of
-from logllm.serve.sources.kafka.polling import LOGGER, Group, Polling
+from logllm.serve.sources.kafka.polling import LOGGER, Polling
 from logllm.serve.sources.kafka.troubles_of_kafka import not_let_in, refused_login
 from logllm.serve.sources.kafka.waiting import Waiting
 
@@ -121,8 +122,10 @@ class KafkaSource:
 
     def stored(self, lows: Mapping[str, int]) -> None:
         """Have the group know how far partitions are stored; none is committed past its low."""
-        ours = {name: low for name, low in lows.items() if name in self._first}
-        offsets = {_number(name): self._offset(name, low) for name, low in ours.items()}
+        offsets = {}
+        for name, low in lows.items():
+            if name in self._first:
+                offsets[_number(name)] = self._offset(name, low)
         if self._polling is not None:
             self._polling.commit(offsets)
 
@@ -156,7 +159,7 @@ class KafkaSource:
 
     @property
     def trouble(self) -> None:
-        """None: a broker that is away is counted and waited for, and what no waiting mends is an error."""
+        """None: a broker that is away is waited for, and what no waiting mends is an error."""
         return None
 
     def close(self) -> None:

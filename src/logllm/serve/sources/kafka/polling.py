@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Event, Lock, Thread
-from typing import NamedTuple
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -18,6 +17,7 @@ from confluent_kafka import (
 
 from logllm.errors import ServeError
 from logllm.serve.sources.contract import Arrival
+from logllm.serve.sources.kafka.consumer_group import Group
 from logllm.serve.sources.kafka.messages import lines_of_messages
 from logllm.serve.sources.kafka.troubles_of_kafka import count_of, final, not_let_in, refused_login
 from logllm.serve.sources.kafka.waiting import Waiting
@@ -33,21 +33,6 @@ _PULSE = 1.0  # seconds between commits, and between looks at what waits at the 
 _LEAVING = 10.0  # seconds in which the group is left
 _LOCKED_OUT = 60.0  # seconds after which a refused login is not taken for a passing one
 _BEYOND = 15  # seconds in which a place after a partition's end may turn out to be before it
-
-
-class Group(NamedTuple):
-    """What is read, and by whom together."""
-
-    name: str
-    """The source's, for people."""
-    topic: str
-    group: str
-    timeout: float
-    """Seconds after which the group misses a member, and a member that was missed knows it."""
-
-    def partition(self, number: int) -> str:
-        """What the outside calls a partition."""
-        return f"{self.topic}/{number}"
 
 
 class Polling:
@@ -127,7 +112,8 @@ class Polling:
         """Something went wrong with a broker: it passes, or it is the end."""
         # What no waiting mends ends the watch; all else is counted, and librdkafka tries again by
         # itself.
-        end = final(error, name=self._group.name, topic=self._group.topic, group=self._group.group)
+        group = self._group
+        end = final(error, name=group.name, topic=group.topic, group=group.group)
         if end is not None:
             self._waiting.fail(end)
             return
@@ -215,7 +201,7 @@ class Polling:
         self._consumer.incremental_unassign([self._at(number) for number in fetched])
 
     def _reconsider(self) -> None:
-        """Offer partitions once more that the store refused, if the group still has them here by now."""
+        """Offer partitions again that the store refused, if the group still has them here."""
         with self._lock:
             refused = dict(self._refused)
         # The store refused what was written: nothing more is fetched until the claim is settled.
@@ -285,8 +271,11 @@ class Polling:
             if error is not None:
                 self._trouble_with(error, number)
                 continue
+            if number is None:
+                continue
             # What is before the next message, or of no claim that holds, is of an earlier claim.
-            if number is not None and (message.offset() or 0) >= self._next.get(number, 1 << 63):
+            next_offset = self._next.get(number, 1 << 63)
+            if (message.offset() or 0) >= next_offset:
                 together.setdefault(number, []).append(message)
         for number, news in together.items():
             self._next[number] = (news[-1].offset() or 0) + 1
@@ -347,8 +336,10 @@ class Polling:
         with self._lock:
             ours = self._wanted.keys() & self._next.keys()
             wanted = {number: self._wanted[number] for number in ours}
-        news = [item for item in wanted.items() if item[1] != self._committed.get(item[0])]
-        offsets = [self._at(number, offset) for number, offset in news]
+        offsets = []
+        for number, offset in wanted.items():
+            if offset != self._committed.get(number):
+                offsets.append(self._at(number, offset))
         if self._committing or not offsets:
             return
         self._committing = True
@@ -369,7 +360,9 @@ class Polling:
 
     def _knock(self) -> None:
         """After a login was refused for long, and nothing came: whether it still is."""
-        if self._locked_out is None or time.monotonic() - self._locked_out < _LOCKED_OUT:
+        if self._locked_out is None:
+            return
+        if time.monotonic() - self._locked_out < _LOCKED_OUT:
             return
         try:
             self._consumer.list_topics(self._group.topic, timeout=_ANSWER)

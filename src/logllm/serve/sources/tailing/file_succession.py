@@ -2,15 +2,14 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, MutableMapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from logllm.logs.archives import FAULTS
-from logllm.serve.sources.tailing.file_bytes import Descriptors, OpenFile, open_numbered
+from logllm.serve.sources.tailing.file_bytes import OpenFile, open_numbered
 from logllm.serve.sources.tailing.generation import Generation
 from logllm.serve.sources.tailing.given_lines import Recorded
 from logllm.serve.sources.tailing.marks import Mark
-from logllm.serve.sources.tailing.owners import Owners
+from logllm.serve.sources.tailing.owners import Shared
 from logllm.serve.sources.tailing.rotated_names import (
     Entry,
     begins,
@@ -22,37 +21,13 @@ from logllm.serve.sources.tailing.rotated_names import (
     listing,
     shorter_copy,
 )
+from logllm.serve.sources.tailing.succession_plan import Plan
 
 _YOUNG = 4096
 """Bytes; files of one program may begin alike so far."""
 _TRIES = 20
 _REMEMBERED = 8
 """Files that were read to their end and are known again after a restart."""
-
-
-class Shared(NamedTuple):
-    """What all logs of a source have in common."""
-
-    descriptors: Descriptors
-    owners: Owners
-    counts: MutableMapping[str, int]
-
-
-class _Plan(NamedTuple):
-    """What is to be read after a file that is not what it was."""
-
-    stays: bool
-    """Whether it is read on."""
-    name: str
-    """What it is called now."""
-    rest: Entry | None
-    """Its copy, if that has what was not read of it."""
-    following: list[Entry]
-    """The files after it."""
-    learnt: Sequence[Generation] = ()
-    """Those once more, opened."""
-    again: Sequence[Entry | None] = ()
-    """Files where lines are read again after a restart."""
 
 
 class FileSuccession:
@@ -101,18 +76,19 @@ class FileSuccession:
                 self._add(self._again(stretch, entry), until=end)
         self._append(plan.learnt)
 
-    def _again_in(self, recorded: Sequence[Recorded], entries: list[Entry]) -> "_Plan":
+    def _again_in(self, recorded: Sequence[Recorded], entries: list[Entry]) -> Plan:
         """The files of a folder where lines are read again, and those that come after them."""
         files = [fitting(stretch.reached, entries, since=stretch.changed) for stretch in recorded]
         newest = recorded[-1]
         # The newest no longer holds what was read: it was cut, perhaps after a copy was made.
         number = newest.mark[:2]
         copy = files[-1] if newest.mark.head_bytes else None
-        if copy is None and any(number == (entry.device, entry.inode) for entry in entries):
+        is_there = any(number == (entry.device, entry.inode) for entry in entries)
+        if copy is None and is_there:
             copy = self._shorter_copy(newest.reached, entries)
             files[-1] = copy if copy and holds(copy, newest.mark) else None
         following = files_after(copy, entries) if copy else self._newer(entries)
-        return _Plan(True, self.path, None, following, again=files)
+        return Plan(True, self.path, None, following, again=files)
 
     def remember(self, finished: Sequence[Mark], since: int) -> None:
         """Files that were read before a restart, and when the newest was left."""
@@ -131,7 +107,9 @@ class FileSuccession:
             entry = entry_of(self.path)
         except FileNotFoundError:
             entry = None
-        newest = self.ahead[-1] if self.ahead and not self.ahead[-1].lost else None
+        last = self.ahead[-1] if self.ahead else None
+        newest = None if last is None or last.lost else last
+        # Whoever still writes to an older file is read, too.
         for generation in self.ahead:
             if generation is not newest:
                 self._see_open(generation, now)
@@ -143,9 +121,9 @@ class FileSuccession:
         elif entry is None or not self._shared.owners.owned(entry):
             self._left(newest, entry, now=now)
 
-    def _newest_in(self, entries: list[Entry]) -> "_Plan":
+    def _newest_in(self, entries: list[Entry]) -> Plan:
         """What is new in a folder where nothing was there to read."""
-        return _Plan(True, self.path, None, self._newer(entries))
+        return Plan(True, self.path, None, self._newer(entries))
 
     def _left(self, newest: Generation, entry: Entry | None, *, now: float) -> None:
         """The path names another file, or none."""
@@ -153,7 +131,9 @@ class FileSuccession:
         was_empty = newest.was_empty
         self.since = newest.sound[1]
         self._see_open(newest, now)
-        if was_empty and (entry is not None or not newest.was_empty):
+        # An empty file that is gone may have had lines that stand in another file.
+        has_lines = entry is not None or not newest.was_empty
+        if was_empty and has_lines:
             self._after_empty(newest)
         elif entry is not None:
             self._follow(newest, cut=False)
@@ -192,10 +172,12 @@ class FileSuccession:
 
     def read_before(self, entry: Entry) -> bool:
         """Whether a file was read to its end, or is a copy of one that is read."""
-        if any(copied(entry, mark) for mark in self.finished if mark.offset):
+        ends = [mark for mark in self.finished if mark.offset]
+        if any(copied(entry, mark) for mark in ends):
             return True
-        others = [file for file in self.ahead if not file.lost and not file.is_of(entry)]
-        return any(self._copied(entry, other) for other in others if not other.empty)
+        present = [file for file in self.ahead if not file.lost and not file.empty]
+        others = [file for file in present if not file.is_of(entry)]
+        return any(self._copied(entry, other) for other in others)
 
     def _copied(self, entry: Entry, other: Generation) -> bool:
         """Whether a file is a copy of one that is read, or of its beginning."""
@@ -209,13 +191,15 @@ class FileSuccession:
         file = self._shared.descriptors.of(generation)
         if file is not None:
             status = file.status()
-            if generation.grew(status.st_size, status.st_mtime_ns, now=now) and generation.empty:
+            grew = generation.grew(status.st_size, status.st_mtime_ns, now=now)
+            if grew and generation.empty:
                 generation.as_it_was(file)
 
     def _grew(self, newest: Generation, entry: Entry, *, now: float) -> None:
         """The path names the file that it named before."""
         newest.name = self.path
-        if not newest.grew(entry.size, entry.changed, now=now) and not newest.doubtful:
+        grew = newest.grew(entry.size, entry.changed, now=now)
+        if not grew and not newest.doubtful:
             return
         file = self.open(newest)
         if file is None:
@@ -223,7 +207,8 @@ class FileSuccession:
         newest.doubtful = False
         self.since = newest.sound[1]
         was_empty = newest.was_empty
-        if self._copied_and_cut(newest, file) or not newest.as_it_was(file):
+        was_cut = self._copied_and_cut(newest, file) or not newest.as_it_was(file)
+        if was_cut:
             self._follow(newest, cut=True)
         elif was_empty:
             self._after_empty(newest)
@@ -231,7 +216,7 @@ class FileSuccession:
     def _copied_and_cut(self, newest: Generation, file: OpenFile) -> bool:
         """Whether a young file was copied and cut, and begins again as it did.
 
-        Then a file beside it goes on otherwise than it, after the bytes that were seen of it.
+        Then another file holds the bytes that were seen of it, and goes on differently after them.
         """
         if not 0 < newest.sound[0] <= _YOUNG:
             return False
@@ -239,13 +224,14 @@ class FileSuccession:
         recent = [entry for entry in self._listing() if entry.changed >= since]
         others = [entry for entry in recent if not newest.is_of(entry)]
         unread = (entry for entry in others if not self._shared.owners.owned(entry))
-        return any(holds(entry, mark) and not begins(entry, file) for entry in unread)
+        copies = (entry for entry in unread if holds(entry, mark))
+        return any(not begins(entry, file) for entry in copies)
 
     def _after_empty(self, newest: Generation) -> None:
-        """A file that was empty has lines, or another name: others may have come before its lines.
+        """Read on where a file that was empty has lines, or another name.
 
-        Lines that it had in between may be in a copy. Then all files that are newer come next, in
-        their order.
+        Other lines may have come before these, and may be in a copy. Then all newer files come
+        next, in their order.
         """
         plan = self._decided(lambda entries: self._after_empty_in(newest, entries))
         newest.name = plan.name
@@ -253,66 +239,71 @@ class FileSuccession:
             self._drop(newest)
         self._append(plan.learnt)
 
-    def _after_empty_in(self, newest: Generation, entries: list[Entry]) -> "_Plan":
+    def _after_empty_in(self, newest: Generation, entries: list[Entry]) -> Plan:
         """What comes after an empty file in a folder."""
         same = next((entry for entry in entries if newest.is_of(entry)), None)
         name = same.name if same else newest.name
         same = same or fitting(newest.known_mark, entries, since=newest.sound[1])
         if same is None:
-            return _Plan(True, name, None, self._newer(entries))
+            return Plan(True, name, None, self._newer(entries))
         file = self._shared.descriptors.of(newest)
         # Older than it, newer than what was read: copies, or lines from before it was emptied.
         between = self._newer(entries[: entries.index(same)])
         others = [entry for entry in between if not self._shared.owners.owned(entry)]
         if all(file is not None and begins(entry, file) for entry in others):
-            return _Plan(True, name, None, files_after(same, entries))
-        return _Plan(False, name, None, self._newer(entries))
+            return Plan(True, name, None, files_after(same, entries))
+        return Plan(False, name, None, self._newer(entries))
 
     def _follow(self, newest: Generation, *, cut: bool) -> None:
-        """Read on in the files after one that the path names no longer, or that was cut to nothing."""
+        """Read on in the files after one that the path no longer names, or that was cut."""
         plan = self._decided(lambda entries: self._after_in(newest, entries, cut=cut))
         newest.name = plan.name
         if not plan.stays:
             self._replace(newest, plan.rest)
         self._append(plan.learnt)
 
-    def _after_in(self, newest: Generation, entries: list[Entry], *, cut: bool) -> "_Plan":
+    def _after_in(self, newest: Generation, entries: list[Entry], *, cut: bool) -> Plan:
         """What comes after a file in a folder."""
         # What was cut may have been written anew, and begin as it did.
-        others = [entry for entry in entries if not (cut and newest.is_of(entry))]
+        others = entries
+        if cut:
+            others = [entry for entry in entries if not newest.is_of(entry)]
         same = fitting(newest.known_mark, others, since=newest.sound[1])
         if same is not None and newest.is_of(same):
-            return _Plan(True, same.name, None, files_after(same, entries))
+            return Plan(True, same.name, None, files_after(same, entries))
         file = self._shared.descriptors.of(newest)
         there = any(newest.is_of(entry) for entry in entries)
         if file is not None and not there and newest.as_it_was(file):
             # Deleted, moved elsewhere or compressed; it is still read by its descriptor.
             following = files_after(same, entries) if same else self._newer(entries)
-            return _Plan(True, newest.name, None, following)
+            return Plan(True, newest.name, None, following)
         # Cut, as by logrotate's copytruncate: what was not read of it stands in the copy.
         copy = same or self._shorter_copy(newest.known_mark, entries)
         rest = copy if copy and holds(copy, newest.mark) else None
         following = files_after(copy, entries) if copy else self._newer(entries)
-        return _Plan(False, newest.name, rest, following)
+        return Plan(False, newest.name, rest, following)
 
     def _replace(self, newest: Generation, copy: Entry | None) -> None:
         """A file is no longer what it was: its rest is read from a copy, if there is one."""
-        self._counts["truncations"] += self._shared.descriptors.of(newest) is not None
+        is_open = self._shared.descriptors.of(newest) is not None
+        self._counts["truncations"] += is_open
         self._drop(newest)
         seen = newest.sound[0]
         if copy is not None and any(file.is_of(copy) for file in self.ahead):
             return
         if copy is not None:
             points = newest.mark, newest.known_mark
-            rest = self._again(Recorded(*points, 0, 0, newest.text, None), copy)
+            unread = Recorded(*points, 0, 0, newest.text, None)
+            rest = self._again(unread, copy)
             rest.seen = seen
             self._add(rest)
         else:
             self._counts["truncated_bytes"] += max(0, seen - newest.offset)
             # Where all of it was searched it is the beginning of one line.
-            self._counts["lost_lines"] += newest.offset < seen and newest.searched == newest.sound
+            is_beginning = newest.searched == newest.sound
+            self._counts["lost_lines"] += newest.offset < seen and is_beginning
 
-    def _decided(self, decide: Callable[[list[Entry]], "_Plan"]) -> "_Plan":
+    def _decided(self, decide: Callable[[list[Entry]], Plan]) -> Plan:
         """What is decided of the files of the folder, while none of them changes its name.
 
         The files that follow are opened, and their first and last bytes learnt, in the same while.
@@ -325,7 +316,9 @@ class FileSuccession:
             files = [entry for entry in plan.following if entry.size or entry.name == self.path]
             following = [self._learnt(entry) for entry in files]
             again = self._listing()
-            if [entry[:3] for entry in again] == [entry[:3] for entry in entries]:
+            # By name and number: sizes may grow meanwhile.
+            names, names_again = ([entry[:3] for entry in look] for look in (entries, again))
+            if names_again == names:
                 break
             entries = again
             for generation in following:
@@ -357,7 +350,8 @@ class FileSuccession:
         gone = Entry(self.path, mark.device, mark.inode, mark.offset, stretch.changed, "")
         generation = Generation(entry or gone)
         generation.go_to(mark, stretch.reached)
-        generation.text, generation.stop = stretch.text, stretch.stop
+        generation.text = stretch.text
+        generation.stop = stretch.stop
         generation.lost = entry is None
         # Of another number than the file that was read: a copy, to which nobody writes.
         generation.whole = not generation.lost and generation.number != mark[:2]
@@ -390,10 +384,12 @@ class FileSuccession:
 
     def _newer(self, entries: Sequence[Entry]) -> list[Entry]:
         """The files that changed since the newest one was left, without those that were read."""
-        newer = (
-            entry for entry in entries if entry.changed >= self.since or entry.name == self.path
-        )
-        return [entry for entry in newer if not self.read_before(entry)]
+        newer = []
+        for entry in entries:
+            may_be_new = entry.changed >= self.since or entry.name == self.path
+            if may_be_new and not self.read_before(entry):
+                newer.append(entry)
+        return newer
 
     def _listing(self) -> list[Entry]:
         try:

@@ -82,7 +82,7 @@ class Generation:
         self._looked: tuple[int, int] | None = None
 
     def go_to(self, mark: Mark, reached: Mark) -> None:
-        """Read on from a point that the file is known to have, or had, as it had a later one."""
+        """Read on from a point that the file has, or had; it also had the later point `reached`."""
         self._head_bytes, self._head = mark.head_bytes, mark.head
         self.offset = mark.offset
         self._reached = reached
@@ -105,8 +105,9 @@ class Generation:
         """The last point of it that is known."""
         if self._reached is not None:
             return self._reached
-        known = self._known if self._known[0] > self.offset else (self.offset, self._tail)
-        return self.mark_at(*known)
+        if self._known[0] > self.offset:
+            return self.mark_at(*self._known)
+        return self.mark
 
     def mark_at(self, offset: int, tail: bytes) -> Mark:
         """Another point of it, and the bytes before that."""
@@ -166,7 +167,8 @@ class Generation:
         # No further than it was seen to go: its end tells as much of it as its beginning.
         # A packed file's size says nothing of its plain bytes.
         most = HEAD if file.packed else min(HEAD, self.size)
-        if not self._begins_with(file.read_at(0, max(most, self._head_bytes))):
+        start = file.read_at(0, max(most, self._head_bytes))
+        if not self._begins_with(start):
             return False
         if not self._has_known(file):
             return False
@@ -177,15 +179,19 @@ class Generation:
 
     def _has_known(self, file: OpenFile) -> bool:
         """Whether the furthest bytes that were seen of it are there."""
+        if file.packed:
+            return True
         offset, tail = self._known
-        return file.packed or file.read_at(offset - len(tail), len(tail)) == tail
+        before = file.read_at(offset - len(tail), len(tail))
+        return before == tail
 
     def _know(self, file: OpenFile) -> None:
         """Learn the last bytes that are there; NULs may be written over."""
         tail = _just_before(file, self.size)
         # Only ever further: a later look at a file that shrank must not forget what was seen.
-        is_there = len(tail) == min(TAIL, self.size) and not tail.endswith(_ROOM)
-        if is_there and self.size >= self._known[0]:
+        is_whole = len(tail) == min(TAIL, self.size)
+        is_written = not tail.endswith(_ROOM)
+        if is_whole and is_written and self.size >= self._known[0]:
             self._known = self.size, tail
 
     def is_of(self, entry: Entry) -> bool:
@@ -225,11 +231,14 @@ class Generation:
         if piece is None or not piece.raw.strip(b"\0"):
             return None
         # Of a line that is too long the beginning is kept, and all of the rest passed over.
-        end = piece.start + len(piece.raw)
-        if len(piece.raw) == MOST:
+        raw = piece.raw
+        end = piece.start + len(raw)
+        if len(raw) == MOST:
             end = self._end(file)
-        raw = _whole_characters(piece.raw) if len(piece.raw) == MOST else piece.raw
-        return self._given(piece._replace(raw=raw, ends=np.array([len(raw)]), next=end), file)
+            raw = _whole_characters(raw)
+        ends = np.array([len(raw)])
+        line = piece._replace(raw=raw, ends=ends, next=end)
+        return self._given(line, file)
 
     def skip(self, file: OpenFile, until: int, *, most: int) -> tuple[int, bool]:
         """Pass over whole lines before an offset, at most so many bytes.
@@ -263,15 +272,19 @@ class Generation:
         tail = self._tail
         # With the bytes just before it: that they are the same is how a file that was cut and
         # written anew is noticed, whatever its size and its times say.
-        block = file.read_at(self.offset - len(tail), len(tail) + min(size, end - self.offset))
+        next_bytes = min(size, end - self.offset)
+        block = file.read_at(self.offset - len(tail), len(tail) + next_bytes)
         raw = block[len(tail) :]
-        if not block.startswith(tail) or (self.offset == 0 and not self._begins_with(raw[:HEAD])):
+        if not block.startswith(tail):
+            raise ChangedBelowError
+        if self.offset == 0 and not self._begins_with(raw[:HEAD]):
             raise ChangedBelowError
         if not self._has_known(file):  # it was cut since it was looked at, and begins as before
             raise ChangedBelowError
         if self.text is None:
             self._learn_text(raw)
-        piece = Piece(tail, raw, np.zeros(0, np.int64), self.offset, self.offset)
+        no_ends = np.zeros(0, np.int64)
+        piece = Piece(tail, raw, no_ends, self.offset, self.offset)
         # In UTF-16 every second byte of plain English is NUL.
         if raw.startswith(b"\0") and not self.text:
             piece = self._past_nuls(file, piece, size=size)
@@ -294,7 +307,8 @@ class Generation:
         start += len(raw) - len(raw.lstrip(b"\0"))
         raw = file.read_at(start, min(size, end - start))
         nuls = start - piece.start
-        return piece._replace(before=_just_before(file, start), raw=raw, start=start, nuls=nuls)
+        before = _just_before(file, start)
+        return piece._replace(before=before, raw=raw, start=start, nuls=nuls)
 
     def _longest(self, file: OpenFile, piece: Piece) -> Piece | None:
         """A line of which only the beginning can be kept, once its end is there."""
@@ -309,9 +323,10 @@ class Generation:
             ends = line_ends(block, self.text or "")
             if len(ends):
                 raw = _whole_characters(piece.raw)
+                end_of_kept = np.array([len(raw)])
                 next_line = position + int(ends[0])
-                lines = piece._replace(raw=raw, ends=np.array([len(raw)]), next=next_line)
-                return self._given(lines, file)
+                line = piece._replace(raw=raw, ends=end_of_kept, next=next_line)
+                return self._given(line, file)
             # In UTF-16 a character has two bytes: every step ends between two characters.
             position += len(block) // 2 * 2
         self._searched = position
@@ -321,8 +336,11 @@ class Generation:
         """A piece, after which reading goes on."""
         # Most pieces end where the next begins: their own last bytes are those before the point.
         whole = piece.next == piece.start + len(piece.raw)
-        before = (piece.before + piece.raw[-TAIL:])[-TAIL:]
-        self._tail = before if whole else _just_before(file, piece.next)
+        if whole:
+            last_bytes = piece.before + piece.raw[-TAIL:]
+            self._tail = last_bytes[-TAIL:]
+        else:
+            self._tail = _just_before(file, piece.next)
         self.offset = piece.next
         return piece
 
@@ -342,22 +360,27 @@ class Generation:
 def line_ends(raw: bytes, text: str) -> npt.NDArray[np.int64]:
     r"""Where lines end in some bytes, their LF included.
 
-    >>> line_ends(b"up\ndown\nu", "").tolist(), line_ends("\u0a0au\n".encode("utf-16-be"), "utf-16-be").tolist()
-    ([3, 8], [6])
+    >>> line_ends(b"up\ndown\nu", "").tolist()
+    [3, 8]
+    >>> line_ends("\u0a0au\n".encode("utf-16-be"), "utf-16-be").tolist()
+    [6]
     """
+    line_feed = ord("\n")
     if not text:
-        return np.flatnonzero(np.frombuffer(raw, np.uint8) == ord("\n")) + 1
+        each_byte = np.frombuffer(raw, np.uint8)
+        return np.flatnonzero(each_byte == line_feed) + 1
     kind = "<u2" if text == "utf-16-le" else ">u2"
     # By characters, not bytes: U+0A0A holds the byte of a line end twice, and is none.
     characters = np.frombuffer(raw, kind, count=len(raw) // 2)
-    return 2 * (np.flatnonzero(characters == ord("\n")) + 1)
+    return 2 * (np.flatnonzero(characters == line_feed) + 1)
 
 
 def _cut(piece: Piece, most: int) -> Piece:
     """The first lines of a piece, and nothing after them."""
     ends = piece.ends[:most]
     last = int(ends[-1])
-    return piece._replace(raw=piece.raw[:last], ends=ends, next=piece.start + last)
+    raw = piece.raw[:last]
+    return piece._replace(raw=raw, ends=ends, next=piece.start + last)
 
 
 def _just_before(file: OpenFile, offset: int) -> bytes:
@@ -371,5 +394,7 @@ def _whole_characters(raw: bytes) -> bytes:
     last = len(raw) // 2 * 2
     # The last four bytes at most belong to a character that was cut; its first byte is none of the
     # form 10xxxxxx.
-    begins = (at for at in range(last - 1, last - 5, -1) if raw[at] & 0xC0 != 0x80)
-    return raw[: next(begins, last) // 2 * 2]
+    last_bytes = range(last - 1, last - 5, -1)
+    begins = (at for at in last_bytes if raw[at] & 0xC0 != 0x80)
+    begin = next(begins, last)
+    return raw[: begin // 2 * 2]

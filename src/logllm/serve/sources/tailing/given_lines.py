@@ -34,7 +34,9 @@ class Recorded(NamedTuple):
         """A JSON object."""
         rest = {"line": self.line, "changed": self.changed, "text": self.text, "stop": self.stop}
         point = {key: value for key, value in rest.items() if value is not None}
-        return self.mark._asdict() | point | {"reached": list(self.reached[-3:])}
+        # Of the later point only offset, length and checksum: the rest is the file's, as above.
+        reached = list(self.reached[-3:])
+        return self.mark._asdict() | point | {"reached": reached}
 
     @classmethod
     def of_json(cls, fields: Mapping[str, Any]) -> "Recorded":
@@ -43,11 +45,14 @@ class Recorded(NamedTuple):
         Raises:
             KeyError, TypeError, ValueError: it is something else.
         """
-        mark = Mark(**{name: kind(fields[name]) for name, kind in Mark.__annotations__.items()})
+        types = Mark.__annotations__.items()
+        mark = Mark(**{name: kind(fields[name]) for name, kind in types})
         offset, tail_bytes, tail = fields["reached"]
         reached = mark._replace(offset=int(offset), tail_bytes=int(tail_bytes), tail=int(tail))
-        line, changed = int(fields["line"]), int(fields["changed"])
-        return cls(mark, reached, line, changed, fields.get("text"), fields.get("stop"))
+        line = int(fields["line"])
+        changed = int(fields["changed"])
+        text, stop = fields.get("text"), fields.get("stop")
+        return cls(mark, reached, line, changed, text, stop)
 
 
 class Stretch:
@@ -73,7 +78,8 @@ class Stretch:
         shift = len(piece.before)
         for row in range(max(0, due - first), len(piece.ends), EVERY):
             start = int(piece.ends[row - 1]) if row else 0
-            tail = context[max(0, start + shift - TAIL) : start + shift]
+            end_of_tail = start + shift
+            tail = context[max(0, end_of_tail - TAIL) : end_of_tail]
             self._enter(first + row, piece.start + start, tail=tail)
         # A store that is away for hours stores nothing: the index gets coarser, not longer.
         if len(self.lines) > _MOST:
@@ -119,10 +125,7 @@ class GivenLines:
         self._stretches: list[Stretch] = []
 
     def begin(self, generation: Generation, line: int) -> None:
-        """A file is read from where it stands, its next line has this number.
-
-        None of another's come.
-        """
+        """From here on lines come from this file, the next one with this number."""
         if self._stretches:
             # Where a file's lines end is known only when the next one's begin.
             previous = self._stretches[-1]
@@ -148,8 +151,9 @@ class GivenLines:
         after = bisect_right(self._stretches, line, key=lambda stretch: stretch.lines[0])
         first = max(0, after - 1)
         beginning = self._stretches[first].recorded(line)
-        further = self._stretches[first + 1 :]
-        return [beginning, *(stretch.recorded(stretch.lines[0]) for stretch in further)]
+        later = self._stretches[first + 1 :]
+        further = [stretch.recorded(stretch.lines[0]) for stretch in later]
+        return [beginning, *further]
 
     def forget(self, low: int) -> None:
         """Lines below `low` will not be asked for."""

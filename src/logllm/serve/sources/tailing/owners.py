@@ -1,6 +1,8 @@
 """Which log a file is read for: no file is read twice, under whatever names it is met."""
 
 from collections import OrderedDict
+from collections.abc import MutableMapping
+from typing import NamedTuple
 
 from logllm.serve.sources.tailing.file_bytes import Descriptors
 from logllm.serve.sources.tailing.generation import Generation
@@ -12,7 +14,7 @@ _REMEMBERED = 10_000
 
 
 class Owners:
-    """The files that are read, and those that were read last, by their number in the file system."""
+    """The files that are read and those read last, by their number in the file system."""
 
     def __init__(self, descriptors: Descriptors) -> None:
         """None is read yet."""
@@ -54,3 +56,11 @@ class Owners:
         mark = self._finished.get(number)
         # A file that is read again after its end would give all of its lines twice.
         return mark is not None and mark.offset > 0 and holds(entry, mark)
+
+
+class Shared(NamedTuple):
+    """What all logs of a source have in common."""
+
+    descriptors: Descriptors
+    owners: Owners
+    counts: MutableMapping[str, int]

@@ -93,7 +93,10 @@ def listing(path: str) -> list[Entry]:
     if current is None:
         return list(in_order(_once(entries.values())))
     number = (current.device, current.inode)
-    others = [entry for entry in entries.values() if (entry.device, entry.inode) != number]
+    others = []
+    for entry in entries.values():
+        if (entry.device, entry.inode) != number:
+            others.append(entry)
     return [*in_order(_once(others)), current]
 
 
@@ -127,7 +130,9 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
     rising = sum(first.changed < second.changed for first, second in telling)
     falling = sum(first.changed > second.changed for first, second in telling)
     # 27.11.2026 sorts before 28.01.2020 by its numbers, and its file is newer.
-    if min(rising, falling) > len(by_name) / 3 or len(set(map(_kind, by_name))) > 1:
+    disagree = min(rising, falling) > len(by_name) / 3
+    several_kinds = len(set(map(_kind, by_name))) > 1
+    if disagree or several_kinds:
         return sorted(by_name, key=lambda entry: entry.changed)
     counted = all(_kind(entry) == "number" for entry in by_name)
     backwards = falling > rising or (falling == rising and counted)
@@ -156,7 +161,8 @@ def _numbers(which: str) -> tuple[int, ...]:
 
 def _kind(entry: Entry) -> str:
     """How a name tells files apart: by a number that counts them, or by a date."""
-    return "number" if len(entry.which) <= _SHORT or not entry.which[0].isdigit() else "date"
+    is_word = not entry.which[0].isdigit()
+    return "number" if is_word or len(entry.which) <= _SHORT else "date"
 
 
 def _earlier_files(folder: Path, log: str) -> Iterable[Entry]:
@@ -175,7 +181,10 @@ def _earlier_files(folder: Path, log: str) -> Iterable[Entry]:
             continue
         # A log that is itself called app.log.1.gz goes on as app.log.2.gz.
         moves_up = own is not None and own.log == form.log and _counts(own) and _counts(form)
-        if (form.log == log or moves_up) and (entry := _entry(item.path, form.which)):
+        if form.log != log and not moves_up:
+            continue
+        entry = _entry(item.path, form.which)
+        if entry is not None:
             yield entry
 
 
@@ -238,10 +247,9 @@ def _twin(entry: Entry, plain: Entry | None) -> bool:
 def fitting(mark: Mark, entries: Sequence[Entry], *, since: int) -> Entry | None:
     """The file that holds what was read up to a point.
 
-    The same one, else a copy or its compressed form.
-
-    Where several do, as files begin alike, it is the oldest that changed since the point was there,
-    else the newest.
+    It is the same file, or else a copy or its compressed form. Where several files hold it, since
+    files may begin alike, it is the oldest that changed since the point was there, or else the
+    newest.
 
     Args:
         mark: the point.
@@ -255,12 +263,17 @@ def fitting(mark: Mark, entries: Sequence[Entry], *, since: int) -> Entry | None
         return same[0] if same else None
     later = [entry for entry in entries if entry.changed >= since]
     before = [entry for entry in reversed(entries) if entry.changed < since]
-    return next((entry for entry in [*same, *later, *before] if holds(entry, mark)), None)
+    candidates = [*same, *later, *before]
+    return next((entry for entry in candidates if holds(entry, mark)), None)
 
 
 def copied(entry: Entry, mark: Mark) -> bool:
     """Whether a file holds what was read up to a point, and nothing more."""
-    return _asked(entry, lambda file: mark.fits(file) and not file.read_at(mark.offset, 1))
+
+    def ends_there(file: OpenFile) -> bool:
+        return mark.fits(file) and not file.read_at(mark.offset, 1)
+
+    return _asked(entry, ends_there)
 
 
 def holds(entry: Entry, mark: Mark) -> bool:
@@ -269,7 +282,7 @@ def holds(entry: Entry, mark: Mark) -> bool:
 
 
 def _asked(entry: Entry, question: Callable[[OpenFile], bool]) -> bool:
-    """What is true of a file's bytes; of one that cannot be read nothing is."""
+    """The answer to a question about a file's bytes; false where it cannot be read."""
     try:
         file = open_file(entry.name)
     except OSError:
@@ -284,12 +297,12 @@ def _asked(entry: Entry, question: Callable[[OpenFile], bool]) -> bool:
 
 def shorter_copy(mark: Mark, entries: Sequence[Entry]) -> Entry | None:
     """The oldest copy of a file that ends before a point up to which the file was read."""
+    if not mark.head_bytes:
+        return None
     # Known by its beginning alone: it ends before the point.
     head = mark._replace(offset=0, tail_bytes=0, tail=0)
     shorter = (entry for entry in entries if entry.size < mark.offset)
-    return (
-        next((entry for entry in shorter if holds(entry, head)), None) if mark.head_bytes else None
-    )
+    return next((entry for entry in shorter if holds(entry, head)), None)
 
 
 def begins(entry: Entry, whole: OpenFile) -> bool:
@@ -298,9 +311,13 @@ def begins(entry: Entry, whole: OpenFile) -> bool:
     def is_beginning(file: OpenFile) -> bool:
         size = _plain_size(file)
         # Its first and its last bytes: all of a file of gigabytes would take seconds.
-        start, end = min(size, HEAD), max(0, size - TAIL)
-        is_head = file.read_at(0, start) == whole.read_at(0, start)
-        return is_head and file.read_at(end, size - end) == whole.read_at(end, size - end)
+        start = min(size, HEAD)
+        end = max(0, size - TAIL)
+        same_head = file.read_at(0, start) == whole.read_at(0, start)
+        if not same_head:
+            return False
+        last_bytes = size - end
+        return file.read_at(end, last_bytes) == whole.read_at(end, last_bytes)
 
     return _asked(entry, is_beginning)
 

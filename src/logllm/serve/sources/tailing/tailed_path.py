@@ -9,10 +9,11 @@ from logllm.logs.archives import FAULTS
 from logllm.logs.lines import lines_in
 from logllm.serve.sources.contract import Place
 from logllm.serve.sources.tailing.file_bytes import OpenFile
-from logllm.serve.sources.tailing.file_succession import FileSuccession, Shared
+from logllm.serve.sources.tailing.file_succession import FileSuccession
 from logllm.serve.sources.tailing.generation import ENDLESS, ChangedBelowError, Generation, Piece
 from logllm.serve.sources.tailing.given_lines import GivenLines, Recorded
 from logllm.serve.sources.tailing.marks import Mark
+from logllm.serve.sources.tailing.owners import Shared
 from logllm.serve.sources.tailing.rotated_names import Entry
 
 _SKIPPED = 64 << 20

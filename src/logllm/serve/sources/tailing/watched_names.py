@@ -27,7 +27,8 @@ def matches(path: str, patterns: Sequence[str]) -> bool:
     True
     """
     # In `fnmatch` a star stands for any characters, slashes too: `**/` needs no more than that.
-    globs = (abspath(pattern).replace("**/", "*") for pattern in filter(_many, patterns))  # noqa: PTH100
+    several = filter(_many, patterns)
+    globs = (abspath(pattern).replace("**/", "*") for pattern in several)  # noqa: PTH100
     return any(fnmatchcase(path, pattern) for pattern in globs)
 
 

@@ -42,17 +42,21 @@ def given(
 def records_of(several: Sequence[Given], *, reader: Reader) -> pl.DataFrame:
     """Records (`logllm.logs.records.RECORDS`) of all; `file` is the place of what they are of."""
     # Numbers of lines begin anew in each session that was sent: `file` keeps them apart.
-    frames = [_one(one, reader=reader) for one in several]
-    placed = [frame.with_columns(file=pl.lit(place)) for place, frame in enumerate(frames)]
-    together = pl.concat(placed)
+    frames = []
+    for place, one in enumerate(several):
+        frame = _one(one, reader=reader)
+        frames.append(frame.with_columns(file=pl.lit(place)))
+    together = pl.concat(frames)
     numbers = pl.int_range(1, together.height + 1, dtype=pl.UInt64)
-    return together.with_columns(record=numbers).select(RECORDS.keys()).cast(RECORDS)  # type: ignore[arg-type]
+    numbered = together.with_columns(record=numbers)
+    return numbered.select(RECORDS.keys()).cast(RECORDS)  # type: ignore[arg-type]
 
 
 def _one(one: Given, *, reader: Reader) -> pl.DataFrame:
     """The records of one log or session, each with its line."""
     texts = pl.DataFrame({"text": pl.Series(one.texts, dtype=pl.String)})
-    lines = texts.with_row_index("line", offset=1).cast({"line": pl.UInt64})
+    numbered = texts.with_row_index("line", offset=1)
+    lines = numbered.cast({"line": pl.UInt64})
     pieces = _bare(lines, reader) if one.bare else _read(lines, reader, name=one.session)
     records = pl.concat(pieces)
     if one.session is None:
@@ -75,8 +79,10 @@ def _bare(lines: pl.DataFrame, reader: Reader) -> Iterator[pl.DataFrame]:
     """Records of messages."""
     nothing = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String})
     # A message alone has nothing that a format could be tried on: it is masked as it is.
-    masked = reader.masked(Records(lines.rename({"text": "message"}), nothing)).records
-    reader.tally.counts["lines"] = reader.tally.counts.get("lines", 0) + lines.height
+    messages = lines.rename({"text": "message"})
+    masked = reader.masked(Records(messages, nothing)).records
+    counts = reader.tally.counts
+    counts["lines"] = counts.get("lines", 0) + lines.height
     lacking = {name: pl.lit(None, dtype=kind) for name, kind in RECORDS.items()}
     present = {"line": pl.col("line"), "message": pl.col("message")}
     yield masked.select(**(lacking | present))
@@ -113,10 +119,12 @@ class GivenTexts:
 
     def texts(self, places: pl.DataFrame) -> pl.Series:
         """What is written in some lines: `file`, `line`, and `message`, the masked message."""
-        numbers = zip(places["file"].to_list(), places["line"].to_list(), strict=True)
+        numbers = places.select("file", "line").iter_rows()
         texts = [self._text(file, line) for file, line in numbers]
-        written = places.select("file", "line", text=pl.Series(texts, dtype=pl.String))
-        return shown(places, written.unique(["file", "line"]), redacted=self.redacted)
+        column = pl.Series(texts, dtype=pl.String)
+        written = places.select("file", "line", text=column)
+        once = written.unique(["file", "line"])
+        return shown(places, once, redacted=self.redacted)
 
     def _text(self, file: int, line: int) -> str | None:
         """One line."""

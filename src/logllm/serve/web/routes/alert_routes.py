@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1", tags=["alerts"])
 
 @router.get("/alerts", summary="Alert destinations and waiting messages")
 def list_alerts(service: Served) -> JSONResponse:
-    """Where incidents are sent, what waits, was sent or given up there, and the newest dead letters."""
+    """Where incidents are sent, what waits or was sent there, and the newest dead letters."""
     return JSONResponse(alerts(service.store, now=datetime.now(UTC)))
 
 
