@@ -151,9 +151,9 @@ class Assembly:
     def judge_by(
         self, run: Judge, *, cache: ScoreCache | None, learner: Learner | None = None
     ) -> None:
-        """Judge by another run from now on, what is open first.
+        """Judge by another run from now on, beginning with open sessions.
 
-        When sessions end stays as it was.
+        The time after which sessions end stays as it was.
         """
         self._run, self._learner = run, learner
         self._known = KnownScores(run.opinion, cache=cache, remembered=_REMEMBERED)
@@ -218,7 +218,7 @@ class Assembly:
     def open(self) -> pl.DataFrame:
         """Rows of the store for open sessions that have changed since they were last judged.
 
-        The longest unchanged ones come first.
+        Those that have been unchanged for longest come first.
         """
         # At most about 5,000: those that share the last one's record come with it, for what is
         # remembered is the number of a record.

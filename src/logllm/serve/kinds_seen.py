@@ -18,9 +18,9 @@ from logllm.sessions.message_sets import keys_of_messages, places
 from logllm.sessions.message_table import kinds_of
 
 _MOST = 1_000
-"""Kinds that are stored of one start of a watch.
+"""At most so many new kinds are stored after each start of a watch.
 
-A log of which every line is new tells nothing by it.
+In a log where every line is new, a new kind tells nothing.
 """
 Texts = Callable[[pl.DataFrame], pl.Series]
 """What is written in lines, of which `file`, `line` and `message` (masked) are given."""
@@ -82,7 +82,7 @@ class KindsSeen:
     def __call__(self, connection: Connection, stream: str, change: int) -> None:
         """Store them, in the transaction of verdicts.
 
-        Those that are stored already stay as they are.
+        Kinds that are stored already stay as they are.
         """
         now = stored_time(datetime.now(UTC))
         same = {"stream": stream, "first_seen": now, "change": change}

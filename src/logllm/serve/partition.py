@@ -25,7 +25,7 @@ class Claimed(NamedTuple):
     accounted: pl.DataFrame
     """`session` and `last`: up to which line stored sessions are accounted for.
 
-    Of those alone that are stored as closed, and where that is at `low` or beyond.
+    Only sessions that are stored as closed and have a line at `low` or beyond.
     """
 
 

@@ -54,4 +54,4 @@ class Surroundings(NamedTuple):
     clock: Callable[[], float] = time.time
     """Seconds since 1970."""
     also: Sequence[Also] = ()
-    """Done in the transaction of verdicts."""
+    """Called in the transaction of verdicts."""

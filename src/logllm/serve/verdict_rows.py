@@ -15,7 +15,7 @@ from logllm.sessions.message_table import kinds_of
 _MOST_TEXTS = 200
 """Lines that are kept of an anomalous session."""
 _QUIET = 16
-"""Of one in so many normal sessions the messages are kept, too.
+"""The messages of one in so many normal sessions are kept, too.
 
 Retraining learns from them what is usual.
 """
@@ -133,8 +133,8 @@ def shown_of(
 
     Returns:
         `texts`, the lines as they are written, and `messages`, masked, each a JSON list; and
-        `kind`, the message of the line that tells most, with quoted words taken out. Of a normal
-        session, one in some, `messages` alone.
+        `kind`, the message of the line that tells most, with quoted words taken out. For a normal
+        session only `messages`, and only for one in some.
     """
     # One row a line of an anomalous session, each with its message and as it is written.
     judged = sessions.with_row_index("row").filter(verdicts["anomalous"])

@@ -102,7 +102,7 @@ class Watch:
                 self._cache.close()
 
     def _round(self, status: Callable[["Watch"], None]) -> None:
-        """Take and store once of each stream; wait only where no other has anything."""
+        """Take from each stream and store once; wait only where no other stream has anything."""
         self._take_up()
         # Only until one has something: a stream that is silent must not hold up one that floods.
         wait = _WAIT / len(self.streams)

@@ -1,4 +1,4 @@
-"""How alerts are, for people: places, what waits, what was given up."""
+"""The state of alerts, for people: places, what waits, what was given up."""
 
 import json
 from datetime import datetime, timedelta
@@ -43,7 +43,7 @@ def alerts(store: Store, *, now: datetime) -> dict[str, Any]:
 
 
 def letters(store: Store, *, state: str, limit: int) -> list[dict[str, Any]]:
-    """Messages of a state, those that came to it last first."""
+    """Messages of a state; those that came to it last come first."""
     # A message has one row in the outbox, and one here for each place that is told.
     of_delivery = [deliveries.c[name] for name in ("sink", "tries", "error", "updated")]
     its_message = deliveries.c.message == outbox.c.id
@@ -56,7 +56,7 @@ def letters(store: Store, *, state: str, limit: int) -> list[dict[str, Any]]:
 
 
 def revive(store: Store, *, message: int | None, sink: str | None, now: datetime) -> int:
-    """Have dead letters sent again, at once; how many there are.
+    """Send dead letters again, at once. Returns how many there are.
 
     Args:
         store: Whose.

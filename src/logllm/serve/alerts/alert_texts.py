@@ -12,7 +12,7 @@ _LONGEST_LINE = 300
 
 
 def headline(note: Note) -> str:
-    """What happened, in one sentence, without anything of the log but its stream's name."""
+    """What happened, in one sentence that quotes nothing of the log but its stream's name."""
     incident = note.incident
     # What opened and ended between two messages is told in one.
     told_before = "opened" not in note.events
@@ -28,7 +28,7 @@ def headline(note: Note) -> str:
 
 
 def when(incident: Incident) -> str:
-    """From when to when, by the log, or where it has no times by the watch.
+    """From when to when it lasted, by the log's times, or by the watch's where the log has none.
 
     >>> opened, updated = "2026-11-27T12:00:00.000000Z", "2026-11-27T12:03:00.000000Z"
     >>> when({"start": None, "end": None, "opened": opened, "updated": updated})

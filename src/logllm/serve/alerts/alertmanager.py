@@ -1,6 +1,6 @@
 """Alerts as Prometheus' Alertmanager takes them (API v2).
 
-Each incident is one, as long as it is told again and again.
+Each incident is one alert, which lasts as long as it is sent again and again.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class AlertmanagerForm:
     """A list of alerts."""
 
     def __init__(self, section: SinkSection, *, page: str | None) -> None:
-        """With labels of one's own.
+        """A form with a user's own labels.
 
         Args:
             section: Labels, and how often an alert is told again.
@@ -38,7 +38,7 @@ class AlertmanagerForm:
         return [self._alert(note.incident, now=now, link=note.link)]
 
     def summary(self, summary: Summary, *, now: str) -> list[dict[str, Any]]:
-        """What was held back: each incident is its own alert all the same."""
+        """What was held back: here, too, each incident is an alert of its own."""
         return [alert for note in summary.notes for alert in self.note(note, now=now)]
 
     def open(self, incidents: Iterable[Incident], *, now: str) -> list[dict[str, Any]]:

@@ -21,8 +21,9 @@ _AFTER_TROUBLE = 5.0
 class Delivery:
     """Tells places what waits for them in a store's outbox.
 
-    Any number of processes may, the watch and the service: each message goes once (see
-    `SinkWorker`). A place that does not answer holds no other up.
+    Any number of processes may do this at the same time, such as the watch and the service: each
+    message is sent once (see `SinkWorker`). A place that does not answer does not hold up the
+    others.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Delivery:
             thread.join(max(0.0, deadline - monotonic()))
 
     def status(self) -> dict[str, Any]:
-        """Which places are told, and whether anyone does."""
+        """Which places are told, and whether any process tells them."""
         status = {}
         for worker, thread in zip(self.workers, self._threads, strict=True):
             sink, alive = worker.sink, thread.is_alive()

@@ -17,7 +17,7 @@ class Note:
     """What is new of one incident."""
 
     key: str
-    """The same whenever the same is sent again: who gets it twice can tell."""
+    """The same key whenever a message is sent again: who gets it twice can tell."""
     events: tuple[Event, ...]
     """What happened since the last message that was sent, in order."""
     incident: Incident

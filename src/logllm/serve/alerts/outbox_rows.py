@@ -106,7 +106,7 @@ def release(connection: Connection, sink: Sink, *, owner: str) -> None:
 
 
 def spread(connection: Connection, sink: Sink, *, now: datetime) -> None:
-    """Have what is new in the outbox wait for a place, as far as it is to be told there."""
+    """Make new messages of the outbox wait for a place, if the place is to be told of them."""
     this = sinks.c.name == sink.name
     # Looked up once: what is written meanwhile has a higher number, and is spread the next time.
     newest = _newest(connection)
@@ -148,7 +148,7 @@ def hurry(connection: Connection, sink: Sink, *, now: datetime) -> None:
 def next_rows(connection: Connection, sink: Sink, *, now: datetime) -> Sequence[Row[Any]]:
     """What is to be sent in one request, in order: rows of the outbox with `tries`.
 
-    All that waits of one incident; or where messages are held back, all that waits.
+    That is all that waits of one incident or, where messages are held back, all that waits.
     """
     mine = deliveries.c.sink == sink.name
     with_outbox = deliveries.join(outbox, outbox.c.id == deliveries.c.message)

@@ -108,9 +108,9 @@ def _refusal(exc: HTTPError, target: Target) -> Answer:
 
 
 def _words(answer: bytes, target: Target) -> str:
-    """The beginning of an answer, for people, without what of the request is secret.
+    """The beginning of an answer, for people, without secrets of the request.
 
-    Some repeat it.
+    Some places repeat the request in their answer.
     """
     text = " ".join(answer.decode(errors="replace").split())
     # Longest first, or a part that was replaced would leave the rest of a whole.

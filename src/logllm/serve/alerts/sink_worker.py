@@ -51,11 +51,11 @@ class Around(NamedTuple):
 
 
 class SinkWorker:
-    """Sends to one place.
+    """Sends messages to one place.
 
-    Whoever sends has the place to itself in the store, so that any number of processes may: a
-    message goes once. It goes twice where a process ends, or a connection is lost, between the
-    request and the note of its answer; both have the same `Idempotency-Key`.
+    Whoever sends holds a lease on the place in the store, so that any number of processes may run
+    and each message is sent once. A message is sent twice where a process ends, or a connection is
+    lost, after the request and before its answer is noted; both have the same `Idempotency-Key`.
     """
 
     def __init__(self, sink: Sink, around: Around) -> None:
@@ -78,7 +78,7 @@ class SinkWorker:
             outbox_rows.introduce(connection, self.sink, now=self._around.clock())
 
     def step(self) -> float:
-        """Send what one request tells, if anything; seconds until it is worth to look again.
+        """Send what one request tells, if anything; the seconds until the next look.
 
         Raises:
             StoreFull, StoreAway: what was sent may be sent again.
@@ -256,10 +256,7 @@ class SinkWorker:
         outbox_rows.set_sink(connection, self.sink, values=ill)
 
     def _wait(self, tries: int, answer: Answer) -> timedelta:
-        """How long it is waited after so many tries.
-
-        Twice as long each time, but never all at once.
-        """
+        """How long to wait after so many tries: twice as long each time, with a random share."""
         # 1, 2, 4 ... seconds, 300 at most; the exponent is bounded, or the number would overflow.
         longest = min(_FIRST_WAIT * 2 ** min(tries - 1, 16), _LONGEST_WAIT)
         # Between half of it and all of it.

@@ -73,7 +73,7 @@ def sinks_of(
 
 
 def section_of(url: str) -> SinkSection:
-    """What is set by a URL alone, as on the command line."""
+    """The settings of a place that is given as a URL alone, as on the command line."""
     return SinkSection(url=url)
 
 

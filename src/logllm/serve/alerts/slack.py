@@ -1,6 +1,6 @@
 """Messages for Slack's incoming webhooks, and for what takes the same.
 
-Mattermost, Rocket.Chat, Discord's `/slack`.
+Mattermost, Rocket.Chat and Discord's `/slack` take them, too.
 """
 
 from collections.abc import Iterable

@@ -9,9 +9,9 @@ from logllm.serve.store.frames import stored_time
 
 
 def tried(sink: Sink, *, page: str | None) -> Answer:
-    """What a place answers to a message of its own form; it says that it is a test.
+    """What a place answers to a test message in its own form.
 
-    An Alertmanager's alert ends by itself.
+    The message says that it is a test. As an alert of Alertmanager it ends by itself.
     """
     now = stored_time(datetime.now(UTC))
     text = "This is a test message from logllm: incidents will look like this."

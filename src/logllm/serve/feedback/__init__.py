@@ -1,4 +1,4 @@
-"""Answers of people to verdicts.
+"""Answers of people to verdicts: they are stored, and runs learn from them.
 
-Taken, learnt from, and promoted only where that makes nothing worse.
+A run that has learnt from them judges only where that makes nothing worse.
 """

@@ -34,9 +34,10 @@ class Answer:
 
 
 def counting(answers: Sequence[Answer]) -> list[Answer]:
-    """Of several answers on one session, or on sessions of the same messages, the last counts.
+    """The answers that count: of several on one session, or on equal sessions, the last one.
 
-    No model can tell sessions of the same messages apart; several equal answers on them all count.
+    No model can tell sessions with the same messages apart. Where several answers on such sessions
+    agree, all of them count.
     """
     # What the last answer said of a sequence of messages, and sessions that have been answered for.
     of_sequence: dict[Hashable, bool] = {}
@@ -54,10 +55,10 @@ def counting(answers: Sequence[Answer]) -> list[Answer]:
 
 
 def shares(answers: Sequence[Answer], *, count: int, seed: int) -> list[list[Answer]]:
-    """Answers divided so that what is learnt of one share says something of another.
+    """Answers in shares, such that learning from one share says something of another.
 
-    Of either kind each share has about as much. Sessions of the same messages stay together, unless
-    there are hardly any others.
+    Each share has about as many answers of either kind. Sessions with the same messages stay
+    together, unless there are hardly any others.
     """
     apart = len({answer.messages for answer in answers}) >= _FEWEST_UNITS
     # Anomalous and normal ones are dealt out apart, each as evenly as units of several allow: a

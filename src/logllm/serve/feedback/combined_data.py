@@ -1,4 +1,4 @@
-"""Labelled data of before and answers of people, as prepared data that `train` takes."""
+"""Earlier labelled data and people's answers, as prepared data that `train` takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -24,7 +24,7 @@ class Unanswered(NamedTuple):
 
 
 class _Learnt(NamedTuple):
-    """A session that comes to those of before."""
+    """A session that is added to the earlier ones."""
 
     name: str
     messages: tuple[str, ...]
@@ -85,7 +85,7 @@ def write_combined(
 
 
 def _interspersed(train: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
-    """Rows of both, each in its order, those that are added at even distances."""
+    """The rows of both, each in its own order, with the added rows at even distances."""
     # Of 100 rows and 4 more a new one follows every 25th: rows have the places 0, 1, 2 ..., new
     # ones 12, 37, 62 and 87, the middle of each quarter.
     distance = train.height / max(1, added.height)
@@ -96,7 +96,7 @@ def _interspersed(train: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
 
 
 def _manifest(prepared: Prepared, parts: Mapping[str, pl.DataFrame], *, messages: int) -> Manifest:
-    """The manifest of before, with its counts made anew."""
+    """The earlier manifest, with new counts."""
     unlabelled = sum(part["anomalous"].null_count() for part in parts.values())
     whole = pl.concat(parts.values())
     by_part = {name: part_figures(part) for name, part in parts.items()}

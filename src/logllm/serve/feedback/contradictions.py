@@ -10,9 +10,9 @@ from logllm.serve.feedback.answered import Answer
 from logllm.sessions.message_table import kinds_of, rows_of
 
 _ENOUGH = 3
-"""Sessions of before that say the same, from which on an answer contradicts them."""
+"""An answer contradicts the labels if at least so many labelled sessions say otherwise."""
 _NEARLY_ALL = 0.95
-"""Share of them that must say it."""
+"""The share of such sessions that must say otherwise."""
 
 
 class Contradiction(NamedTuple):
@@ -31,15 +31,15 @@ class Contradiction(NamedTuple):
 
 
 def contradictions(answers: Sequence[Answer], prepared: Prepared) -> list[Contradiction]:
-    """Answers that labelled sessions of before contradict.
+    """Answers that earlier labelled sessions contradict.
 
-    There were sessions of just the same kinds of message, in the same order, with the other label;
-    or a session is called normal that holds a kind of message which only anomalous ones held, where
-    lines have labels only guilty ones.
+    There are two ways: sessions with the same kinds of message in the same order had the other
+    label; or a session is called normal that holds a kind of message which only anomalous sessions
+    held (only guilty lines, where lines have labels).
 
     Args:
         answers: those that count.
-        prepared: the data of before, with labels.
+        prepared: the earlier data, with labels.
     """
     # Not the test part: the gate measures on it, and what it says must stay unseen.
     train = pl.concat([prepared.part("train"), prepared.part("validation")])
@@ -75,7 +75,7 @@ def _against(
 
 
 def _equal_sessions(train: pl.DataFrame, kinds: pl.Series) -> dict[str, tuple[int, int]]:
-    """Of each sequence of kinds how many sessions are normal, and how many anomalous."""
+    """For each sequence of kinds, how many sessions are normal and how many anomalous."""
     counts: dict[str, tuple[int, int]] = {}
     for session, anomalous in zip(rows_of(train["messages"]), train["anomalous"], strict=True):
         name = "\n".join(kinds.gather(session))
@@ -85,7 +85,7 @@ def _equal_sessions(train: pl.DataFrame, kinds: pl.Series) -> dict[str, tuple[in
 
 
 def _guilty_kinds(train: pl.DataFrame, kinds: pl.Series) -> dict[str, int]:
-    """Kinds of message by which sessions are anomalous, and of how many that is known."""
+    """Kinds of message that make sessions anomalous, each with the number of such sessions."""
     # Where lines have labels a kind is guilty by its own, else by those of its sessions.
     by_line = not train["item_anomalous"].null_count()
     lists = ["messages", "item_anomalous"] if by_line else ["messages"]

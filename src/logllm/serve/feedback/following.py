@@ -16,9 +16,9 @@ _EVERY = 2.0
 
 
 class Following:
-    """Looks which run stands where a run is named, and loads it when that is another one.
+    """Watches which run stands in the place of a named run, and loads it when that changes.
 
-    A run that cannot be loaded is told of once, and the former one continues to judge.
+    A run that cannot be loaded is reported once, and the former one continues to judge.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Following:
     def newer(self) -> Detector | None:
         """The run that was promoted, or rolled back to, since the last call.
 
-        None: there is no other.
+        None: there is no other run.
         """
         now = self._clock()
         if now < self._due:

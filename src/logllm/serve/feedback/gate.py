@@ -39,7 +39,7 @@ class Gate:
     """What was compared, and what that came to."""
 
     figures: dict[str, Any] = field(default_factory=dict)
-    """By what they are of: `before`, `answers`, `quiet`, `alarms`."""
+    """Figures by what they were measured on: `before`, `answers`, `quiet`, `alarms`."""
     refused: list[str] = field(default_factory=list)
     """Why the newer run may not judge; nothing where it may."""
 
@@ -90,9 +90,9 @@ class _Judged(NamedTuple):
 
 
 def part_before(prepared: Prepared) -> str:
-    """The part of the data of before that neither run has learnt from.
+    """The part of the earlier data that neither run has learnt from.
 
-    It is `test`, or where that is empty `validation`.
+    It is `test` or, where that is empty, `validation`.
     """
     return "test" if prepared.part("test").height else "validation"
 

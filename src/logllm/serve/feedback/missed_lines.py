@@ -1,6 +1,6 @@
-"""Lines of a session that somebody gives, read as a run reads logs.
+"""Lines of a session that somebody gives, as masked messages, one for each record.
 
-Masked messages, one a record.
+They are read as a run reads logs.
 """
 
 from collections.abc import Sequence

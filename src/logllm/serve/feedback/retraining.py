@@ -85,7 +85,7 @@ def roll_back(run: Path) -> Promotion:
 
 
 def names_of(run: Path) -> Callable[[str], bool]:
-    """Tells by what a verdict calls its run whether that is this one, or stands in its place."""
+    """A test of the name that a verdict gives its run: is it this run, or one in its place?"""
     # A run is trained as `app`, and the next ones as `app.2`, `app.3`; verdicts call it
     # `app.2@1f3c...`, with the hash of what judges.
     own = {read_manifest(run)["name"], run.absolute().name}

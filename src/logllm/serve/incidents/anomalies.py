@@ -101,8 +101,8 @@ def _first(telling: Telling) -> Mapping[str, Any]:
 def _telling(row: Row[Any]) -> Telling:
     """A verdict's telling lines.
 
-    The lines of a verdict and its messages go together, but for a long session's last ones, of
-    which no messages are kept: here they have an empty one.
+    The lines of a verdict and its messages correspond, except the last lines of a long session: no
+    messages are kept of them, and here their message is empty.
     """
     telling = json.loads(row.evidence or "[]")
     if not telling:

@@ -13,9 +13,9 @@ _MOST_KINDS = 20
 """Kinds of message that are remembered of an incident."""
 _MOST_TOP = 5
 _ALIKE = 0.6
-"""Words that two kinds of message share, of all that either has, from which on they are one."""
+"""Two kinds of message are one if they share at least this part of all their words."""
 _SHORTEST = 4
-"""Words that a message has at least which is compared by its words."""
+"""Messages with fewer words are not compared by their words."""
 
 
 class Anomaly(NamedTuple):
@@ -45,7 +45,7 @@ class Anomaly(NamedTuple):
 
     @property
     def moment(self) -> datetime:
-        """When it was, by the log, or where that has no times by its arrival."""
+        """When it was, by the log's times, or by its arrival where the log has none."""
         return self.arrived if self.end is None else self.end
 
 
@@ -90,7 +90,7 @@ class OpenIncident:
     def reached_by(self, anomaly: Anomaly, quiet: timedelta) -> bool:
         """Whether a session comes before the incident has been quiet for too long.
 
-        Goes by the log's time where both have one. A session from before the incident joins it:
+        The log's times say it where both have one. A session from before the incident joins it:
         partitions of a log may be read at different speeds, and two that alternate must not end
         one another's incidents.
         """
@@ -122,7 +122,7 @@ class OpenIncident:
     def revise(self, anomaly: Anomaly) -> None:
         """Take what is now known of a session that is counted already.
 
-        That lines go on to come in one session does not make the incident go on.
+        Further lines of a session that is counted already do not keep the incident open.
         """
         before = (self.start, self.top)
         self.start = min(filter(None, (self.start, anomaly.start)), default=None)
@@ -137,7 +137,7 @@ class OpenIncident:
         self.changed |= before != (self.start, self.top)
 
     def leave(self, anomaly: Anomaly) -> None:
-        """Take back a session that has turned out normal; without any session it is over."""
+        """Take back a session that has turned out normal. An incident without sessions is over."""
         self.changed = True
         self.sessions -= 1
         self.top = [session for session in self.top if not _same(session, anomaly)]
@@ -191,7 +191,7 @@ class Board:
     def revise(self, anomaly: Anomaly) -> OpenIncident | None:
         """Take what is now known of a session that an incident counts already.
 
-        One that by now is of a kind that is muted goes to the incident of what is muted.
+        If its kind is muted by now, it goes to the incident of muted kinds.
 
         Returns:
             The incident that it belongs to from now on, where that is another one.
@@ -242,8 +242,8 @@ class Board:
     def _related(self, anomaly: Anomaly) -> OpenIncident | None:
         """The one whose fault a session of another kind shows, too.
 
-        It has a line of that incident's kind among its telling ones, its own line says nearly the
-        same, or it came when the incident began.
+        It has a line of that incident's kind among its telling lines, or its own line says nearly
+        the same, or it came when the incident began.
         """
         near = self._joinable(anomaly)
         for incident in near:

@@ -24,7 +24,7 @@ def ending_quiet(
 ) -> Iterator[None]:
     """End incidents that are quiet while the block runs.
 
-    Those of streams that a watch has are left to it.
+    Incidents of streams that are watched are left to the watch.
 
     Args:
         store: where incidents are.

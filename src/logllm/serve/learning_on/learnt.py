@@ -1,7 +1,4 @@
-"""What a stream's watch has learnt.
-
-Entries, one after the other, lead to it, and to nothing else.
-"""
+"""What a stream's watch has learnt: the result of entries, taken one after the other."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -60,13 +57,13 @@ class Entry(NamedTuple):
 class Learnt:
     """What was learnt so far, and what waits to be learnt.
 
-    Sessions are learnt some together, at points that are numbers of sessions that have closed: so
-    it depends on their order alone, not on transactions, what has been learnt when one is judged.
+    Sessions are learnt several at a time, at set numbers of closed sessions. So what has been
+    learnt when a session is judged depends on the order of sessions alone, not on transactions.
 
     Attributes:
         method: scores by the run and by what was learnt.
         sessions: how many sessions of the stream have closed.
-        point: the number of them at which is learnt next.
+        point: the number of closed sessions at which the next ones are learnt.
         answered: the change up to which answers have been taken.
         counts: what was learnt since the beginning, and what was not, by name.
         lines: kinds of message that were learnt, or may be, each with a line of it.

@@ -20,7 +20,7 @@ class Arrival(NamedTuple):
     partition: str
     """What keeps its own order of lines.
 
-    Such as `/var/log/app.log`, `orders/3` of Kafka, `syslog:5514`.
+    Examples: `/var/log/app.log`, `orders/3` of Kafka, `syslog:5514`.
     """
     lines: pl.DataFrame
     """`LINES`; numbers rise through all arrivals of a partition, and through restarts.
@@ -37,16 +37,18 @@ class Taken(NamedTuple):
     arrivals: list[Arrival]
     """Lines that came."""
     lost: Sequence[str] = ()
-    """Partitions that another process has taken over: what is open of them is forgotten, and none
-    of it is written. They are looked at before the arrivals."""
+    """Partitions that another process has taken over. Their open sessions are forgotten, and
+    nothing of them is written. They are dealt with before the arrivals.
+    """
 
 
 class Resumed(NamedTuple):
     """Where the store says that a partition was left."""
 
     low: int
-    """The first line that is not accounted for yet. The source may give lines before it once more:
-    they are passed over."""
+    """The first line that is not accounted for yet. Earlier lines that the source gives once more
+    are passed over.
+    """
     place: Place
     """What the source itself gave as the place of that line, or of one before it."""
 
@@ -88,7 +90,7 @@ class Source(Protocol):
         """From where this line of a partition, and all after it, will be given once more."""
 
     def stored(self, lows: Mapping[str, int]) -> None:
-        """Told after a transaction: lines below these numbers are stored, and may be forgotten."""
+        """Called after a transaction: lines below these numbers are stored, and not needed."""
 
     @property
     def over(self) -> bool:
@@ -119,13 +121,10 @@ class Shared(Protocol):
     """A source whose partitions several processes share."""
 
     def alone(self) -> None:
-        """Share with nobody: a look that takes no partition from those who watch.
-
-        Before `begin`.
-        """
+        """Read without taking a partition from those who watch. To be called before `begin`."""
 
     def refused(self, partitions: Sequence[str]) -> None:
-        """Told that the store refused what was written of partitions: another process claimed them.
+        """Called when the store refused writes: another process has claimed these partitions.
 
         They are given in `Taken.lost`, and no line of them comes. Where the partition is this
         process's nevertheless, as after a claim by a process that had been stopped and did not

@@ -232,7 +232,7 @@ class FilesSource:
         self._trouble.pop(path, None)
 
     def _resume_all(self, paths: Mapping[str, None]) -> None:
-        """Go on with the logs that the store knows, before any file is met as a new one.
+        """Go on with the logs that the store knows, before any file is read as a new log.
 
         The file that a log was left in may have been rotated since, and no file has its name now.
         """

@@ -73,7 +73,7 @@ class JournaldSource:
         self._cursor = ""
         self._lines = array("Q", [1])
         self._cursors: list[tuple[str, str]] = [("", "")]
-        """Of some lines: the cursor before, and their own; an empty one stands for none."""
+        """For some lines, the cursor before them and their own ones; an empty one: none."""
         self._process: subprocess.Popen[bytes] | None = None
         self._complaints: IO[bytes] | None = None
         self._rest = bytearray()

@@ -1,6 +1,6 @@
-"""OTLP over HTTP as a source.
+"""OTLP over HTTP as a source: OpenTelemetry's exporters and collectors send to it.
 
-What exporters and collectors of OpenTelemetry send, through the spool.
+What they send goes through the spool.
 """
 
 import hmac

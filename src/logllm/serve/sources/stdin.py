@@ -24,8 +24,8 @@ _END = 5.0  # seconds in which a stream that has no handle must give its next pi
 class StdinSource(Spooled):
     """Lines of standard input.
 
-    One counts once it is flushed to the spool; what the pipe still held at a kill is the sender's
-    loss.
+    A line counts once it is flushed to the spool. What the pipe still held when the process was
+    killed is lost to the sender.
     """
 
     def __init__(

@@ -133,10 +133,7 @@ class _Syslog:
             self._datagrams = datagrams
 
     def _serve(self, connection: Connection, writer: Writer) -> None:
-        """Read a connection no faster than the spool takes it.
-
-        Keep what it brought if it breaks.
-        """
+        """Read a connection no faster than the spool takes it; keep what came if it breaks."""
         # A connection has its own: a message may come in several pieces.
         framer = Framer()
         cut = 0
@@ -174,9 +171,9 @@ class _Syslog:
 
 
 def _chunks(connection: Connection, writer: Writer) -> Iterator[bytes]:
-    """What a connection brings while the spool has room, until it ends.
+    """What a connection brings while the spool has room, until the connection ends.
 
-    At a stop what has come by then.
+    When the source is stopped it is what has come by then.
     """
     last: float | None = None
     while True:

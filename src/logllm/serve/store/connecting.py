@@ -87,7 +87,7 @@ def _set_sqlite(connection: Any, record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin a transaction; who will write says so at once.
+    """Begin a transaction; one that will write says so at once.
 
     A lock that is asked for only after something was read may be refused for good.
     """

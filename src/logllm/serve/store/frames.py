@@ -44,8 +44,9 @@ READ: Columns = {
     "incident": pl.Int64,
     "change": pl.Int64,
 }
-"""Columns of the verdicts that are read: the incident that one belongs to, and the number of the
-transaction that wrote it last besides."""
+"""Columns of the verdicts that are read. Besides the written ones these are the incident that a
+verdict belongs to, and the number of the transaction that wrote it last.
+"""
 KEY = ("partition", "session", "piece", "first_position")
 """What tells a stream's verdicts apart."""
 

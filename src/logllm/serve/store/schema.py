@@ -23,7 +23,7 @@ VERSION_TABLE = "logllm_version"
 
 metadata = MetaData()
 _WHERE = ("sqlite_where", "postgresql_where")
-"""How each database is told of which rows alone an index is."""
+"""The options by which each database is told which rows an index covers."""
 
 verdicts = Table(
     "verdicts",
@@ -91,11 +91,11 @@ spans = Table(
     Column("first_position", BigInteger, primary_key=True),
     Column("last_position", BigInteger, nullable=False),
 )
-"""Of sessions over several partitions the last line in each; `home` is the verdict's own."""
+"""The last line in each partition of sessions over several; `home` is the verdict's own one."""
 
 IS_OPEN = text("verdicts.state = 'open'")
 IS_ANOMALOUS = text("verdicts.anomalous")
-"""So written, as the indexes have them, these are served by the indexes."""
+"""Written just as the indexes have them, so that the indexes serve these conditions."""
 SAME_SESSION = and_(
     spans.c.stream == verdicts.c.stream,
     spans.c.home == verdicts.c.partition,

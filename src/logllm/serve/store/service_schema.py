@@ -93,8 +93,8 @@ deliveries = Table(
 )
 """What has become of a message at each place that is told.
 
-`waiting`; `held` back, for too many were sent; `sent`; `folded` into a later message that was sent;
-`dead`: given up; `withdrawn`: its kind was muted meanwhile.
+The states: `waiting`; `held` back, because too many were sent; `sent`; `folded` into a later
+message that was sent; `dead`, given up; `withdrawn`, because its kind was muted meanwhile.
 """
 
 sinks = Table(
@@ -178,7 +178,7 @@ kinds = Table(
 )
 """Kinds of message that the run had never seen, as they first came.
 
-`grade` is 2 of one that says that something broke, 1 that something went wrong, else 0.
+`grade` is 2 if the kind says that something broke, 1 if something went wrong, else 0.
 """
 
 learnt = Table(
@@ -191,7 +191,7 @@ learnt = Table(
     Column("body", Text, nullable=False),
     Column("made", Text, nullable=False),
 )
-"""What a watch has learnt besides its run, an entry a transaction.
+"""What a watch has learnt besides its run: one entry for each transaction.
 
 One that is `whole` holds all that was learnt before; `body` is JSON.
 """

@@ -32,7 +32,7 @@ def machine_time() -> datetime:
 
 
 Also = Callable[[Connection, str, int], None]
-"""Done in the transaction of a stream's verdicts, told the number of the change that they are."""
+"""Called in the transaction of a stream's verdicts, with the number of their change."""
 
 
 class Claimed(NamedTuple):
@@ -133,7 +133,7 @@ class Store:
         return Claimed(row.epoch, row.low, place, counters)
 
     def accounted(self, stream: str, partition: str, *, low: int) -> pl.DataFrame:
-        """What a replay passes over.
+        """Up to which line a replay passes over each session.
 
         Returns:
             `session: str, last: i64`: of every session that is stored as `closed` or `early` and
@@ -200,7 +200,7 @@ class Store:
     def retain(self, *, days: int, now: datetime, most: int | None = None) -> int:
         """Delete verdicts that were last written more than so many days ago, open ones never.
 
-        Goes in small steps, between which others write.
+        It goes in small steps, between which others can write.
 
         Args:
             days: How long they are kept.
@@ -334,7 +334,7 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
 
 
 def _check_partitions(verdicts: pl.DataFrame, kept: Mapping[str, Kept]) -> None:
-    """Whether the owner of every partition will be compared.
+    """Make sure that the owner of every partition will be compared.
 
     Raises:
         ValueError: a verdict lies in a partition whose place is not written with it.

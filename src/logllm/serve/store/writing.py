@@ -150,7 +150,7 @@ def _add(connection: Connection, rows: pl.DataFrame) -> int:
 def put_spans(connection: Connection, stream: str, *, last: pl.DataFrame, updated: str) -> None:
     """Store the last lines of sessions over several partitions, whose verdicts were just written.
 
-    Of a verdict that was over already nothing changes: it says nothing of lines that came later.
+    Nothing changes for a verdict that was over already: it says nothing of lines that came later.
     """
     # Here `partition` is the one where the last line lies; the verdict's own is called `home`.
     named = {"partition": "home", "into": "partition"}

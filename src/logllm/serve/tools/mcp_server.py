@@ -90,7 +90,7 @@ def _add_readers(server: MCPServer[Any], toolbox: Toolbox) -> None:
     async def session(session: Session, stream: Stream = None) -> Result:
         """One session's verdict with its evidence.
 
-        The lines that speak most for it, and the session's lines as far as they are kept.
+        You get the lines that speak most for it, and the session's lines as far as they are kept.
 
         `evidence` is most telling first; `expected` are lines that normal sessions have and
         this one lacks; lines are kept of anomalous sessions only.

@@ -32,8 +32,8 @@ class Feed:
     """Gives what changes to all who follow; belongs to one event loop.
 
     While someone follows, one task looks for changes. What it reads goes into the queue of each
-    client. A client who is slower than that is taken out: he reads from the store himself, until
-    nothing lies between him and the others; so he misses nothing, and nothing heaps up for him.
+    client. A client that is slower than that is taken out: it reads from the store itself until it
+    has caught up with the others. So it misses nothing, and nothing piles up for it.
     """
 
     def __init__(self, store: Store, *, every: float = _EVERY) -> None:

@@ -175,8 +175,8 @@ def _conditions(connection: Connection, query: VerdictQuery) -> Conditions:
 def _written_since(connection: Connection, query: VerdictQuery) -> Conditions:
     """Rows that were written at a time or later.
 
-    Rows are in order of their changes, which grow with time: those before the last one that is
-    clearly older are not looked at.
+    Rows are in order of their changes, which grow with time: rows before the last one that is
+    clearly older are skipped.
     """
     assert query.since is not None  # noqa: S101 - asked before
     older = stored_time(query.since - _CLOCKS_DIFFER)

@@ -31,9 +31,10 @@ class Readiness:
         self._state: dict[str, Any] = {"ready": False, "store": "not known yet"}
 
     def state(self) -> dict[str, Any]:
-        """`ready`, and what it is made of; anybody may see it, and as often as he likes.
+        """`ready`, and what it is made of; anybody may ask for it, as often as they like.
 
-        While one asks a store that does not answer, others are told what was known before.
+        While one request waits for a store that does not answer, others are told what was known
+        before.
         """
         # Probes come every few seconds from several sides: one looks, the others get what it saw
         # last.

@@ -79,9 +79,9 @@ class Server(uvicorn.Server):
 
 
 class _Patient(H11Protocol):
-    """A connection whose client is given up.
+    """A connection that is closed when its client hangs.
 
-    That is one who does not end what he begins to ask, or does not take what he is sent.
+    Such a client does not finish its request, or does not take what it is sent.
     """
 
     def __init__(self, *, head_within: float, read_within: float, **settings: Any) -> None:

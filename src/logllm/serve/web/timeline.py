@@ -64,7 +64,7 @@ class Timeline:
     """Counts sessions by the time when they were last written.
 
     What lies some minutes back hardly changes: it is counted once in five minutes, however many
-    pages ask. Used from several threads; what two of them count at once is the same.
+    pages ask. Several threads may use it; what two of them count at once is the same.
     """
 
     def __init__(self, *, clock: Clock = time.time) -> None:

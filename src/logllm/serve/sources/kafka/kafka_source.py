@@ -121,7 +121,7 @@ class KafkaSource:
         return {"offset": self._offset(partition, line)}
 
     def stored(self, lows: Mapping[str, int]) -> None:
-        """Have the group know how far partitions are stored; none is committed past its low."""
+        """Tell the group how far partitions are stored; none is committed past its low."""
         offsets = {}
         for name, low in lows.items():
             if name in self._first:
@@ -130,10 +130,7 @@ class KafkaSource:
             self._polling.commit(offsets)
 
     def refused(self, partitions: Sequence[str]) -> None:
-        """Told that another process has claimed partitions.
-
-        Those that are ours are claimed again.
-        """
+        """Called when another process has claimed partitions; those of ours are claimed again."""
         if self._polling is not None:
             self._polling.refuse(map(_number, partitions))
 

@@ -23,7 +23,7 @@ from logllm.serve.sources.kafka.troubles_of_kafka import count_of, final, not_le
 from logllm.serve.sources.kafka.waiting import Waiting
 
 LOGGER = logging.getLogger("logllm.kafka")
-"""Where what librdkafka says goes. It reaches nobody but those who listen to it."""
+"""The logger for what librdkafka says. Only who listens to it gets that."""
 LOGGER.addHandler(logging.NullHandler())
 
 _MESSAGES = 1_000  # asked for at once
@@ -36,7 +36,7 @@ _BEYOND = 15  # seconds in which a place after a partition's end may turn out to
 
 
 class Polling:
-    """A member of a consumer group that asks always.
+    """A member of a consumer group that never stops asking.
 
     It alone speaks with the consumer. A partition that the group gives to it is offered and stays
     untouched until `begin` says where it begins.

@@ -53,7 +53,7 @@ class Waiting:
 
     @property
     def roomy(self) -> bool:
-        """Whether less than half waits of what may."""
+        """Whether less than half of what may wait is waiting."""
         return self._lines < self._most_lines / 2 and self._bytes < _MOST_BYTES / 2
 
     def put(self, arrival: Arrival) -> None:

@@ -129,7 +129,7 @@ class Spool:
             raise ServeError(f"lines cannot be kept in {self.folder}: {exc.strerror}") from exc
 
     def skip_to(self, line: int) -> None:
-        """Number what comes from this line on at the least: lines before it were given once."""
+        """Give new lines at least this number: lines before it were given once."""
         self.next = max(self.next, line)
 
     def append(self, batches: Sequence[Batch]) -> None:
@@ -193,7 +193,7 @@ class Spool:
     def forget(self, low: int) -> None:
         """Delete segments that hold nothing but lines below this one.
 
-        The last one stays: its numbers go on.
+        The last segment stays, so that its numbers go on.
         """
         with self._changed:
             whole = bisect_right([segment.first for segment in self._segments[1:]], low)
@@ -215,7 +215,7 @@ class Spool:
     def _recover(self) -> None:
         """Look at what is there.
 
-        The last segment is read through, and cut after its last whole entry.
+        The last segment is read through and cut after its last whole entry.
         """
         # Their names have twenty digits, so that they sort as the numbers do.
         paths = sorted(path for path in self.folder.glob("*.lines") if path.stem.isdecimal())
@@ -260,10 +260,7 @@ class Spool:
             self._segments = [*self._segments, _Segment(self.next, path, 0)]
 
     def _byte_of(self, segment: _Segment, line: int) -> int:
-        """Where to begin to read a segment for a line.
-
-        Where reading stopped, if it is that line's place.
-        """
+        """Where to begin to read a segment: where reading stopped, if that is the line's place."""
         # Lines are read in order: nearly always it goes on where it stopped, without a search.
         first, byte, reached = self._place
         if first != segment.first or self._reading < 0:

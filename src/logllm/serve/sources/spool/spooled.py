@@ -52,9 +52,9 @@ class Listener(Protocol):
 
 
 class Spooled:
-    """A `Source` of one partition.
+    """A `Source` of one partition: what a listener hears, by way of its spool.
 
-    What a listener hears, given from its spool in the order in which it was flushed.
+    Lines are given in the order in which they were flushed.
     """
 
     def __init__(

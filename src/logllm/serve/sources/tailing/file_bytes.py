@@ -57,9 +57,9 @@ def open_file(name: str) -> OpenFile:
 
 
 def open_numbered(name: str, number: tuple[int, int]) -> OpenFile | None:
-    """A file by its name, if it has a device and an inode.
+    """The file of a name, if it has this device and inode.
 
-    None: another one has that name, or none.
+    None: another file has that name, or there is none.
 
     Raises:
         OSError: it may not be read.
@@ -187,7 +187,7 @@ class _Packed:
 class Descriptors:
     """Open files by what they belong to.
 
-    The ones unused for longest are closed when there are many.
+    Where many are open, those that were unused for longest are closed.
     """
 
     def __init__(self, most: int) -> None:

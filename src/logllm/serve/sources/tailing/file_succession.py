@@ -306,7 +306,7 @@ class FileSuccession:
     def _decided(self, decide: Callable[[list[Entry]], Plan]) -> Plan:
         """What is decided of the files of the folder, while none of them changes its name.
 
-        The files that follow are opened, and their first and last bytes learnt, in the same while.
+        Meanwhile the files that follow are opened, and their first and last bytes are learnt.
         """
         # A look in the middle of a rotation misses a file: it is looked until two looks agree.
         entries = self._listing()

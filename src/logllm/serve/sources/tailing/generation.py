@@ -141,12 +141,12 @@ class Generation:
 
     @property
     def unread(self) -> int:
-        """Bytes that are there and were not given; of a compressed file a guess."""
+        """Bytes that are there and were not given; for a compressed file, a guess."""
         end = self.size if self.stop is None else self.stop
         return max(0, end - self.offset)
 
     def grew(self, size: int, changed: int, *, now: float) -> bool:
-        """Told what the system says of it; whether this is new."""
+        """Take what the system says of it. Returns whether this is new."""
         # Files are asked about four times a second, and nearly always nothing has changed.
         if (size, changed) == self._looked:
             return False

@@ -20,7 +20,7 @@ class Recorded(NamedTuple):
     mark: Mark
     """The point where they begin."""
     reached: Mark
-    """The last point of the file that is known; by this one it is known again."""
+    """The last known point of the file, by which the file is recognised again."""
     line: int
     """The number of the first."""
     changed: int

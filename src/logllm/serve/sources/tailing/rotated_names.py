@@ -69,7 +69,7 @@ def rotated(name: str) -> Rotated | None:
 
 
 def earlier(name: str, log: str) -> bool:
-    """Whether a file's name is that of an earlier file of a log and cannot be a log's own.
+    """Whether a name is that of an earlier file of a log, and cannot be the name of a log itself.
 
     >>> earlier("app.log.1", "app.log"), earlier("app-1.log", "app.log")
     (True, False)

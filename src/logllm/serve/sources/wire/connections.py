@@ -48,9 +48,9 @@ class Connection:
 class Connections:
     """Listens on a port, and serves each connection in a thread.
 
-    Where there are as many as may be, the one that was silent longest makes room for a new one if
-    it was so for five minutes; else the new one is refused. A peer that is gone is noticed by TCP
-    itself.
+    When there are as many connections as allowed, the one that has been silent longest makes room
+    for a new one, if it has been silent for five minutes; otherwise the new one is refused. A peer
+    that is gone is noticed by TCP itself.
     """
 
     def __init__(self, serve: Callable[[Connection], None], *, counts: Counts) -> None:
@@ -125,7 +125,7 @@ class Connections:
             accepted.close()
 
     def _has_room(self) -> bool:
-        """Whether one more may be served, if need be instead of one that is silent."""
+        """Whether one more may be served, if necessary instead of a silent one."""
         with self._lock:
             if len(self._open) < CONNECTIONS:
                 return True

@@ -24,8 +24,8 @@ _INODE, _DROPS = 9, -1  # columns
 class Datagrams:
     """Listens on a port.
 
-    While there is no room nothing is taken, and the kernel drops what it cannot hold: it counts
-    them.
+    While there is no room nothing is taken, and the kernel drops what it cannot hold. The kernel
+    counts what it drops.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Records of OTLP as lines: one JSON object each, flat where people look."""
+"""Records of OTLP as lines: one JSON object each, whose most-read fields are not nested."""
 
 import json
 import math

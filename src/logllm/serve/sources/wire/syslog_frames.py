@@ -17,7 +17,7 @@ class Framer:
 
     A message's bytes are counted only where a number, a blank and a priority say so; every other
     one ends at LF or NUL. Both may come on one connection. What is longer than `LONGEST_LINE` bytes
-    is cut: of a message that does not end no more is held.
+    is cut: no more is held of a message that does not end.
 
     >>> framer = Framer()
     >>> framer.feed(b"<34>one\n8 <34>t"), framer.feed(b"\nwo10 green bottles\n"), framer.end()
@@ -64,9 +64,9 @@ class Framer:
         return [rest] if rest else []
 
     def _next(self, start: int) -> tuple[int, bytes | None]:
-        """Where to go on, and the message before that.
+        """Where to go on, and the message before that place.
 
-        None: more must come, or it was too much of one.
+        None: more must come, or the message was too long.
         """
         buffer = self._buffer
         if self._over:

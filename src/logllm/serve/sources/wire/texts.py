@@ -14,9 +14,9 @@ _INVALID_BYTES = _INVALID.encode()
 
 
 def texts_of(frames: Sequence[bytes], counts: Counts) -> list[str]:
-    r"""Frames as lines; empty ones are none.
+    r"""Frames as lines; empty frames are left out.
 
-    Line breaks inside one are `#012`; what is no UTF-8, and NUL, is U+FFFD.
+    A line break inside a frame becomes `#012`; NUL, and what is not UTF-8, becomes U+FFFD.
 
     >>> counts = Counts()
     >>> texts_of([b"<34>a\r\n", b"", b"b\nc \xff"], counts), counts.all["replaced"]

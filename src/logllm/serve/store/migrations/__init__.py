@@ -1,4 +1,4 @@
-"""How a store of an older logllm becomes one of this.
+"""How a store of an older logllm becomes one of this version.
 
-A module a revision, never changed once it is out.
+Each revision is a module, which never changes once it is released.
 """

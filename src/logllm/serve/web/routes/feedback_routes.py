@@ -18,11 +18,11 @@ router = APIRouter(prefix="/v1", tags=["feedback"])
 
 @router.post("/feedback", summary="Say whether a verdict is right", status_code=201)
 def add_feedback(service: Served, new: NewFeedback) -> JSONResponse:
-    """A false alarm (`normal`) mutes its kind at once, with `incident` every kind of that.
+    """A false alarm (`normal`) mutes its kind at once, or with `incident` all kinds of that.
 
     Every answer is a label for `logllm retrain`.
 
-    Of a session that was missed, and of which the store has no lines, these are given.
+    Where the store has no lines of a session that was missed, the lines are given here.
     """
     try:
         return JSONResponse(_given(service, new), 201)
@@ -38,7 +38,7 @@ def list_feedback(service: Served, query: Annotated[FeedbackQuery, Query()]) -> 
 
 @router.delete("/feedback/{number}", summary="Take an answer back", status_code=204)
 def delete_feedback(service: Served, number: Number) -> Response:
-    """The answer is forgotten, and what it has muted is told of again."""
+    """The answer is forgotten, and people are told again of what it had muted."""
     if not take_back(service.store, number):
         raise absent("answer")
     return Response(status_code=204)

@@ -65,7 +65,7 @@ def add_mute(service: Served, new: NewMute) -> JSONResponse:
 
 @router.delete("/mutes/{number}", summary="Take a mute back", status_code=204)
 def delete_mute(service: Served, number: Number) -> Response:
-    """From now on one is told of this kind again."""
+    """From now on people are told of this kind again."""
     if not unmute(service.store, number, now=datetime.now(UTC)):
         raise absent("mute")
     return Response(status_code=204)

@@ -21,7 +21,7 @@ class _RunOfService:
         return self._given
 
     def newer(self) -> Detector | None:
-        """The run that judges now, where that is another one than was given last."""
+        """The run that judges now, if it is not the one that was given last."""
         # Promotions are followed by the service itself: the tools see what it has taken up.
         return None if self._judging.detector is self._given else self.first()
 

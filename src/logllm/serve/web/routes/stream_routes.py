@@ -23,7 +23,7 @@ async def _events(
     after: Annotated[Change | None, Query()] = None,
     last_event_id: Annotated[Change | None, Header()] = None,
 ) -> AsyncIterator[Events]:
-    """Events from where the client was; over when the client has gone, wherever they were then."""
+    """Events from where the client was; they end when the client has gone."""
     # A stream holds a connection for hours: without a bound nobody else would get one.
     if service.feed.followers >= service.section.streams:
         later = {"retry-after": "10"}
@@ -42,7 +42,7 @@ async def _events(
 async def stream(events: Annotated[Events, Depends(_events)]) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: `hello`, then `verdict`, `incident`, `kind`, `feedback` and `source`.
 
-    The id of an event is the number of the last change that the client has wholly; with it, as
+    The id of an event is the number of the last change that the client has completely; with it, as
     `after` or `Last-Event-ID`, the stream goes on without a gap. `reset`: read everything again.
     """
     async for event in events:
