@@ -50,7 +50,9 @@ def figure(
     deviation: float | None = None,
     to: str = "-",
 ) -> str:
-    """A figure as a table shows it, with its deviation over seeds and its interval where there are any.
+    """A figure as a table shows it.
+
+    It comes with its deviation over seeds and its interval, where there are any.
 
     Args:
         value: none: there is no such figure.

@@ -52,13 +52,14 @@ def first_line(exc: BaseException) -> str:
 
 
 def nearest(name: str, known: Sequence[str], *, titles: Mapping[str, str] | None = None) -> str:
-    """Of known names the one that a person who wrote another one is most likely to have meant.
+    """The known name that a person who wrote another one is most likely to have meant.
 
-    Told by the spelling, and where things have titles by the words of name and title.
+    It is the nearest one by its spelling, or by the words of its name and its title.
 
     >>> nearest("deplog", ["cnn", "deeplog", "rapid"])
     'deeplog'
-    >>> nearest("decision tree", ["deeplog", "tree-counts"], titles={"tree-counts": "decision tree on counts"})
+    >>> titles = {"tree-counts": "decision tree on counts"}
+    >>> nearest("decision tree", ["deeplog", "tree-counts"], titles=titles)
     'tree-counts'
     """
     asked = name.lower()
@@ -68,19 +69,26 @@ def nearest(name: str, known: Sequence[str], *, titles: Mapping[str, str] | None
         spelling = SequenceMatcher(None, asked, candidate.lower()).ratio()
         # "decision tree" is spelt like no name, and yet its words are those of a title.
         name_words = _WORD.findall(candidate.lower())
-        title_words = _WORD.findall((titles or {}).get(candidate, "").lower())
+        title = (titles or {}).get(candidate, "")
+        title_words = _WORD.findall(title.lower())
         meant = 0.0
         for word in words:
-            meant += max(_alike(word, name_words), _IN_TITLE * _alike(word, title_words))
+            in_name, in_title = _alike(word, name_words), _alike(word, title_words)
+            meant += max(in_name, _IN_TITLE * in_title)
         return max(spelling, meant / max(1, len(words)))
 
     return max(known, key=nearness)
 
 
 def _alike(word: str, others: Sequence[str]) -> float:
-    """How alike a word is to the most alike of some others.
+    """How alike a word is to the most alike of some others, in [0, 1].
 
-    0 where it is not one of them, misspelt.
+    It is 0 if the word is none of them, nor one of them misspelt.
     """
-    ratios = (SequenceMatcher(None, word, other).ratio() for other in others)
-    return max((ratio for ratio in ratios if ratio >= _AS_SPELT), default=0.0)
+    best = 0.0
+    for other in others:
+        ratio = SequenceMatcher(None, word, other).ratio()
+        # Below that two words have some letters in common, and no meaning.
+        if ratio >= _AS_SPELT:
+            best = max(best, ratio)
+    return best

@@ -1,4 +1,4 @@
-"""What is installed: packages that only an extra brings, asked for before they are needed, and releases."""
+"""What is installed: packages that only an extra brings, and the libraries' releases."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -36,7 +36,7 @@ _EXTRAS = {
 
 
 def require(extra: str, *, to: str) -> None:
-    """Make sure that an extra is installed before work begins that needs it.
+    """Make sure that an extra is installed, before work begins that needs it.
 
     Args:
         extra: its name in `pip install 'logllm[...]'`.
@@ -53,25 +53,25 @@ def require(extra: str, *, to: str) -> None:
 def lacking(package: str, *, to: str = "do this") -> RecipeError:
     """The error of a package that is not installed.
 
-    >>> str(lacking("peft", to="train"))
-    "to train takes peft, which is not installed: pip install 'logllm[train]', or in the source's
-    folder pip install '.[train]'"
+    >>> by_name, from_source = str(lacking("peft", to="train")).split(", or ")
+    >>> print(by_name)
+    to train takes peft, which is not installed: pip install 'logllm[train]'
+    >>> print(from_source)
+    in the source's folder pip install '.[train]'
     """
-    extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
-    missing = f"to {to} takes {package}, which is not installed: "
-    if extra is None:
-        return RecipeError(f"{missing}this installation is not whole; install logllm again")
-    return RecipeError(
-        f"{missing}pip install 'logllm[{extra}]', or in the source's folder pip install"
-        f" '.[{extra}]'"
-    )
+    missing = f"to {to} takes {package}, which is not installed"
+    for extra, packages in _EXTRAS.items():
+        if package in packages:
+            # By its name from an index, or where the source lies, as it is not on every index.
+            named = f"pip install 'logllm[{extra}]'"
+            from_source = f"in the source's folder pip install '.[{extra}]'"
+            return RecipeError(f"{missing}: {named}, or {from_source}")
+    # What every installation has is missing.
+    return RecipeError(f"{missing}: this installation is not whole; install logllm again")
 
 
 def versions() -> dict[str, str]:
-    """Releases of Python and of the libraries that are installed.
-
-    None of them is imported for it.
-    """
+    """Releases of Python and of the installed libraries, none of which is imported for this."""
     releases = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:

@@ -68,11 +68,16 @@ def measure(
     # Without an anomaly there is nothing to rank first.
     average = None
     if tp + fn:
-        average = float(average_precision(scores, labels, weights=weight[None])[0])
+        averages = average_precision(scores, labels, weights=weight[None])
+        average = float(averages[0])
+    # Each is a share of something that may be empty.
+    precision = tp / (tp + fp) if tp + fp else 0.0
+    recall = tp / (tp + fn) if tp + fn else 0.0
+    f1 = 2 * tp / (2 * tp + fp + fn) if tp else 0.0
     return Metrics(
-        precision=tp / (tp + fp) if tp + fp else 0.0,
-        recall=tp / (tp + fn) if tp + fn else 0.0,
-        f1=2 * tp / (2 * tp + fp + fn) if tp else 0.0,
+        precision=precision,
+        recall=recall,
+        f1=f1,
         average_precision=average,
         threshold=threshold,
         tp=tp,
@@ -83,14 +88,13 @@ def measure(
 
 
 def average_precision(scores: Scores, labels: Labels, *, weights: Weights | Scores) -> Scores:
-    """Average precision, as scikit-learn defines it, for each row of weights.
+    """Average precision, as scikit-learn defines it, for each row of weights, (rows,).
 
-    Not a number where no anomaly weighs.
+    It is not a number (NaN) for a row in which no anomaly has a weight.
 
-    >>> once, twice = np.ones((2, 4), dtype=np.int64) * [[1], [2]]
-    >>> average_precision(
-    ...     np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]), weights=np.stack([once, twice])
-    ... ).round(4).tolist()
+    >>> scores, labels = np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])
+    >>> once_and_twice = np.ones((2, 4), dtype=np.int64) * [[1], [2]]
+    >>> average_precision(scores, labels, weights=once_and_twice).round(4).tolist()
     [0.8333, 0.8333]
     """
     # From the highest score down: equal scores are called together, so that figures are read only
@@ -122,7 +126,9 @@ class Threshold:
 
 
 def chosen_on(split: str, fingerprint: str) -> str:
-    """How a threshold names the sessions it was chosen on, so that a report on the same ones is recognised.
+    """How a threshold names the sessions it was chosen on.
+
+    By that name a report on the same sessions is recognised.
 
     >>> chosen_on("test", "1205463eec4bc1aa")
     'the test part of 1205463e'
@@ -145,9 +151,9 @@ def within_verdicts(lines: Sequence[Scores], sessions: Scores) -> Scores:
 def f1_by_threshold(
     scores: Scores, labels: Labels, *, weights: Scores | None = None
 ) -> tuple[Scores, Scores]:
-    """Each distinct score, ascending, and F1 when all sessions from it on are called anomalous.
+    """Each distinct score, ascending, and the F1 of a threshold at it.
 
-    Sessions count once, or as much as their weights say.
+    A session counts once, or as much as its weight says.
 
     >>> values, f1 = f1_by_threshold(np.array([0.2, 0.9, 0.9]), np.array([False, True, True]))
     >>> values.tolist(), f1.tolist()
@@ -156,12 +162,14 @@ def f1_by_threshold(
     weight = np.ones(len(scores)) if weights is None else weights
     values, of = np.unique(scores, return_inverse=True)
     # Sums from each value up: of what lies at it, and at all higher ones.
-    of_value = np.bincount(of, weights=weight * labels, minlength=len(values))
+    anomalous = weight * labels
+    of_value = np.bincount(of, weights=anomalous, minlength=len(values))
     positives = of_value[::-1].cumsum()[::-1]
     called_at = np.bincount(of, weights=weight, minlength=len(values))
     called = called_at[::-1].cumsum()[::-1]
     # 2 tp / (2 tp + fp + fn), as called is tp + fp and the anomalous ones are tp + fn.
-    return values, 2 * positives / (called + (weight * labels).sum())
+    f1: Scores = 2 * positives / (called + anomalous.sum())
+    return values, f1
 
 
 def choose_threshold(
@@ -204,21 +212,24 @@ def choose_threshold(
     # An interval ends at each distinct value; the first one begins below them all.
     ends, f1 = f1_by_threshold(values, labels, weights=weights)
     begins = np.concatenate([[ends[0] - 2.0], ends[:-1]])
-    best = np.flatnonzero(f1 >= f1.max() - close - 1e-12)
+    # Equal figures may differ in their last bits.
+    highest = float(f1.max())
+    best = np.flatnonzero(f1 >= highest - close - 1e-12)
     lengths = (ends - begins)[best]
     middles = (ends + begins)[best] / 2
+    # The widest one counts; or, of all that are close, the mean, wide ones counting more.
     if close:
         middle = float(np.average(middles, weights=lengths))
     else:
         middle = float(middles[lengths.argmax()])
     value = score_at(middle, scale)
-    highest = float(f1.max())
     return Threshold(value, "best F1 on validation", len(labels), anomalous, highest)
 
 
 def even_odds(values: Scores, labels: Labels, *, weights: Scores) -> tuple[float, float]:
-    """Logarithms of odds that rise evenly with a number: their slope, and where they begin.
+    """The line on which the logarithms of the odds lie: its slope, and its height at 0.
 
+    The odds are those of "anomalous", and their logarithms rise evenly with a number.
     It is logistic regression on one number. No label is quite certain (Platt: *Probabilistic
     outputs for support vector machines*, 1999), so that the slope is finite where the number
     tells all labels apart.
@@ -228,7 +239,8 @@ def even_odds(values: Scores, labels: Labels, *, weights: Scores) -> tuple[float
         labels: True for anomalous, (b,).
         weights: how much each counts.
 
-    >>> slope, begin = even_odds(np.array([-1.0, 0.0, 2.0, 3.0]), np.array([False, False, True, True]), weights=np.ones(4))
+    >>> values, labels = np.array([-1.0, 0.0, 2.0, 3.0]), np.array([False, False, True, True])
+    >>> slope, begin = even_odds(values, labels, weights=np.ones(4))
     >>> round(-begin / slope, 6)
     1.0
     """
@@ -241,8 +253,9 @@ def even_odds(values: Scores, labels: Labels, *, weights: Scores) -> tuple[float
     # Newton's method on a number of mean 0 and spread 1, whose steps are bounded: it then does not
     # leap.
     middle, spread = float(values.mean()), float(values.std()) or 1.0
-    design = np.stack([(values - middle) / spread, np.ones(len(values))])  # (2, b)
-    line = np.zeros(2)
+    scaled = (values - middle) / spread
+    design = np.stack([scaled, np.ones(len(values))])  # (2, b)
+    line = np.zeros(2)  # its slope, and its height at the mean
     for _ in range(_NEWTON_STEPS):
         likely = sigmoid(line @ design)
         gradient = design @ (weights * (likely - wanted))
@@ -252,7 +265,8 @@ def even_odds(values: Scores, labels: Labels, *, weights: Scores) -> tuple[float
         curvature += np.eye(2) * 1e-9 * weights.sum()
         step = np.linalg.solve(curvature, gradient)
         longest = float(np.abs(step).max()) or 1.0
-        line -= step * min(1.0, 2.0 / longest)
+        shortened = min(1.0, 2.0 / longest)
+        line -= step * shortened
 
     # The line in units of the number itself again.
     slope = float(line[0]) / spread
@@ -260,7 +274,9 @@ def even_odds(values: Scores, labels: Labels, *, weights: Scores) -> tuple[float
 
 
 def even_threshold(values: Scores, labels: Labels, *, weights: Scores) -> float | None:
-    """Where F1 is best if the odds of "anomalous" rise evenly with the score; none: they fall.
+    """The threshold of best F1, if the odds of "anomalous" rise evenly with the score.
+
+    None: they fall.
 
     A threshold of the best F1 itself moves with a session or two where many thresholds are about
     as good; this one is settled by all sessions together. F1 is best where a session is anomalous
@@ -284,13 +300,17 @@ def even_threshold(values: Scores, labels: Labels, *, weights: Scores) -> float 
     # Expected hits and calls from each session up, where it is anomalous with its own probability.
     hits = np.cumsum((weights * likely)[order])
     called = np.cumsum(weights[order])
-    best = float((2 * hits / (called + hits[-1])).max())
-    odds = best / 2 / (1 - best / 2)
+    f1 = 2 * hits / (called + hits[-1])
+    # Half of the best F1 is the probability at the threshold; there the line is at its logit.
+    probability = float(f1.max()) / 2
+    odds = probability / (1 - probability)
     return (float(np.log(odds)) - begin) / slope
 
 
 def threshold_between(values: Scores, at: int, *, scale: Literal["logits", "scores"]) -> float:
-    """The threshold that calls sessions anomalous from a score on, and lies in the middle between it and the next lower one.
+    """The threshold that calls sessions anomalous from a score on.
+
+    It lies in the middle between that score and the next lower one.
 
     >>> threshold_between(np.array([0.2, 0.6, 0.9]), 1, scale="scores")
     0.4
@@ -301,8 +321,10 @@ def threshold_between(values: Scores, at: int, *, scale: Literal["logits", "scor
         scale: what the middle is taken in (`choose_threshold`).
     """
     around = on_scale(values[max(at - 1, 0) : at + 1], scale)
+    # Below the lowest score there is none: a point on the scale stands for it.
     below = around[0] if at else around[0] - 2.0
-    return score_at(float((below + around[-1]) / 2), scale)
+    middle = float((below + around[-1]) / 2)
+    return score_at(middle, scale)
 
 
 def on_scale(scores: Scores, scale: Literal["logits", "scores"]) -> Scores:
@@ -324,16 +346,16 @@ def score_at(place: float, scale: Literal["logits", "scores"]) -> float:
 
 
 def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
-    """How far scores are from probabilities.
+    """How far scores are from probabilities, in ten bands of equal width.
 
-    In ten bands of equal width, and their mean distance weighted by sessions (Naeini 2015).
+    `error` is the mean distance of the bands, each weighted by its sessions (Naeini 2015).
 
     >>> calibration(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, False]))["error"]
     0.25
     """
-    # 1.0 itself belongs to the last band.
     # A score of 1 belongs to the last band, not to one of its own.
-    of = np.minimum((scores * _BANDS).astype(int), _BANDS - 1)
+    band_at = (scores * _BANDS).astype(int)
+    of = np.minimum(band_at, _BANDS - 1)
     bands: list[dict[str, Any]] = []
     distance = 0.0
     for number in np.unique(of).tolist():
@@ -346,5 +368,6 @@ def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
             "anomalous": float(labels[inside].mean()),
         }
         bands.append(band)
-        distance += band["sessions"] * abs(band["mean"] - band["anomalous"])
+        gap = abs(band["mean"] - band["anomalous"])
+        distance += band["sessions"] * gap
     return {"error": float(distance / len(scores)), "bands": bands}

@@ -41,12 +41,13 @@ _MOST_HASHES = 1000
 def cache() -> Path:
     """The folder of what is fetched or made once.
 
-    `LOGLLM_CACHE`, else `logllm` in the user's cache.
+    The variable `LOGLLM_CACHE` names it; else it is `logllm` in the user's cache.
     """
     chosen = os.environ.get("LOGLLM_CACHE")
     if chosen:
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logllm"
+    of_user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(of_user) / "logllm"
 
 
 def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
@@ -114,12 +115,11 @@ def check_replaceable(folder: Path, *, force: bool, kind: str = "data") -> None:
 
 @contextmanager
 def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Path]:
-    """A folder to fill that appears under its name only when all went well.
+    """A folder to fill, which appears under its name only when all went well.
 
-    With `force` it replaces an older one of its `kind`.
-
-    A folder that is there stays the folder it is, whoever is in it or links to it: what it holds is
-    replaced. What is new has the permissions that the umask gives, whichever library wrote it.
+    With `force` it replaces an older one of its `kind`: that folder stays the folder it is, whoever
+    is in it or links to it, and what it holds is replaced. What is new has the permissions that the
+    umask gives, whichever library wrote it.
 
     Raises:
         DataError: see `check_replaceable`; or the place is full or not writable, and then nothing
@@ -153,8 +153,8 @@ def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Pat
 def locked(lock: Path, *, before_waiting: Callable[[], None] | None = None) -> Iterator[bool]:
     """Hold a file that one process at a time can hold, inside a `with` block.
 
-    The system ends the hold when the process ends, however it ends; should commands have been begun
-    that share its open files, when the last of them ends.
+    The system ends the hold when the process ends, however it ends. If it has begun commands that
+    share its open files, the hold ends with the last of them.
 
     Args:
         lock: the file; it stays.
@@ -198,10 +198,10 @@ def sha256(path: Path) -> str:
 
 
 def remembered_sha256(file: Path, *, full: bool = False) -> str:
-    """A file's SHA-256 in hexadecimal digits, read only where it is not known or the file has changed.
+    """A file's SHA-256 in hexadecimal digits, remembered in the cache while the file is the same.
 
-    Nothing depends on the memory: where it is damaged, or cannot be read or written, files are read. Several processes may use it at
-    once; of two that write at the same time one may be forgotten.
+    Nothing depends on the memory: if it is damaged, or cannot be read or written, files are read.
+    Several processes may use it at once; of two that write at the same time, one may be forgotten.
 
     Args:
         file: what is asked for.
@@ -224,12 +224,11 @@ def remembered_sha256(file: Path, *, full: bool = False) -> str:
 
 
 def fingerprint(folder: Path, *, full: bool = False) -> str:
-    """What a base model is known by.
+    """What a base model is known by: a SHA-256 in hexadecimal digits.
 
-    SHA-256 over the names and contents of its weight files and configuration.
-
-    A file's hash is remembered in the cache, and taken from there while its size, its time of
-    change and its inode are the same.
+    It is taken over the names and contents of its weight files, its configuration and its
+    tokenizer. A file's hash is remembered in the cache, and taken from there while the file's size,
+    time of change and inode are the same.
 
     Args:
         folder: the model's.
@@ -239,7 +238,8 @@ def fingerprint(folder: Path, *, full: bool = False) -> str:
     # What decides what it computes; its card and its licence do not.
     files = [*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("tokenizer.json")]
     for file in sorted(files):
-        digest.update(f"{file.name} {remembered_sha256(file, full=full)}\n".encode())
+        of_file = remembered_sha256(file, full=full)
+        digest.update(f"{file.name} {of_file}\n".encode())
     return digest.hexdigest()
 
 
@@ -293,7 +293,7 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _kind(folder: Path) -> str | None:
-    """What a folder holds (`KINDS`); nothing where it has no manifest of logllm's."""
+    """What a folder holds (`KINDS`); none if it has no manifest of logllm's."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -1,4 +1,4 @@
-"""`logllm alerts`: try the places that are told of incidents, see what waits for them, send again what was given up."""
+"""`logllm alerts`: try the destinations of alerts, and look after messages that wait or failed."""
 
 import json
 import os
@@ -68,15 +68,16 @@ def send_test(
     if not settings.alerts:
         raise RecipeError("nobody is named: add --alerts FILE, or --alert URL")
     # All are tried before any failure is reported: one URL that is wrong hides no other.
-    untold = []
+    refusing: list[str] = []
     for sink in _sinks(settings):
         answer = tried(sink, page=settings.public_url)
-        note(
-            f"{sink.name}: {'taken' if answer.taken else 'not taken'}: {answer.told or 'no words'}"
-        )
-        untold += [] if answer.taken else [sink.name]
-    if untold:
-        raise ServeError(f"{', '.join(untold)} accepted no message: check the answer and the URL")
+        outcome = "taken" if answer.taken else "not taken"
+        words = answer.told or "no words"
+        note(f"{sink.name}: {outcome}: {words}")
+        if not answer.taken:
+            refusing.append(sink.name)
+    if refusing:
+        raise ServeError(f"{', '.join(refusing)} accepted no message: check the answer and the URL")
 
 
 @app.command()
@@ -127,10 +128,13 @@ def alert_settings(file: Path | None, urls: list[str] | None, *, page: str | Non
     from logllm.serve.alerts.sinks import section_of
 
     # `--alert` adds to what a file says, so that one more can be tried out for a moment.
-    settings = AlertsFile() if file is None else AlertsFile.read(_toml(file), source=str(file))
+    settings = AlertsFile()
+    if file is not None:
+        settings = AlertsFile.read(_toml(file), source=str(file))
     further = tuple(map(section_of, urls or []))
-    changes = {"alerts": settings.alerts + further, "public_url": page or settings.public_url}
-    return settings.model_copy(update=changes)
+    destinations = settings.alerts + further
+    public_url = page or settings.public_url
+    return settings.model_copy(update={"alerts": destinations, "public_url": public_url})
 
 
 @contextmanager
@@ -143,7 +147,8 @@ def delivering(store: "Store", settings: "AlertsFile") -> Iterator[dict[str, Any
     # Messages are sent by a thread of their own, so that a slow receiver does not hold up verdicts.
     delivery.start()
     if sinks:
-        note(f"incidents are sent to {', '.join(sink.name for sink in sinks)}")
+        names = ", ".join(sink.name for sink in sinks)
+        note(f"incidents are sent to {names}")
     try:
         yield delivery.status()
     finally:
@@ -176,23 +181,32 @@ def _toml(file: Path) -> dict[str, Any]:
         raise RecipeError(f"{file} is not TOML: {first_line(exc)}") from exc
 
 
+def _tell_sink(sink: dict[str, Any]) -> None:
+    """Say how many messages of a destination are in which state, and its last error."""
+    from logllm.logs.tally import printable
+
+    # Always what was sent; the other states only where a message is in them.
+    counts = [f"{sink['sent']:,} sent"]
+    for state in ("waiting", "held", "dead", "withdrawn"):
+        if sink[state]:
+            counts.append(f"{sink[state]:,} {state}")
+    summary = ", ".join(counts)
+    note(printable(f"{sink['name']} ({sink['kind']}): {summary}"))
+    if sink["error"]:
+        due = sink["due"][:19]
+        note(printable(f"    {sink['error']}; tried again at {due}Z"))
+
+
 def _tell(told: dict[str, Any]) -> None:
     """For the person at the terminal."""
     from logllm.logs.tally import printable
 
     for sink in told["sinks"]:
-        states = ("waiting", "held", "dead", "withdrawn")
-        counts = [f"{sink['sent']:,} sent"]
-        counts += [f"{sink[state]:,} {state}" for state in states if sink[state]]
-        note(printable(f"{sink['name']} ({sink['kind']}): {', '.join(counts)}"))
-        if sink["error"]:
-            note(printable(f"    {sink['error']}; tried again at {sink['due'][:19]}Z"))
+        _tell_sink(sink)
     # What can be sent again with `logllm alerts retry`.
     for letter in told["dead_letters"]:
-        what = (
-            f"message {letter['message']} for {letter['sink']}, {letter['event']}:"
-            f" {letter['title']}"
-        )
+        address = f"message {letter['message']} for {letter['sink']}"
+        what = f"{address}, {letter['event']}: {letter['title']}"
         note(printable(f"given up: {what} ({letter['error']})"))
     if not told["sinks"]:
         note("incidents are sent nowhere: `logllm watch --alert URL`")

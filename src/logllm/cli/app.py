@@ -97,7 +97,10 @@ def options(
 
 
 def main() -> None:
-    """Run the command line: exit 0 when all is well, 1 for an anomaly with --fail-on-anomaly, 2 for a mistake to mend."""
+    """Run the command line.
+
+    Exits with 0 when all is well, 1 for an anomaly with --fail-on-anomaly, and 2 for an error.
+    """
     sys.argv, verbose = _without_verbose(sys.argv)
     _settle(verbose=verbose)
     if sys.stdin is None:  # closed, as `<&-` does
@@ -120,7 +123,7 @@ def main() -> None:
 
 
 def _settle(*, verbose: bool) -> None:
-    """Settings of other libraries, before these are imported."""
+    """Make the settings of other libraries, before these are imported."""
     # Torch's threads sleep soon where they wait for each other: on a busy machine waiting awake
     # takes longer than a short log itself.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -134,10 +137,11 @@ def _settle(*, verbose: bool) -> None:
 
 
 def _named(exc: Exception) -> Exception:
-    """An error, or for a package that is not installed the one that says which extra brings it."""
-    if isinstance(exc, ModuleNotFoundError) and exc.name and not exc.name.startswith("logllm"):
-        return lacking(exc.name.partition(".")[0])
-    return exc
+    """The error itself, or for a package that is not installed one that names the extra with it."""
+    if not isinstance(exc, ModuleNotFoundError) or not exc.name:
+        return exc
+    package = exc.name.partition(".")[0]
+    return exc if package.startswith("logllm") else lacking(package)
 
 
 def _without_verbose(arguments: list[str]) -> tuple[list[str], bool]:
@@ -146,9 +150,12 @@ def _without_verbose(arguments: list[str]) -> tuple[list[str], bool]:
     >>> _without_verbose(["logllm", "detect", "-v", "app.log"])
     (['logllm', 'detect', 'app.log'], True)
     """
+    # After `--` everything is a name, even one that looks like an option.
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    kept = [argument for argument in arguments[:end] if argument not in {"-v", "--verbose"}]
-    return [*kept, *arguments[end:]], len(kept) < end
+    before, after = arguments[:end], arguments[end:]
+    others = [argument for argument in before if argument not in {"-v", "--verbose"}]
+    verbose = len(others) < len(before)
+    return [*others, *after], verbose
 
 
 def _run() -> None:
@@ -160,9 +167,8 @@ def _run() -> None:
     try:
         _command()()
     except SystemExit as stop:
-        if isinstance(
-            stop.__context__, BrokenPipeError
-        ):  # typer catches it and would have us end with 1
+        # typer catches a broken pipe and would have us end with 1.
+        if isinstance(stop.__context__, BrokenPipeError):
             raise stop.__context__ from None
         raise
     finally:
@@ -176,12 +182,18 @@ def _command() -> Any:
 
 
 def _flush() -> None:
-    """Flush standard output; what it does not take, such as on a full disk, is dropped, or Python would try and complain again at exit."""
+    """Flush standard output, and drop what it does not take, such as on a full disk.
+
+    Raises:
+        OSError: it does not take all.
+    """
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Python would try again at exit, and complain a second time.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
         raise
 
 
@@ -191,8 +203,5 @@ def _said(exc: LogLLMError | OSError) -> str:
         return str(exc)
     # `[Errno 2] No such file...` means nothing to people; the file and the reason do.
     what = exc.strerror or first_line(exc)
-    return (
-        f"{exc.filename}: {what}"
-        if exc.filename
-        else f"something cannot be read or written: {what}"
-    )
+    place = exc.filename or "something cannot be read or written"
+    return f"{place}: {what}"

@@ -1,4 +1,4 @@
-"""`logllm baseline`: the old words for `train` and `evaluate` with a simpler method."""
+"""`logllm baseline`: the old verb for `train` and `evaluate` with a simpler method."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,12 +32,13 @@ def baseline(
 ) -> None:
     """Train a simpler method and evaluate it: `logllm train NAME`, then `logllm evaluate`."""
     # The old verb stays for a release, and says what to write instead, with these arguments.
-    weights = [f"model.encoder.weights={encoder}"] if encoder else []
-    settings = [f"train.seed={seed}", *weights]
-    more = " ".join(f"--set {setting}" for setting in settings)
-    note(
-        f"logllm baseline will be removed in the next release; instead: logllm train {name} "
-        f"{more} --data {data} --out {out}; logllm evaluate {out} --data {data}"
-    )
+    settings = [f"train.seed={seed}"]
+    if encoder:
+        settings.append(f"model.encoder.weights={encoder}")
+    options = " ".join(f"--set {setting}" for setting in settings)
+    training = f"logllm train {name} {options} --data {data} --out {out}"
+    evaluation = f"logllm evaluate {out} --data {data}"
+    leaving = "logllm baseline will be removed in the next release"
+    note(f"{leaving}; instead: {training}; {evaluation}")
     train(data, out, recipe=name, settings=settings, force=force)
     evaluate(out, data, as_json=as_json)

@@ -25,7 +25,10 @@ def bench(
     engine: EngineOption = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Measure speed and memory of every stage from lines to verdicts, and how much of the machine's peak it uses."""
+    """Measure speed and memory of every stage from lines to verdicts.
+
+    Says as well how much of the machine's peak each stage uses.
+    """
     from logllm.bench.speed import bench as measure
 
     with shares() as progress:
@@ -38,42 +41,50 @@ def bench(
 def draw(report: dict[str, Any]) -> None:
     """The figures as tables, and in a few words."""
     stages = [_stage(name, stage) for name, stage in report["stages"].items()]
-    table(
-        f"{report['run']} on {', '.join(report['inputs'])}",
-        ("stage", "time", "speed", "of the peak"),
-        stages,
-    )
-    training = [
-        (" + ".join(stage["trains"]), f"{stage['sessions_per_second']:,.1f}")
-        for stage in report.get("training", ())
-    ]
+    inputs = ", ".join(report["inputs"])
+    table(f"{report['run']} on {inputs}", ("stage", "time", "speed", "of the peak"), stages)
+    training: list[tuple[str, str]] = []
+    for stage in report.get("training", ()):
+        trained = " + ".join(stage["trains"])
+        training.append((trained, f"{stage['sessions_per_second']:,.1f}"))
     if training:
         table("training", ("stage", "sessions/s"), training)
-    whole, work, memory, start = (
-        report[name] for name in ("end_to_end", "work", "memory", "start_seconds")
-    )
-    note(
-        f"from file to verdicts {duration(whole['seconds'])}: {plural(whole['lines'], 'line')},"
-        f" {plural(whole['sessions'], 'session')}"
-    )
+    _tell_whole(report["end_to_end"], report["work"])
+    _tell_start(report)
+    _tell_machine(report)
+
+
+def _tell_whole(whole: dict[str, Any], work: dict[str, int]) -> None:
+    """How long a log takes from file to verdicts, and how much of it is distinct."""
+    lines, sessions = plural(whole["lines"], "line"), plural(whole["sessions"], "session")
+    note(f"from file to verdicts {duration(whole['seconds'])}: {lines}, {sessions}")
     # Equal sessions and messages are scored once: how much of the work that saves.
-    distinct = (
-        f"{work[f'distinct_{what}']:,} of {work[what]:,} {what}"
-        for what in ("sessions", "messages", "positions")
-    )
-    note(f"distinct: {', '.join(distinct)}")
-    starts = "" if start is None else f", a fresh process judges ten lines in {duration(start)}"
-    note(f"model loaded in {duration(report['load_seconds'])}{starts}")
-    note(
-        f"memory {size(memory['peak'])} at the peak, {size(memory['loaded'])} with the model loaded"
-    )
+    shares: list[str] = []
+    for what in ("sessions", "messages", "positions"):
+        distinct = work[f"distinct_{what}"]
+        shares.append(f"{distinct:,} of {work[what]:,} {what}")
+    note(f"distinct: {', '.join(shares)}")
+
+
+def _tell_start(report: dict[str, Any]) -> None:
+    """How long a process takes before it judges, and how much memory it needs."""
+    loading = duration(report["load_seconds"])
+    start = report["start_seconds"]
+    fresh = "" if start is None else f", a fresh process judges ten lines in {duration(start)}"
+    note(f"model loaded in {loading}{fresh}")
+    peak, loaded = size(report["memory"]["peak"]), size(report["memory"]["loaded"])
+    note(f"memory {peak} at the peak, {loaded} with the model loaded")
+
+
+def _tell_machine(report: dict[str, Any]) -> None:
+    """What the machine can do, and in which number formats the networks were."""
     # The machine may have slowed down meanwhile: shares of a peak hold for a steady one only.
     peaks = ", ".join(f"{rate / 1e9:,.0f}" for rate in report["gemm"].values())
+    threads = plural(report["threads"], "thread")
+    speed = f"{peaks} GFLOP/s on {threads}"
     formats = ", ".join(f"{network} in {kind}" for network, kind in report["formats"].items())
-    note(
-        f"the machine's peak in float32 before, during, after: {peaks} GFLOP/s on"
-        f" {plural(report['threads'], 'thread')}; {formats}; engine {report['engine']}"
-    )
+    machine = f"the machine's peak in float32 before, during, after: {speed}"
+    note(f"{machine}; {formats}; engine {report['engine']}")
 
 
 def _stage(name: str, stage: dict[str, Any]) -> tuple[str, ...]:
@@ -86,8 +97,10 @@ def speeds(stage: dict[str, Any]) -> str:
     shown: list[str] = []
     for name, value in stage.items():
         if name.endswith("_per_second"):
+            unit = name.removesuffix("_per_second")
+            # Tenths say something of a slow stage alone.
             digits = 1 if value < 100 else 0
-            shown.append(f"{value:,.{digits}f} {name.removesuffix('_per_second')}/s")
+            shown.append(f"{value:,.{digits}f} {unit}/s")
     return ", ".join(shown)
 
 

@@ -34,18 +34,19 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for column in columns:
         drawn.add_column(column, justify="left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        cells = ["" if cell is None else str(cell) for cell in row]
+        drawn.add_row(*map(Text, cells))
     Console(stderr=True).print(drawn)
 
 
 def tell_counts(counts: Mapping[str, int], first_rejects: Sequence[Mapping[str, object]]) -> None:
     """Say how much was read, what was not, and the first lines that were not."""
-    troubles = [
-        counted_as(count, name) for name, count in counts.items() if count and name != "lines"
-    ]
-    note(
-        f"{plural(counts['lines'], 'line')} read" + (f": {', '.join(troubles)}" if troubles else "")
-    )
+    troubles: list[str] = []
+    for name, count in counts.items():
+        if count and name != "lines":
+            troubles.append(counted_as(count, name))
+    lines = plural(counts["lines"], "line")
+    note(f"{lines} read: {', '.join(troubles)}" if troubles else f"{lines} read")
     for reject in first_rejects:
         note(f"  rejected: {reject['file']}:{reject['line']}: {reject['text']}")
 
@@ -53,9 +54,8 @@ def tell_counts(counts: Mapping[str, int], first_rejects: Sequence[Mapping[str, 
 @contextmanager
 def shares() -> Iterator[Callable[[str, float], None]]:
     """A bar for work that tells what it is doing and the share done."""
-    if (
-        not sys.stderr.isatty() or not writes()
-    ):  # nobody sees it, and to import Rich takes as long as to read a short log
+    # Nobody would see it, and to import Rich takes as long as to read a short log.
+    if not sys.stderr.isatty() or not writes():
         yield lambda doing, share: None
         return
     with _bars() as bars:
@@ -71,7 +71,7 @@ def shares() -> Iterator[Callable[[str, float], None]]:
 
 @contextmanager
 def counts(doing: str) -> Iterator[Callable[..., None]]:
-    """A bar for work that tells how much of how much is done and, if it likes, something about it."""
+    """A bar for work that tells how much of how much is done, and perhaps what it is at."""
     # A bar in a file would be thousands of lines.
     if not sys.stderr.isatty():
         yield lambda done, total, said="": None
@@ -80,7 +80,8 @@ def counts(doing: str) -> Iterator[Callable[..., None]]:
         task = bars.add_task(doing, total=None)
 
         def progress(done: int, total: int, said: str = "") -> None:
-            bars.update(task, completed=done, total=total, description=f"{doing} {said}".rstrip())
+            description = f"{doing} {said}".rstrip()
+            bars.update(task, completed=done, total=total, description=description)
 
         yield progress
 
@@ -126,7 +127,9 @@ def size(count: int) -> str:
     >>> size(7_300_000), size(8_350_000_000)
     ('7.3 MB', '8.35 GB')
     """
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    if count >= 1e9:
+        return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e6:.1f} MB"
 
 
 def emit(value: object) -> None:

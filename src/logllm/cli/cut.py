@@ -16,7 +16,9 @@ _WHERE = {"start": "before it began", "end": "after it ended", "both": "before a
 
 
 def tell_cut(verdicts: "Sequence[pl.DataFrame]", reading: "Reading") -> None:
-    """Say how many sessions the input may have cut, and which of them only more of the log can decide.
+    """Say how many sessions the input may have cut, and which of them it leaves undecided.
+
+    Only more of the log can decide those.
 
     Args:
         verdicts: All of a log's, as they came.
@@ -24,15 +26,18 @@ def tell_cut(verdicts: "Sequence[pl.DataFrame]", reading: "Reading") -> None:
     """
     import polars as pl
 
-    names = ("session", "score", "anomalous", "cut")
     # Verdicts of a run without ends have no column `cut`, and a frame of none has no types.
-    narrow = [frame.select(name for name in names if name in frame.columns) for frame in verdicts]
+    narrow: list[pl.DataFrame] = []
+    for frame in verdicts:
+        names = ("session", "score", "anomalous", "cut")
+        narrow.append(frame.select(name for name in names if name in frame.columns))
     frame = pl.concat(narrow, how="diagonal_relaxed")
     if "cut" not in frame.columns:
         return
     cut = frame.filter(pl.col("cut").is_not_null())
-    told = agreeing(cut.height, "{session|sessions} may have records outside this input")
-    note(f"\n{told} ({_sides(cut)}); {int(cut['anomalous'].sum()):,} of them already anomalous")
+    outside = agreeing(cut.height, "{session|sessions} may have records outside this input")
+    anomalous = int(cut["anomalous"].sum())
+    note(f"\n{outside} ({_sides(cut)}); {anomalous:,} of them already anomalous")
     if not reading.knows_ends:
         note(
             "  this run has not learnt how sessions begin and end, so only those of the first and"
@@ -61,9 +66,8 @@ def _tell_doubtful(cut: "pl.DataFrame", threshold: float) -> None:
     undecided = ~pl.col("anomalous") & (pl.col("score") >= threshold)
     doubtful = cut.filter(undecided).sort("score", descending=True)
     if doubtful.height:
-        foremost = doubtful.head(_SHOWN).select("session", "score").iter_rows()
-        such = ", ".join(f"{session} ({score:.4f})" for session, score in foremost)
-        note(
-            f"  {doubtful.height:,} more would be anomalous if that were all of"
-            f" {'it' if doubtful.height == 1 else 'them'}, such as {such}"
-        )
+        foremost = doubtful.head(_SHOWN).select("session", "score")
+        such = ", ".join(f"{session} ({score:.4f})" for session, score in foremost.iter_rows())
+        them = "it" if doubtful.height == 1 else "them"
+        more = f"{doubtful.height:,} more would be anomalous if that were all of {them}"
+        note(f"  {more}, such as {such}")

@@ -142,18 +142,19 @@ def _result(
 ) -> "Result":
     """Judge, and write verdicts as they come."""
     # The page shows lines of the log, and standard input cannot be read a second time.
-    aside = None if wanted.report is None else put_aside(asked)
+    has_page = wanted.report is not None
+    aside = put_aside(asked) if has_page else None
     reading = detector.read(
         asked.logs,
         progress=progress,
         stdin=aside or asked.stdin,
         redact=wanted.redact,
         top_share=wanted.top_share,
-        occurrences=wanted.new_kinds or wanted.report is not None,
+        occurrences=wanted.new_kinds or has_page,
     )
     # Keeping verdicts takes memory; a log that never ends would take all of it.
-    kept = wanted.summary or wanted.report is not None or (bool(asked.good) and not asked.endless)
-    judged = _written(reading, wanted, kept=kept)
+    tells_drift = bool(asked.good) and not asked.endless
+    judged = _written(reading, wanted, kept=wanted.summary or has_page or tells_drift)
     return Result(judged, reading, detector, asked, wanted, aside)
 
 
@@ -283,8 +284,10 @@ def _spread(detector: "Detector", address: str | None) -> "Detector":
     from logllm.detect.spread.ray_crew import ray_crew
     from logllm.detect.spread.spread_run import SpreadDetector
 
+    # Each worker opens a run by itself; novelty has nothing on disk to open.
     run = detector.run
-    crew = ray_crew(address, Origin.of(run) if isinstance(run, OpenedRun) else None)
+    origin = Origin.of(run) if isinstance(run, OpenedRun) else None
+    crew = ray_crew(address, origin)
     return SpreadDetector.of(detector, crew)
 
 
@@ -343,7 +346,10 @@ class _Judged(NamedTuple):
 
 
 def _written(reading: "Reading", wanted: Wanted, *, kept: bool) -> _Judged:
-    """Write verdicts as they come, to standard output or into a file that is there only when it is whole."""
+    """Write verdicts as they come: to standard output, or into a file.
+
+    The file is there only when it is whole.
+    """
     if wanted.out is None:
         sink = sys.stdout
         with redirect_stdout(sys.stderr):  # Ray prints there that an actor has died

@@ -49,18 +49,17 @@ def evaluate(
     from logllm.evaluate.evaluation import scored
     from logllm.evaluate.report import check_report, complete
 
-    # Before minutes of scoring.
+    # A folder that is taken is said before minutes of scoring.
     if folder is not None:
         check_report(folder, force=force)
     with shares() as progress:
         detector = Detector.load(run, progress=progress, engine=engine, verify=verify)
     with counts("scoring") as bar:
         report, scores = scored(detector, data, split=split, progress=bar)
-    report = (
-        complete(report)
-        if folder is None
-        else _written(folder, data, detector, judged=(report, scores), force=force)
-    )
+    if folder is None:
+        report = complete(report)
+    else:
+        report = _written(folder, data, detector, judged=(report, scores), force=force)
     if as_json:
         emit(report)
     draw(report)
@@ -81,13 +80,10 @@ def _written(
 
     prepared = Prepared.load(data)
     report, scores = judged
+    # The trivial ones learn on train and are measured on test; other parts have nothing beside.
     report |= trivial(prepared) if report["split"] == "test" else {"baselines": {}}
-    full = write_report(
-        folder,
-        Judged(report, scores, detector.score_lines),
-        prepared=prepared,
-        force=force,
-    )
+    judgement = Judged(report, scores, detector.score_lines)
+    full = write_report(folder, judgement, prepared=prepared, force=force)
     note(f"open {folder / PAGE}")
     return full
 
@@ -97,9 +93,8 @@ def draw(report: dict[str, Any]) -> None:
     unseen = report["unseen"]
     # Sessions that training has seen, too, are easy: figures of the others stand beside them.
     rows = [_row(name, report, unseen) for name in _FIGURES]
-    rows += [
-        (name, report[name], unseen[name] if unseen else "") for name in ("tp", "fp", "tn", "fn")
-    ]
+    for name in ("tp", "fp", "tn", "fn"):
+        rows.append((name, report[name], unseen[name] if unseen else ""))
     judged = plural(report["sessions"], f"{report['split']} session")
     title = f"{report['model']} on {judged}"
     table(title, ("", "all (95 % interval)", "not in train"), rows)
@@ -107,14 +102,17 @@ def draw(report: dict[str, Any]) -> None:
         _draw_lines(lines)
     if rivals := report.get("baselines"):
         _draw_rivals(rivals)
-    note(
-        f"{agreeing(report['sessions_seen_in_train'], '{session also occurs|sessions also occur}')}"
-        f" in train; threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
-    )
-    note(
-        f"scores lie {report['calibration']['error']:.3f} away from the observed shares (expected"
-        " calibration error)"
-    )
+    _tell_what_to_know(report)
+
+
+def _tell_what_to_know(report: dict[str, Any]) -> None:
+    """What the figures rest on, and what to doubt in them."""
+    seen = report["sessions_seen_in_train"]
+    overlap = agreeing(seen, "{session also occurs|sessions also occur}")
+    threshold = f"threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
+    note(f"{overlap} in train; {threshold}")
+    error = report["calibration"]["error"]
+    note(f"scores lie {error:.3f} away from the observed shares (expected calibration error)")
     for doubt in report.get("warnings", ()):
         note(f"doubt: {doubt}")
 
@@ -127,10 +125,10 @@ def _row(name: str, report: dict[str, Any], unseen: dict[str, Any] | None) -> tu
 def _draw_rivals(rivals: dict[str, Any]) -> None:
     """The first figures of methods that need no model: what a network must do better than."""
     figures = _FIGURES[:2]
-    rows = [
-        (name, *(_with_interval(rival, figure) for figure in figures))
-        for name, rival in rivals.items()
-    ]
+    rows: list[tuple[str, ...]] = []
+    for name, rival in rivals.items():
+        cells = [_with_interval(rival, figure) for figure in figures]
+        rows.append((name, *cells))
     columns = [figure.replace("_", " ") for figure in figures]
     table("trivial baselines on the same sessions", ("", *columns), rows)
 
@@ -138,13 +136,12 @@ def _draw_rivals(rivals: dict[str, Any]) -> None:
 def _draw_lines(lines: dict[str, Any]) -> None:
     """The figures of lines, and how often the foremost line of an alarm is a guilty one."""
     top = "-" if lines["top"] is None else f"{lines['top']:.1%}"
-    rows = [(f"top line anomalous, of {plural(lines['true_alarms'], 'true alarm')}", top)]
-    rows += [(name.replace("_", " "), figure(lines[name], None, digits=4)) for name in _FIGURES]
-    table(
-        f"lines, anomalous from {lines['threshold']:.4g} on ({lines['threshold_chosen']})",
-        ("", "all lines"),
-        rows,
-    )
+    alarms = plural(lines["true_alarms"], "true alarm")
+    rows = [(f"top line anomalous, of {alarms}", top)]
+    for name in _FIGURES:
+        rows.append((name.replace("_", " "), figure(lines[name], None, digits=4)))
+    title = f"lines, anomalous from {lines['threshold']:.4g} on ({lines['threshold_chosen']})"
+    table(title, ("", "all lines"), rows)
 
 
 def _with_interval(figures: dict[str, Any] | None, name: str) -> str:

@@ -48,6 +48,9 @@ def export(
     files = [file for file in sorted(out.rglob("*")) if file.is_file()]
     sizes = {str(file.relative_to(out)): file.stat().st_size for file in files}
     sizes["all"] = sum(sizes.values())
-    rows = [(name, f"{size / 1e6:,.2f}") for name, size in sizes.items()]
+    rows: list[tuple[str, str]] = []
+    for name, size in sizes.items():
+        rows.append((name, f"{size / 1e6:,.2f}"))
     table(str(out), ("file", "MB"), rows)
-    note(f"read {out / 'README.md'} before you share it; next: logllm push {out} NAME")
+    card = out / "README.md"
+    note(f"read {card} before you share it; next: logllm push {out} NAME")

@@ -108,7 +108,8 @@ def feedback(
         elif listed:
             _list(store, session, stream=stream, as_json=as_json)
         else:
-            said = _said(anomalous, lines=lines, note=words, by=by)._replace(incident=incident)
+            said = _said(anomalous, lines=lines, note=words, by=by)
+            said = said._replace(incident=incident)
             answer = _given(store, session, stream=stream, said=said, missed=(text, run))
             _tell(answer, as_json=as_json)
 
@@ -184,8 +185,9 @@ def _read(text: Path, run: Path, *, stream: str, session: str) -> tuple[Any, tup
     settings = PrepareSection.read(manifest["data"]["prepare"], source="the run's manifest")
     # Read and masked as the run reads its logs: the answer is compared with what it has learnt.
     raw = sys.stdin.buffer.read() if str(text) == "-" else text.read_bytes()
-    lines = raw.decode(settings.format.encoding, errors="replace").splitlines()
-    return Missed(stream, session, model_name(manifest)), masked_messages(lines, settings)
+    decoded = raw.decode(settings.format.encoding, errors="replace")
+    messages = masked_messages(decoded.splitlines(), settings)
+    return Missed(stream, session, model_name(manifest)), messages
 
 
 def _undo(store: "Store", number: int) -> None:
@@ -220,12 +222,19 @@ def _line(answer: "Mapping[str, Any]") -> str:
     """An answer for the person at the terminal."""
     from logllm.logs.tally import printable
 
-    lines = f", line {', '.join(map(str, answer['lines']))}" if answer["lines"] else ""
-    learnt = f", learnt by {answer['trained']}" if answer["trained"] else ""
+    # Which answer, when, and by whom ...
+    made = answer["made"][:19]
     by = f" by {answer['by']}" if answer["by"] else ""
+    which = f"{answer['id']} {made}Z{by}"
+    # ... what it says of which session ...
+    numbers = ", ".join(map(str, answer["lines"] or []))
+    lines = f", line {numbers}" if numbers else ""
+    session = f"{answer['stream']} {answer['session']}"
+    about = f"{session}: {answer['answer']}{lines}"
+    # ... and what has become of it.
+    learnt = f", learnt by {answer['trained']}" if answer["trained"] else ""
     words = f": {answer['note']}" if answer["note"] else ""
-    about = f"{answer['stream']} {answer['session']}: {answer['answer']}{lines}"
-    return printable(f"{answer['id']} {answer['made'][:19]}Z{by}: {about}{learnt}{words}")
+    return printable(f"{which}: {about}{learnt}{words}")
 
 
 def _tell(answer: "Mapping[str, Any]", *, as_json: bool) -> None:
@@ -238,6 +247,7 @@ def _tell(answer: "Mapping[str, Any]", *, as_json: bool) -> None:
     if "replaces" in answer:
         note(f"it replaces answer {answer['replaces']}")
     if "muted_until" in answer:
+        until = answer["muted_until"][:16]
         for kind in answer["muted"]:
-            note(printable(f"no alerts for this kind until {answer['muted_until'][:16]}Z: {kind}"))
+            note(printable(f"no alerts for this kind until {until}Z: {kind}"))
         note(f"undo both with `logllm feedback STORE --undo {answer['id']}`")

@@ -32,10 +32,10 @@ def folds(
     force: _Force = False,
     as_json: _AsJson = False,
 ) -> None:
-    """Divide all sessions into parts by time.
+    """Divide all sessions into parts by time, to train on the past and test on what came next.
 
-    Fold 1 trains on part 1 and tests on part 2, fold 2 trains on parts 1 and 2 and tests on part 3,
-    ...
+    Fold 1 trains on part 1 and tests on part 2; fold 2 trains on parts 1 and 2 and tests on part 3;
+    and so on.
     """
     import json
 
@@ -45,15 +45,16 @@ def folds(
     about = json.loads((out / "manifest.json").read_bytes())
     if as_json:
         emit(about)
-    by_path = list(zip(paths, about["folds"], strict=True))
-    rows = [
-        (path.name, *map(_counts, fold["parts"].values()), fold["overlapping"])
-        for path, fold in by_path
-    ]
+    rows: list[tuple[str, ...]] = []
+    warnings: list[str] = []
+    for path, fold in zip(paths, about["folds"], strict=True):
+        of_parts = map(_counts, fold["parts"].values())
+        rows.append((path.name, *of_parts, fold["overlapping"]))
+        warnings += [f"{path.name}: {warning}" for warning in fold["warnings"]]
     table(f"{out}: sessions (anomalous)", ("", "train", "validation", "test", "overlapping"), rows)
-    for path, fold in by_path:
-        for warning in fold["warnings"]:
-            note(f"note: {path.name}: {warning}")
+    # After the table, which is what is read first.
+    for warning in warnings:
+        note(f"note: {warning}")
 
 
 def _counts(part: dict[str, int]) -> str:

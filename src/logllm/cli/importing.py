@@ -53,17 +53,14 @@ def import_(
     from logllm.model.imported import Terms, import_released
     from logllm.model.released import read_released
 
-    released = read_released(path)
-    named = {"encoder": encoder, "decoder": decoder}
     # The user's own settings come after what the release says of itself: the last one counts.
-    weights = [
-        f"model.{network}.weights={json.dumps(name)}"
-        for network, name in named.items()
-        if name is not None
-    ]
+    released = read_released(path)
+    weights = _weights(encoder=encoder, decoder=decoder)
     chosen = Recipe.load(recipe, overrides=[*released.overrides(), *(settings or []), *weights])
-    own: dict[str, dict[str, str]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
-    terms = Terms(chosen, choose(_format(format, recipe), recipe=recipe, overrides=own), threshold)
+    # Logs are read as the paper reads them: nothing of that is overridden.
+    nothing: dict[str, dict[str, str]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
+    how_read = choose(_format(format, recipe), recipe=recipe, overrides=nothing)
+    terms = Terms(chosen, how_read, threshold)
     with shares() as progress:
         manifest = import_released(released, out, terms=terms, force=force, progress=progress)
     if as_json:
@@ -74,8 +71,21 @@ def import_(
     )
 
 
+def _weights(**named: str | None) -> list[str]:
+    """The base models that are named, as settings of a recipe."""
+    settings: list[str] = []
+    for network, name in named.items():
+        if name is not None:
+            settings.append(f"model.{network}.weights={json.dumps(name)}")
+    return settings
+
+
 def _format(named: str | None, recipe: str) -> str:
-    """The format of the logs to judge: the paper's recipes are called as theirs."""
+    """The format of the logs to judge; a recipe of the paper is called like its format.
+
+    Raises:
+        RecipeError: no format is named, and the recipe is none of the paper's.
+    """
     from logllm.formats.description import known
 
     # `hdfs` is a recipe of the paper and a format; `small` is a recipe alone.

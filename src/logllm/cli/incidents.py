@@ -45,20 +45,20 @@ def tell_incidents(
 
     from logllm.detect.summary import summarise
 
+    together = pl.concat(verdicts, how="diagonal_relaxed")
     incidents = summarise(
-        pl.concat(verdicts, how="diagonal_relaxed"),
-        reading.messages,
-        scores=reading.message_scores,
-        threshold=reading.threshold,
+        together, reading.messages, scores=reading.message_scores, threshold=reading.threshold
     )
     foremost = incidents[:_INCIDENTS]
     # One pass over the logs for all lines that are shown, however many incidents there are.
-    places = [
-        (telling.file, telling.line) for incident in foremost for telling in incident.messages
-    ]
+    places: list[Place] = []
+    for incident in foremost:
+        places += [(telling.file, telling.line) for telling in incident.messages]
     written = written_forms(places, logs, reading, redact=redact)
-    more = f", the foremost {len(foremost)}" if len(foremost) < len(incidents) else ""
-    note(f"\n{plural(len(incidents), 'incident')}{more}:")
+    title = plural(len(incidents), "incident")
+    if len(foremost) < len(incidents):
+        title += f", the foremost {len(foremost)}"
+    note(f"\n{title}:")
     for incident in foremost:
         _tell(incident, written, only=logs[0], redact=redact)
 
@@ -70,17 +70,16 @@ def _tell(
     from logllm.logs.redaction import redact_text
 
     sessions = plural(incident.sessions, "session")
-    note(f"\n{_when(incident.start, incident.end)}: {sessions}, score {incident.score:.4f}")
+    when = _when(incident.start, incident.end)
+    note(f"\n{when}: {sessions}, score {incident.score:.4f}")
     for telling in incident.messages:
         begin = f"  {telling.sessions:>5} x  "
         note(shown_line(begin, telling, written, only=only, redact=redact))
     for message in incident.expected:
-        note(_cut("  did not come: " + (redact_text(message) if redact else message)))
-    note(
-        _cut(
-            "  such as " + ", ".join(f"{session} ({score:.4f})" for session, score in incident.top)
-        )
-    )
+        shown = redact_text(message) if redact else message
+        note(_cut(f"  did not come: {shown}"))
+    such = ", ".join(f"{session} ({score:.4f})" for session, score in incident.top)
+    note(_cut(f"  such as {such}"))
 
 
 def shown_line(
@@ -102,25 +101,33 @@ def shown_line(
     """
     from logllm.logs.redaction import redact_text
 
-    begin = f"{begin}{Path(place.file or only).name}:{place.line}: "
+    file = Path(place.file or only).name
+    begin = f"{begin}{file}:{place.line}: "
     forms = written.get((place.file, place.line)) or [place.message]
     if redact:
         forms = [redact_text(form) for form in forms]
     # Forms run from the longest to the shortest: the first that fits tells most.
-    fitting = (form for form in forms if len(begin) + len(form) <= _width())
+    room = _width() - len(begin)
+    fitting = (form for form in forms if len(form) <= room)
     return _cut(begin + next(fitting, forms[-1]))
 
 
 def _width() -> int:
     """Characters of a line that is written."""
-    return max(_NARROWEST, shutil.get_terminal_size().columns) if sys.stderr.isatty() else _WIDTH
+    if not sys.stderr.isatty():
+        return _WIDTH
+    columns = shutil.get_terminal_size().columns
+    return max(_NARROWEST, columns)
 
 
 def _cut(text: str) -> str:
     """A text no longer than a line that is written."""
     from logllm.logs.tally import printable
 
-    return printable(text if len(text) <= _width() else f"{text[: _width() - 1]}…")
+    width = _width()
+    if len(text) > width:
+        text = f"{text[: width - 1]}…"
+    return printable(text)
 
 
 def written_forms(
@@ -130,13 +137,11 @@ def written_forms(
     *,
     redact: bool,
 ) -> "dict[Place, list[str]]":
-    """What is written in some lines, the longest form first.
+    """What is written in the lines at some places, the longest form first.
 
-    Nothing of inputs that can be read only once.
-
-    Nor anything of lines that do not tell which of their words are secret, where these are to be
-    taken out. A line stands as it is where people read such lines, and as what it says without what
-    stands before the message.
+    A line has two forms: all of it, if people read such lines, and its message alone. Inputs that
+    can be read only once have none. Nor have lines that do not tell which of their words are
+    secret, if secrets are to be taken out.
     """
     from logllm.detect.evidence.written_lines import tells
     from logllm.detect.page.written import said_in, written_lines

@@ -167,19 +167,18 @@ def _tell(answers: "Answers", place: Path, *, run: Path, logs: "Sequence[str]") 
     anomalous, normal = answers.tally
     if not anomalous and not normal:
         return
-    note(
-        f"{place}: {plural(anomalous + normal, 'session')} labelled, {anomalous:,} anomalous,"
-        f" {normal:,} normal"
-    )
+    labelled = plural(anomalous + normal, "session")
+    note(f"{place}: {labelled} labelled, {anomalous:,} anomalous, {normal:,} normal")
     if not anomalous or not normal:
         missing = "normal" if anomalous else "anomalous"
         note(f"training needs both kinds: no session is labelled {missing} yet")
         return
-    raw = shlex.join([word for log in logs for word in ("--raw", log)])
-    note(
-        f"next: logllm prepare --like {shlex.quote(str(run))} {raw} --labels"
-        f" {shlex.quote(str(place))} --split random --out DATA"
-    )
+    # Both commands can be copied as they are, whatever the files are called.
+    command = ["logllm", "prepare", "--like", str(run)]
+    for log in logs:
+        command += ["--raw", log]
+    command += ["--labels", str(place), "--split", "random", "--out", "DATA"]
+    note(f"next: {shlex.join(command)}")
     note(
         "then: logllm train words --data DATA --out RUN, which learns in seconds, or small or both,"
         " with a network"

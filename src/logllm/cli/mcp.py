@@ -1,4 +1,4 @@
-"""`logllm mcp`: incidents, sessions and verdicts for programs that act for people, over the Model Context Protocol."""
+"""`logllm mcp`: incidents and verdicts for programs, by the Model Context Protocol."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

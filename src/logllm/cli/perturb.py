@@ -46,7 +46,8 @@ def perturb(
     manifest = alter(data, out, settings=settings, force=force)
     if as_json:
         emit(manifest)
-    done, whole = manifest["perturbed"], manifest["parts"]["test"]["sessions"]
-    sessions = f"{done['sessions']:,} of {plural(whole, 'test session')}"
-    note(f"{out}: {settings.kind} in {sessions}, {plural(done['messages'], 'message')}")
+    altered = manifest["perturbed"]
+    whole = plural(manifest["parts"]["test"]["sessions"], "test session")
+    messages = plural(altered["messages"], "message")
+    note(f"{out}: {settings.kind} in {altered['sessions']:,} of {whole}, {messages}")
     note(f"next: logllm evaluate RUN --data {out}")

@@ -6,16 +6,19 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
+from logllm.cli import prepare_options as option
 from logllm.cli.advice import after_prepare
 from logllm.cli.console import counts, duration, emit, note, table
 from logllm.counting import plural
 from logllm.errors import RecipeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from logllm.config.format import FormatSection
     from logllm.config.prepare import PrepareSection, ServiceSection
     from logllm.datasets.fetching import Source
@@ -26,195 +29,42 @@ _MUCH = 10**9  # bytes, from which on fetching needs a yes
 _COUNTS = ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "distinct_sessions")
 
 
-# Which log, and what of it: `prepare hdfs`, `prepare postgresql app.log`, `prepare --raw app.log`.
-_Out = Annotated[Path, typer.Option(help="Folder to write.")]
-_Named = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[FORMAT|DATASET] [LOG]...",
-        help=(
-            "A built-in format (`logllm show formats`), then logs as for --raw; or a data set alone"
-            " (`show datasets`)."
-        ),
-    ),
-]
-_Raw = Annotated[
-    list[str] | None,
-    typer.Option(
-        help=(
-            "Log file, folder, glob, or - for standard input. Repeatable, even for logs of "
-            "different formats; gz, bz2, xz and zst files are read directly. Without it, "
-            "hdfs, bgl, thunderbird and liberty are downloaded and prepared as in the paper; "
-            "postgres comes with logllm."
-        )
-    ),
-]
-_TestRaw = Annotated[
-    list[str] | None,
-    typer.Option(
-        help=(
-            "Another log to use as the whole test part; for postgres also test, changed or german."
-            " Repeatable."
-        )
-    ),
-]
-_TestLabels = Annotated[Path | None, typer.Option(help="The labels of --test-raw.")]
-_Format = Annotated[
-    str | None,
-    typer.Option(
-        help=(
-            "A built-in format, a TOML file that describes one, or auto (the default): the one that"
-            " fits."
-        )
-    ),
-]
-_Labels = Annotated[
-    Path | None,
-    typer.Option(
-        help=(
-            "CSV file of labels: for sessions (session,label), lines (line,label) or times"
-            " (from,to,label)."
-        )
-    ),
-]
-_Recipe = Annotated[
-    str | None,
-    typer.Option(help="Use the grouping and split of this recipe, such as the paper's hdfs."),
-]
-_Like = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="RUN",
-        help="Read, mask and group as for this run, such as the one whose verdicts you labelled.",
-    ),
-]
-
-# How its lines are read.
-_Message = Annotated[str | None, typer.Option(help="Field that holds the message.")]
-_Time = Annotated[str | None, typer.Option(help="Field that holds the time.")]
-_TimeFormat = Annotated[str | None, typer.Option(help="iso, epoch, epoch_ms or strftime codes.")]
-_TimeZone = Annotated[
-    str | None,
-    typer.Option(
-        help=(
-            "Time zone of times that name none, or only an ambiguous abbreviation: Europe/Berlin,"
-            " +05:30."
-        )
-    ),
-]
-_Label = Annotated[str | None, typer.Option(help="Field that holds the line's label.")]
-_Normal = Annotated[
-    list[str] | None,
-    typer.Option(help="Label that means normal, in the log or in the files of labels. Repeatable."),
-]
-
-# How records become sessions.
-_Key = Annotated[
-    str | None,
-    typer.Option(
-        help=(
-            "Group lines by the key that this regular expression matches in the message, or by its"
-            " group alone, as in 'order ([0-9]+)'."
-        )
-    ),
-]
-_KeyField = Annotated[str | None, typer.Option(help="Group lines by this field.")]
-_SessionBy = Annotated[
-    str | None,
-    typer.Option(
-        help=(
-            "One session a file, or one a folder, such as the logs of one application's containers."
-        )
-    ),
-]
-_Window = Annotated[
-    str | None,
-    typer.Option(help="One session for so many records (100) or so much time (30s, 5m, 1h)."),
-]
-_Step = Annotated[
-    str | None,
-    typer.Option(
-        help="From the start of one window to the start of the next, written like --window."
-    ),
-]
-_MaxMessages = Annotated[int | None, typer.Option(help="Longest session, in messages.")]
-_Long = Annotated[str | None, typer.Option(help="What to do with longer sessions: cut or split.")]
-
-# How sessions are divided.
-_Split = Annotated[str | None, typer.Option(help="time or random.")]
-_Test = Annotated[float | None, typer.Option(help="Share of sessions for the test part.")]
-_Validation = Annotated[
-    float | None, typer.Option(help="Share of the train part kept for validation.")
-]
-_Seed = Annotated[int | None, typer.Option(help="Seed of a random split.")]
-
-# What becomes of bytes and of messages.
-_Encoding = Annotated[str | None, typer.Option(help="utf-8 or latin-1.")]
-_Mask = Annotated[str | None, typer.Option(help="paper or off.")]
-_MaskRule = Annotated[
-    list[str] | None, typer.Option(help="Mask this as well: NAME=REGEX. Repeatable.")
-]
-_Keep = Annotated[
-    str | None,
-    typer.Option(
-        help="codes (leave statuses of requests, exit codes and error codes unmasked) or nothing."
-    ),
-]
-_KeepRule = Annotated[
-    list[str] | None, typer.Option(help="Leave this unmasked as well: NAME=REGEX. Repeatable.")
-]
-_Redact = Annotated[
-    bool,
-    typer.Option(
-        "--redact",
-        help=(
-            "Remove addresses, tokens, passwords and other secrets from everything that is written."
-        ),
-    ),
-]
-
-# What is done besides.
-_Yes = Annotated[bool, typer.Option("--yes", help="Download gigabytes without asking.")]
-_Force = Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")]
-
-
 def prepare(
-    out: _Out,
-    named: _Named = None,
-    raw: _Raw = None,
-    test_raw: _TestRaw = None,
-    test_labels: _TestLabels = None,
-    format: _Format = None,
-    labels: _Labels = None,
-    recipe: _Recipe = None,
-    like: _Like = None,
-    message: _Message = None,
-    time: _Time = None,
-    time_format: _TimeFormat = None,
-    time_zone: _TimeZone = None,
-    label: _Label = None,
-    normal: _Normal = None,
-    key: _Key = None,
-    key_field: _KeyField = None,
-    session_by: _SessionBy = None,
-    window: _Window = None,
-    step: _Step = None,
-    max_messages: _MaxMessages = None,
-    long: _Long = None,
-    split: _Split = None,
-    test: _Test = None,
-    validation: _Validation = None,
-    seed: _Seed = None,
-    encoding: _Encoding = None,
-    mask: _Mask = None,
-    mask_rule: _MaskRule = None,
-    keep: _Keep = None,
-    keep_rule: _KeepRule = None,
-    redact: _Redact = False,
-    yes: _Yes = False,
-    force: _Force = False,
-    as_json: _AsJson = False,
+    out: option.Out,
+    named: option.Named = None,
+    raw: option.Raw = None,
+    test_raw: option.TestRaw = None,
+    test_labels: option.TestLabels = None,
+    format: option.Format = None,
+    labels: option.Labels = None,
+    recipe: option.Recipe = None,
+    like: option.Like = None,
+    message: option.Message = None,
+    time: option.Time = None,
+    time_format: option.TimeFormat = None,
+    time_zone: option.TimeZone = None,
+    label: option.Label = None,
+    normal: option.Normal = None,
+    key: option.Key = None,
+    key_field: option.KeyField = None,
+    session_by: option.SessionBy = None,
+    window: option.Window = None,
+    step: option.Step = None,
+    max_messages: option.MaxMessages = None,
+    long: option.Long = None,
+    split: option.Split = None,
+    test: option.Test = None,
+    validation: option.Validation = None,
+    seed: option.Seed = None,
+    encoding: option.Encoding = None,
+    mask: option.Mask = None,
+    mask_rule: option.MaskRule = None,
+    keep: option.Keep = None,
+    keep_rule: option.KeepRule = None,
+    redact: option.Redact = False,
+    yes: option.Yes = False,
+    force: option.Force = False,
+    as_json: option.AsJson = False,
 ) -> None:
     """Read, mask, group and split a log; its format is recognized unless you name it."""
     from logllm.datasets.prepare import prepare as run
@@ -253,17 +103,14 @@ def prepare(
     dataset, raw = told_apart(named or [], raw or [])
     how = _chosen if like is None else partial(_as_run, like)
     settings, stdin = how(format, dataset, raw, recipe=recipe, overrides=overrides)
-    log: dict[str, Any] = (
-        {"raw": raw, "labels": labels}
-        if raw
-        else _by_name(dataset, out, settings, labels=labels, yes=yes, force=force)
-    )
-    inputs = log | _second_log(
+    log = _log(raw or dataset, out, settings, labels=labels, yes=yes, force=force)
+    second = _second_log(
         test_raw or [], dataset, settings=settings, labels=test_labels, normal=normal
     )
+    inputs = {"settings": settings, "stdin": stdin, **log, **second}
     started = clock.perf_counter()
     with redacted_errors() if redact else nullcontext(), counts("preparing") as bar:
-        manifest = run(out=out, settings=settings, force=force, progress=bar, stdin=stdin, **inputs)
+        manifest = run(out=out, force=force, progress=bar, **inputs)
     _summary(manifest, out, seconds=clock.perf_counter() - started, as_json=as_json)
 
 
@@ -275,13 +122,14 @@ def _chosen(
     recipe: str | None,
     overrides: dict[str, dict[str, Any]],
 ) -> "tuple[PrepareSection, Bytes | None]":
-    """How to prepare, said before it is checked, and standard input where some of it had to be read to find the format."""
+    """How to prepare, and standard input where some of it had to be read to find the format."""
     from logllm.datasets.public import CATALOG
     from logllm.datasets.settings import choose, with_times_read
     from logllm.datasets.sources import format_of, own_masks
 
     # A paper's data set is prepared as in the paper, by the recipe of its name.
-    recipe = recipe or (dataset if dataset in CATALOG and not raw else None)
+    if recipe is None and dataset in CATALOG and not raw:
+        recipe = dataset
     grouped = recipe is not None or any(overrides["sessions"].values())
     redact = overrides["prepare"]["redact"]
     zone = overrides["format"]["time_zone"]
@@ -332,17 +180,21 @@ def _described(
     redact: bool,
     zone: str | None,
 ) -> "_Described":
-    """The format that is named, or the one that is recognised, which is said, and why sessions are as they are unless they are asked for."""
+    """The format that is named, or the one that fits the log.
+
+    What was recognised is said; and why sessions are as they are, unless the user has settled that.
+
+    Raises:
+        RecipeError: neither a format nor a log is named.
+    """
     from logllm.datasets.settings import suited
     from logllm.formats.description import load_format
     from logllm.formats.recognition import AUTO
     from logllm.logs.lines import passed_over
-    from logllm.logs.redaction import redact_text
 
     # A format that is named is believed, and the log is not looked at.
     if name not in (None, AUTO):
-        for sentence in passed_over(raw or []):
-            note(redact_text(sentence) if redact else sentence)
+        _say(passed_over(raw or []), redact=redact)
         return load_format(name), None, ()
     if raw is None:
         raise RecipeError(
@@ -351,9 +203,17 @@ def _described(
         )
     log = suited(raw, today=datetime.now(UTC).date(), zone=zone)
     # Why sessions are as they are is of interest only where nobody has said how they are to be.
-    for sentence in log.notes if grouped else (*log.notes, log.sessions):
-        note(redact_text(sentence) if redact else sentence)
+    sentences = log.notes if grouped else (*log.notes, log.sessions)
+    _say(sentences, redact=redact)
     return log.format, log.stdin, log.services
+
+
+def _say(sentences: "Iterable[str]", *, redact: bool) -> None:
+    """Say some sentences about a log, without what is secret in them if that is asked for."""
+    from logllm.logs.redaction import redact_text
+
+    for sentence in sentences:
+        note(redact_text(sentence) if redact else sentence)
 
 
 def _named(options: dict[str, Any]) -> dict[str, Any]:
@@ -361,8 +221,8 @@ def _named(options: dict[str, Any]) -> dict[str, Any]:
     return {setting: value for setting, value in options.items() if value is not None}
 
 
-def _by_name(
-    name: str | None,
+def _log(
+    wanted: list[str] | str | None,
     out: Path,
     settings: "PrepareSection",
     *,
@@ -370,28 +230,33 @@ def _by_name(
     yes: bool,
     force: bool,
 ) -> dict[str, Any]:
-    """What to prepare where no log is named.
+    """What to prepare: the logs that are named, or else a data set by its name.
 
-    A data set that comes with logllm, or a public one, fetched unless it is here.
+    A data set comes with logllm, or is a public one, which is fetched unless it is here.
+
+    Raises:
+        RecipeError: there is no data set of that name.
     """
     from logllm.datasets.packaged import PACKAGED
     from logllm.datasets.public import CATALOG
     from logllm.datasets.sources import packaged_inputs, public_inputs
     from logllm.storage import check_replaceable
 
-    if name in PACKAGED:
-        note(f"terms: {PACKAGED[name].terms}\ncite: {PACKAGED[name].cite}")
-        return packaged_inputs(PACKAGED[name], labels=labels)
-    if name not in CATALOG:
+    if isinstance(wanted, list):
+        return {"raw": wanted, "labels": labels}
+    if wanted in PACKAGED:
+        note(f"terms: {PACKAGED[wanted].terms}\ncite: {PACKAGED[wanted].cite}")
+        return packaged_inputs(PACKAGED[wanted], labels=labels)
+    if wanted not in CATALOG:
         raise RecipeError(
             f"name the log with --raw; without it {', '.join(CATALOG)} are downloaded, and "
             "postgres comes with logllm (`logllm show datasets`)"
         )
-    # Before gigabytes are fetched.
+    # A folder that is taken is said before gigabytes are fetched.
     check_replaceable(out, force=force)
-    return public_inputs(
-        CATALOG[name], _fetched(CATALOG[name], yes=yes), labels=labels, settings=settings
-    )
+    public = CATALOG[wanted]
+    source = _fetched(public, yes=yes)
+    return public_inputs(public, source, labels=labels, settings=settings)
 
 
 def _fetched(public: "Dataset", *, yes: bool) -> "Source":
@@ -405,10 +270,8 @@ def _fetched(public: "Dataset", *, yes: bool) -> "Source":
         _ask(public, yes=yes)
         with counts(f"fetching {public.name}") as bar:
             source = fetching.fetch(public, progress=bar)
-    note(
-        f"{public.name}: {plural(source.about['lines'], 'line')}, fetched {source.about['date']},"
-        f" in {source.log}"
-    )
+    lines, date = plural(source.about["lines"], "line"), source.about["date"]
+    note(f"{public.name}: {lines}, fetched {date}, in {source.log}")
     return source
 
 
@@ -424,7 +287,9 @@ def _second_log(
     from logllm.datasets.sources import second_log
 
     inputs = second_log(logs, dataset, labels=labels)
-    return inputs | _test_format(inputs.get("test_raw"), settings, normal=normal if logs else None)
+    # What --normal says is of the logs that the user names, not of a data set's.
+    normal_of_test = normal if logs else None
+    return inputs | _test_format(inputs.get("test_raw"), settings, normal=normal_of_test)
 
 
 def _test_format(
@@ -437,10 +302,8 @@ def _test_format(
         return {}
     described = second_format(raw, settings, normal=normal, today=datetime.now(UTC).date())
     if described is not None and described != settings.format:
-        note(
-            f"--test-raw has another format than --raw: {described.name}, with its message in"
-            f" {described.message}"
-        )
+        form = f"{described.name}, with its message in {described.message}"
+        note(f"--test-raw has another format than --raw: {form}")
     return {"test_format": described}
 
 
@@ -468,9 +331,10 @@ def _summary(manifest: dict[str, Any], out: Path, *, seconds: float, as_json: bo
     """Counts of the whole and of each part."""
     if as_json:
         emit(manifest)
-    parts = manifest["parts"]
-    table(str(out), ("", "all", *parts), [_row(name, manifest) for name in _COUNTS])
-    note(f"read in {duration(seconds)}: {manifest['lines'] / seconds:,.0f} lines/s")
+    rows = [_row(name, manifest) for name in _COUNTS]
+    table(str(out), ("", "all", *manifest["parts"]), rows)
+    speed = manifest["lines"] / seconds
+    note(f"read in {duration(seconds)}: {speed:,.0f} lines/s")
     _tell_same(manifest.get("paper", {}))
     for warning in manifest["warnings"]:
         note(f"note: {warning}")
@@ -487,11 +351,10 @@ def _row(name: str, manifest: dict[str, Any]) -> tuple[str, ...]:
 
 def _tell_same(counts: dict[str, Any]) -> None:
     """Name the counts that are the paper's; those that differ are among the warnings."""
-    same = [
-        field.replace(".", " ")
-        for field, count in counts.items()
-        if count["here"] == count["paper"]
-    ]
+    same: list[str] = []
+    for field, count in counts.items():
+        if count["here"] == count["paper"]:
+            same.append(field.replace(".", " "))
     if same:
         note(f"the same counts as in the paper: {', '.join(same)}")
 

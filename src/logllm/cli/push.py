@@ -19,7 +19,10 @@ def push(
     name: _Name,
     private: _Private = False,
 ) -> None:
-    """Upload an exported bundle to the Hugging Face hub, with the token of `hf auth login` or HF_TOKEN."""
+    """Upload an exported bundle to the Hugging Face hub.
+
+    The token is that of `hf auth login`, or of the variable HF_TOKEN.
+    """
     from logllm.runs.hub import push as upload
 
     address = upload(folder, name, private=private)

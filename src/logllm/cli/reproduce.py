@@ -127,30 +127,36 @@ def reproduce(
         "ratios": _numbers(ratios),
     }
     asked = Asked(
-        name, tuple(map(given_data, data)), Recipe.load(recipe, overrides=settings or []), seeds=seeds, sessions=sessions,
-        strength=strength, run=run, raw=tuple(raw or ()), labels=labels, folds=folds, from_fold=from_fold,
+        name,
+        tuple(map(given_data, data)),
+        Recipe.load(recipe, overrides=settings or []),
+        seeds=seeds,
+        sessions=sessions,
+        strength=strength,
+        run=run,
+        raw=tuple(raw or ()),
+        labels=labels,
+        folds=folds,
+        from_fold=from_fold,
+        # A list that is not given is the table's own.
         **{key: values for key, values in lists.items() if values is not None},
-    )  # fmt: skip
+    )
     grid = opened(asked, out, command=told(whole(sys.argv[1:])))
     if list_:
         _list(grid)
         return
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # what Ctrl-C does: the processes end, the table is written
+    # As Ctrl-C does: the processes end, and the table is written.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = work(grid, jobs=jobs, only=only, watch=note)
     _draw(results, out, as_json=as_json)
 
 
 def _list(grid: "Table") -> None:
     """The cells, and how far they are."""
-    states = list(grid.states())
-    table(
-        grid.name,
-        ("cell", "state", "folder"),
-        [(cell.label, state, cell.slug) for cell, state in states],
-    )
-    note(f"{sum(state == 'done' for _, state in states)} of {len(states)} done")
+    rows = [(cell.label, state, cell.slug) for cell, state in grid.states()]
+    table(grid.name, ("cell", "state", "folder"), rows)
+    done = sum(state == "done" for _, state, _ in rows)
+    note(f"{done} of {len(rows)} done")
 
 
 def _draw(results: dict[str, Any], out: Path, *, as_json: bool) -> None:
@@ -160,11 +166,14 @@ def _draw(results: dict[str, Any], out: Path, *, as_json: bool) -> None:
     rows: list[tuple[Any, ...]] = []
     for row in (*results["rows"], *results.get("pooled", ())):
         # In the main table there is one variant, which has no name.
-        named = " ".join(filter(None, (row["data"], row["variant"], row["method"])))
-        rows.append((named, row["seeds"], _figure(row, "f1"), _figure(row, "average_precision")))
+        words = (row["data"], row["variant"], row["method"])
+        named = " ".join(filter(None, words))
+        f1, average = _figure(row, "f1"), _figure(row, "average_precision")
+        rows.append((named, row["seeds"], f1, average))
     table(results["table"], ("", "seeds", "F1", "AP"), rows)
-    files = [f"{out / results['table']}{ending}" for ending in (".md", ".json", ".png")]
-    note(f"written: {', '.join(files)}")
+    stem = out / results["table"]
+    files = ", ".join(f"{stem}{ending}" for ending in (".md", ".json", ".png"))
+    note(f"written: {files}")
 
 
 def _figure(row: dict[str, Any], name: str) -> str:
@@ -183,9 +192,15 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 
 def _numbers(text: str | None) -> tuple[float, ...] | None:
-    """Numbers between commas."""
+    """Numbers between commas; none where nothing is given.
+
+    Raises:
+        RecipeError: something else stands between them.
+    """
+    if text is None:
+        return None
     try:
-        return None if text is None else tuple(map(float, text.split(",")))
+        return tuple(map(float, text.split(",")))
     except ValueError as exc:
         raise RecipeError(
             f"{text}: {exc}; write numbers separated by commas, such as 0,0.1,0.3"

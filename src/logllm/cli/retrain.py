@@ -107,7 +107,7 @@ def _opened(store: str | None) -> "Store":
 
 
 def _settings(written: list[str]) -> dict[str, Any]:
-    """Settings as they are written on the command line: `name=value`, the value TOML or plain text.
+    """Settings as the command line has them: `name=value`, the value TOML or plain text.
 
     >>> _settings(["harm=0.01", "fewest=20"])
     {'harm': 0.01, 'fewest': 20}
@@ -127,10 +127,10 @@ def _settings(written: list[str]) -> dict[str, Any]:
 def _tell(run: Path, outcome: "Outcome") -> None:
     """What came of it."""
     counts = outcome.counts
-    note(
-        f"{plural(counts['given'], 'answer')}: {counts['new']:,} new, {counts['known']:,} learnt"
-        f" before, {counts['overruled']:,} overruled by later ones"
-    )
+    answers = plural(counts["given"], "answer")
+    before = f"{counts['known']:,} learnt before"
+    overruled = f"{counts['overruled']:,} overruled by later ones"
+    note(f"{answers}: {counts['new']:,} new, {before}, {overruled}")
     for one in outcome.contradicting:
         note(f"  answer {one.number} ({one.session}: {one.answer}): {one.against}")
     _tell_figures(outcome.gate.figures)
@@ -158,17 +158,14 @@ def _tell_figures(figures: "Mapping[str, Any]") -> None:
     for of, title in titles.items():
         for name, figure in figures.get(of, {}).items():
             # Beside figures of both runs stand counts, such as of sessions.
-            if isinstance(figure, dict):
-                estimate, lower, upper = figure["difference"]
-                what = (
-                    f"{name.replace('_', ' ')} {figure['current']:.3f} before,"
-                    f" {figure['newer']:.3f} now"
-                )
-                sessions = plural(figures[of]["sessions"], "session")
-                note(
-                    f"  {title} ({sessions}): {what}, {estimate:+.3f} (95 %: {lower:+.3f} to"
-                    f" {upper:+.3f})"
-                )
+            if not isinstance(figure, dict):
+                continue
+            estimate, lower, upper = figure["difference"]
+            what = name.replace("_", " ")
+            both = f"{what} {figure['current']:.3f} before, {figure['newer']:.3f} now"
+            interval = f"95 %: {lower:+.3f} to {upper:+.3f}"
+            sessions = plural(figures[of]["sessions"], "session")
+            note(f"  {title} ({sessions}): {both}, {estimate:+.3f} ({interval})")
 
 
 def _roll_back(run: Path) -> None:
@@ -188,16 +185,16 @@ def _show(run: Path, *, as_json: bool) -> None:
     promotion = read_promotion(run) or Promotion(run.absolute().name)
     if as_json:
         emit(asdict(promotion))
-    note(
-        f"{promotion.current} judges where {run} is named; before it:"
-        f" {', '.join(promotion.earlier) or 'none'}"
-    )
+    earlier = ", ".join(promotion.earlier) or "none"
+    note(f"{promotion.current} judges where {run} is named; before it: {earlier}")
     for gate in promotion.gates:
         _tell_gate(gate)
 
 
 def _tell_gate(gate: "Mapping[str, Any]") -> None:
     """One gate in the past."""
-    what = "promoted" if gate.get("promoted") else f"refused: {'; '.join(gate.get('reasons', []))}"
-    note(f"{gate.get('made')} {gate.get('newer') or 'nothing trained'}: {what}")
+    reasons = "; ".join(gate.get("reasons", []))
+    what = "promoted" if gate.get("promoted") else f"refused: {reasons}"
+    newer = gate.get("newer") or "nothing trained"
+    note(f"{gate.get('made')} {newer}: {what}")
     _tell_figures(gate.get("figures", {}))

@@ -13,17 +13,17 @@ import typer
 from logllm.cli.alerts import AlertOption, AlertsOption, PageOption, alert_settings, delivering
 from logllm.cli.console import note
 from logllm.cli.watch import (
-    LearnOption,
     Shown,
     alerts_of,
     following_of,
     from_file,
     sources_of,
     tell,
-    tell_idle,
+    tell_watched,
     told_apart,
     with_alerts,
 )
+from logllm.cli.watch_options import Learn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,7 +138,7 @@ def serve(
     idle: _Idle = None,
     format: _Format = None,
     redact: _Redact = False,
-    learn: LearnOption = False,
+    learn: Learn = False,
     alerts: AlertsOption = None,
     alert: AlertOption = None,
     public_url: PageOption = None,
@@ -178,9 +178,12 @@ def _wanted(inputs: list[str], *, format: str | None, **settings: Any) -> "Watch
     named, sources = told_apart(inputs)
     # Without sources it only shows what others have stored, and needs no run.
     run = named or (SHIPPED if sources else "")
-    section = {"source": sources, "format": format}
-    sections = (SourceSection.read(section, source="the command line"),) if sources else ()
-    return ServeFile.read(settings | {"run": run, "sources": sections}, source="the command line")
+    sections: tuple[SourceSection, ...] = ()
+    if sources:
+        section = {"source": sources, "format": format}
+        sections = (SourceSection.read(section, source="the command line"),)
+    settings |= {"run": run, "sources": sections}
+    return ServeFile.read(settings, source="the command line")
 
 
 def _answering(wanted: "WatchFile", settings: dict[str, Any]) -> "WatchFile":
@@ -189,12 +192,15 @@ def _answering(wanted: "WatchFile", settings: dict[str, Any]) -> "WatchFile":
 
     from logllm.config.serve import ServeSection
 
+    # What the command line does not say stays as the file has it.
     told = {name: value for name, value in settings.items() if value not in (None, [])}
-    section = ServeSection.read(wanted.serve.model_dump() | told, source="the command line")
+    together = wanted.serve.model_dump() | told
+    section = ServeSection.read(together, source="the command line")
     # Browsers name the host that people typed, and any other name is refused.
     public = urlsplit(wanted.public_url or "").hostname
-    names = (*section.names, *([public] if public else []))
-    return wanted.model_copy(update={"serve": section.model_copy(update={"names": names})})
+    names = (*section.names, public) if public else section.names
+    reachable = section.model_copy(update={"names": names})
+    return wanted.model_copy(update={"serve": reachable})
 
 
 def _serve(wanted: "WatchFile", following: "Following | None", *, token: str | None) -> None:
@@ -211,11 +217,7 @@ def _serve(wanted: "WatchFile", following: "Following | None", *, token: str | N
         listening(wanted.serve) as bound,
     ):
         judging = None if detector is None else _judging(wanted, detector)
-        watching = (
-            _watching(wanted, detector, store=store)
-            if detector is not None and wanted.sources
-            else None
-        )
+        watching = _watching(wanted, detector, store=store)
         _take_up_newer(following, judging, watching)
         server = _server(wanted, store, judging=judging, watching=watching, token=token)
         note(f"{store.name} is shown at {address_of(bound)}")
@@ -236,16 +238,19 @@ def _judging(wanted: "WatchFile", detector: "Detector") -> "JudgingNow":
     )
 
 
-def _watching(wanted: "WatchFile", detector: "Detector", *, store: "Store") -> "WatchingThread":
-    """The watch of this process."""
+def _watching(
+    wanted: "WatchFile", detector: "Detector | None", *, store: "Store"
+) -> "WatchingThread | None":
+    """The watch of this process; none without sources, or without a run that could judge them."""
     from logllm.serve.watch import Watch
     from logllm.serve.web.watching_thread import WatchingThread
 
+    if detector is None or not wanted.sources:
+        return None
     watched = sources_of(wanted, detector)
-    note(f"watching {', '.join(source.name for source in watched)} with {detector.model}")
-    if detector.settings.sessions.by_key:
-        tell_idle(wanted, detector)
-    return WatchingThread(Watch(watched, run=detector.run, how=wanted, store=store, told=note))
+    tell_watched(wanted, detector, watched)
+    running = Watch(watched, run=detector.run, how=wanted, store=store, told=note)
+    return WatchingThread(running)
 
 
 def _take_up_newer(
@@ -292,8 +297,11 @@ def _server(
     trouble = (lambda: None) if watching is None else watching.trouble
     service = service_of(store, wanted.serve, judging=judging, run=run, trouble=trouble)
     # Streams first: a client that follows would hold up the end of the service.
-    closing = [service.feed.close, *([] if watching is None else [watching.stop])]
-    return Server(application(service, token=token), wanted.serve, closing=closing)
+    closing = [service.feed.close]
+    if watching is not None:
+        closing.append(watching.stop)
+    answers = application(service, token=token)
+    return Server(answers, wanted.serve, closing=closing)
 
 
 def _watch_beside(

@@ -1,11 +1,16 @@
-"""`logllm show`: what recipes, methods, runs, formats, data sets, masks and weights there are, and what they say."""
+"""`logllm show`: recipes, methods, runs, formats, data sets, masks and weights."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from logllm.cli.console import emit, note, size, table
+
+if TYPE_CHECKING:
+    from logllm.config.mask import MaskSection
+    from logllm.datasets.public import Dataset
+    from logllm.model.base.candidate import Candidate, Role
 
 app = typer.Typer(
     help="Show recipes, methods, runs, verdicts, formats, data sets, masks and weights."
@@ -31,8 +36,9 @@ def recipe(
     if name is None:
         rows = [(recipe_name, Recipe.load(recipe_name).title) for recipe_name in packaged()]
         table("recipes", ("name", "for"), rows)
-    else:
-        typer.echo(Recipe.load(name, overrides=settings or []).toml(), nl=False)
+        return
+    resolved = Recipe.load(name, overrides=settings or [])
+    typer.echo(resolved.toml(), nl=False)
 
 
 @app.command()
@@ -47,7 +53,8 @@ def run(
     """Print a run's manifest as JSON."""
     from logllm.runs.manifest import find_run, read_manifest, shipped_run
 
-    emit(read_manifest(shipped_run() if folder is None else find_run(folder)))
+    place = shipped_run() if folder is None else find_run(folder)
+    emit(read_manifest(place))
 
 
 @app.command()
@@ -58,10 +65,13 @@ def methods() -> None:
     # By what labels they need: that is what decides which of them one can use.
     by_labels: dict[str, list[str]] = {}
     for name in names():
-        known = entry(name)
-        source = f" ({known.source})" if known.source else ""
-        labels = "labels that the method names" if known.needs is None else known.needs.value
-        by_labels.setdefault(labels, []).append(f"  {name:<21}{known.what}{source}")
+        method = entry(name)
+        source = f" ({method.source})" if method.source else ""
+        labels = "labels that the method names"
+        if method.needs is not None:
+            labels = method.needs.value
+        line = f"  {name:<21}{method.what}{source}"
+        by_labels.setdefault(labels, []).append(line)
     for labels, lines in by_labels.items():
         note("\n".join([f"learning from {labels}:", *lines, ""]))
     note(
@@ -96,43 +106,53 @@ def formats(
     from logllm.formats.description import known, load_format, own_formats
     from logllm.logs.fields import fields_of
 
-    if name is None:
-        every = [*own_formats().values(), *map(load_format, known())]
-        rows: list[tuple[str, ...]] = []
-        for described in every:
-            fields = ", ".join(fields_of(described))
-            grouping = described.sessions.in_words
-            rows.append((described.name, described.kind, fields, grouping, described.title))
-        table("formats", ("name", "kind", "fields", "sessions", "for"), rows)
-        note(
-            "the TOML of one: logllm show formats NAME; without --format the one that fits is taken"
-        )
-    else:
-        typer.echo(
-            tomli_w.dumps(load_format(name).model_dump(mode="json", exclude_none=True)), nl=False
-        )
+    if name is not None:
+        description = load_format(name).model_dump(mode="json", exclude_none=True)
+        typer.echo(tomli_w.dumps(description), nl=False)
+        return
+    rows: list[tuple[str, ...]] = []
+    # One's own formats come first: they are tried first, too.
+    for described in (*own_formats().values(), *map(load_format, known())):
+        fields = ", ".join(fields_of(described))
+        grouping = described.sessions.in_words
+        rows.append((described.name, described.kind, fields, grouping, described.title))
+    table("formats", ("name", "kind", "fields", "sessions", "for"), rows)
+    note("the TOML of one: logllm show formats NAME; without --format the one that fits is taken")
 
 
 @app.command()
 def datasets() -> None:
-    """List the data sets that `prepare` downloads or that come with logllm, with licence and citation."""
-    from logllm.datasets.fetching import address, here
+    """List the data sets that `prepare` downloads or that come with logllm.
+
+    Each comes with its licence and its citation.
+    """
+    from logllm.datasets.fetching import address
     from logllm.datasets.packaged import PACKAGED
     from logllm.datasets.public import CATALOG
 
     rows: list[tuple[str, str, str]] = []
     for public in CATALOG.values():
-        size = f"{public.bytes / 1e6:,.0f} MB to fetch" if public.bytes else "to fetch"
         lines = "all" if public.stop is None else f"{public.start:,} to {public.stop:,}"
-        rows.append((public.name, "here" if here(public) else size, lines))
+        rows.append((public.name, _state(public), lines))
     for ours in PACKAGED.values():
-        rows.append((ours.name, "comes with logllm", f"logs: {', '.join(ours.logs)}"))
+        logs = ", ".join(ours.logs)
+        rows.append((ours.name, "comes with logllm", f"logs: {logs}"))
     table("data sets", ("name", "state", "lines kept"), rows)
     # Terms and citations are too long for a table's cells.
     for public in CATALOG.values():
         note(f"{public.name}: {address(public)}\n  terms: {public.terms}\n  cite: {public.cite}")
     for ours in PACKAGED.values():
         note(f"{ours.name}: {ours.title}\n  terms: {ours.terms}\n  cite: {ours.cite}")
+
+
+def _state(public: "Dataset") -> str:
+    """Whether a public data set is here, or how much there is to fetch."""
+    from logllm.datasets.fetching import here
+
+    if here(public):
+        return "here"
+    # Not every server says how large a file is.
+    return f"{public.bytes / 1e6:,.0f} MB to fetch" if public.bytes else "to fetch"
 
 
 @app.command()
@@ -152,31 +172,32 @@ def mask(
 ) -> None:
     """Show the masking rules in the order they are tried, or what they make of messages."""
     from logllm.config.mask import MaskSection
-    from logllm.logs.masking import DOTS, codes, mask, rules
+    from logllm.logs.lines import STDIN, read_lines
+    from logllm.logs.masking import mask
 
     settings = MaskSection.read({"keep": keep}, source="mask settings")
     if not messages:
-        rows = [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(settings))]
-        table("masking rules", ("rule", "matches", "pattern"), rows)
-        if unmasked := codes(settings):
-            table(
-                "not masked",
-                ("code", "such as", "pattern"),
-                [(row.name, row.about, row.code) for row in unmasked],
-            )
+        _tell_rules(settings)
+        return
+    # A log on standard input may be long: batch by batch.
+    if messages == [STDIN]:
+        for lines in read_lines([STDIN]):
+            typer.echo("\n".join(mask(lines.frame["text"], settings)))
         return
     import polars as pl
 
-    from logllm.logs.lines import STDIN, read_lines
+    typer.echo("\n".join(mask(pl.Series(messages), settings)))
 
-    # A log on standard input may be long: batch by batch.
-    given = (
-        [pl.Series(messages)]
-        if messages != [STDIN]
-        else (lines.frame["text"] for lines in read_lines([STDIN]))
-    )
-    for texts in given:
-        typer.echo("\n".join(mask(texts, settings)))
+
+def _tell_rules(settings: "MaskSection") -> None:
+    """The masking rules in their order, and what they leave alone."""
+    from logllm.logs.masking import DOTS, codes, rules
+
+    masked = [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(settings))]
+    table("masking rules", ("rule", "matches", "pattern"), masked)
+    unmasked = [(row.name, row.about, row.code) for row in codes(settings)]
+    if unmasked:
+        table("not masked", ("code", "such as", "pattern"), unmasked)
 
 
 _Name = Annotated[
@@ -232,26 +253,33 @@ def _candidate(name: str, *, layers: int | None, as_json: bool) -> None:
     if as_json:
         emit(asdict(candidate))
         return
-    rows: list[tuple[str, object]] = [
-        ("architecture", candidate.architecture),
-        ("weights", "here" if candidate.here else "not here"),
-    ]
-    rows += [
-        (what, f"{getattr(candidate, what) or 0:,}")
-        for what in ("parameters", "layers", "width", "vocabulary")
-    ]
-    rows += [
-        ("pooler", "yes" if candidate.pooler else "no"),
-        ("tokenizer sets BOS", {None: "?", True: "yes", False: "no"}[candidate.sets_bos]),
-    ]
+    rows = _properties(candidate)
     # A model may serve as one of the two, as both, or as neither.
     for network, role in (("encoder", candidate.encoder), ("decoder", candidate.decoder)):
-        serves = (
-            f"yes; adapters on {', '.join(role.targets)}: {role.adapter_parameters:,} parameters"
-        )
-        rows.append((f"as {network}", serves if role.refused is None else f"no: {role.refused}"))
-    rows += [
-        (f"memory in {number_format}", size(count))
-        for number_format, count in candidate.bytes.items()
-    ]
+        rows.append((f"as {network}", _serves(role)))
+    for number_format, count in candidate.bytes.items():
+        rows.append((f"memory in {number_format}", size(count)))
     table(name, ("what", "value"), rows)
+
+
+def _serves(role: "Role") -> str:
+    """Whether a model can serve in a role, and where its adapters would go."""
+    if role.refused is not None:
+        return f"no: {role.refused}"
+    targets = ", ".join(role.targets)
+    return f"yes; adapters on {targets}: {role.adapter_parameters:,} parameters"
+
+
+def _properties(candidate: "Candidate") -> list[tuple[str, object]]:
+    """What a model is, whatever it serves as."""
+    weights = "here" if candidate.here else "not here"
+    rows: list[tuple[str, object]] = [("architecture", candidate.architecture)]
+    rows.append(("weights", weights))
+    for what in ("parameters", "layers", "width", "vocabulary"):
+        count = getattr(candidate, what) or 0
+        rows.append((what, f"{count:,}"))
+    rows.append(("pooler", "yes" if candidate.pooler else "no"))
+    # Some tokenizers do not say whether they begin a text with a token of their own.
+    sets_bos = {None: "?", True: "yes", False: "no"}[candidate.sets_bos]
+    rows.append(("tokenizer sets BOS", sets_bos))
+    return rows

@@ -115,7 +115,8 @@ def retain(where: _Where, days: _Days) -> None:
     store = _opened(where)
     deleted = store.retain(days=days, now=datetime.now(UTC))
     store.close()
-    note(f"{store.name}: {plural(deleted, 'verdict')} of more than {plural(days, 'day')} deleted")
+    verdicts, age = plural(deleted, "verdict"), plural(days, "day")
+    note(f"{store.name}: {verdicts} of more than {age} deleted")
 
 
 @app.command()
@@ -151,21 +152,28 @@ def _tell_learnt(every: "Sequence[Mapping[str, Any]]", *, as_json: bool) -> None
     """What was learnt by several watches."""
     import json
 
+    for learning in every:
+        if as_json:
+            sys.stdout.write(json.dumps(learning, ensure_ascii=False) + "\n")
+        else:
+            _tell_learning(learning)
+    if not every:
+        note("nothing was learnt: `logllm watch --learn` does")
+
+
+def _tell_learning(learning: "Mapping[str, Any]") -> None:
+    """What one watch has learnt beside one run."""
     from logllm.counting import counted_as
     from logllm.logs.tally import printable
 
-    for told in every:
-        if as_json:
-            sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
-            continue
-        counts = [
-            counted_as(count, name) for name, count in told.get("counts", {}).items() if count
-        ]
-        note(printable(", ".join([f"{told['stream']}, beside {told['model']}", *counts])))
-        for line in told.get("kinds", {}).values():
-            note(printable(f"    {line}"))
-    if not every:
-        note("nothing was learnt: `logllm watch --learn` does")
+    words = [f"{learning['stream']}, beside {learning['model']}"]
+    for name, count in learning.get("counts", {}).items():
+        if count:
+            words.append(counted_as(count, name))
+    note(printable(", ".join(words)))
+    # Under the counts each kind of message, by its first line.
+    for line in learning.get("kinds", {}).values():
+        note(printable(f"    {line}"))
 
 
 def _opened(where: str) -> "Store":
@@ -215,13 +223,16 @@ def _tell(rows: "pl.DataFrame") -> None:
     from logllm.serve.store.objects import verdict_objects
 
     for verdict in verdict_objects(rows):
+        # A session that is still open, or whose log has no times, has no end.
         when = (verdict["end"] or verdict["updated"])[:19]
+        session = f"{verdict['stream']} {verdict['session']}"
         what = "anomalous" if verdict["anomalous"] else "normal"
-        about = f"{verdict['stream']} {verdict['session']}: {what}, {verdict['score']:.4f}"
         lines = plural(len(verdict["lines"]), "line")
-        note(printable(f"{when}Z {about}, {lines}, {verdict['state']}"))
+        about = f"{session}: {what}, {verdict['score']:.4f}, {lines}"
+        note(printable(f"{when}Z {about}, {verdict['state']}"))
         # The foremost line alone: the page and `--json` have all of them.
         for telling in verdict.get("evidence", [])[:1]:
-            place = ":".join(str(telling[name]) for name in ("file", "line") if name in telling)
+            named = [name for name in ("file", "line") if name in telling]
+            place = ":".join(str(telling[name]) for name in named)
             note(printable(f"    {place}: {telling['text']}"))
     note(plural(rows.height, "verdict"))

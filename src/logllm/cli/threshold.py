@@ -56,22 +56,26 @@ def threshold(
     target = TargetSection.read(targets(precision, recall, alerts, share), source="the threshold")
     _check(target, value=value, data=data)
     with counts("scoring") as bar:
-        chosen = (
-            choose(run, data, split=split, target=target, progress=bar)
-            if data is not None
-            else given(value, because=because)
-        )
+        if data is None:
+            chosen = given(value, because=because)
+        else:
+            chosen = choose(run, data, split=split, target=target, progress=bar)
     if chosen is not None and not dry_run:
         write(run, chosen)
     # Without a value and without data it only tells what holds.
-    said = chosen or current(run)
+    holding = chosen or current(run)
     if as_json:
-        emit(vars(said))
-    note(f"sessions with a score of at least {said.value:.4g} are called anomalous ({said.how})")
+        emit(vars(holding))
+    called = f"sessions with a score of at least {holding.value:.4g} are called anomalous"
+    note(f"{called} ({holding.how})")
 
 
 def _check(target: "TargetSection", *, value: float | None, data: Path | None) -> None:
-    """Whether it is said one way what the threshold is to be."""
+    """Check that it is said in one way what the threshold is to be.
+
+    Raises:
+        RecipeError: it is said in two ways, or there is nothing to choose it on.
+    """
     from logllm.errors import RecipeError
 
     if target.wanted and data is None:

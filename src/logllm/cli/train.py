@@ -78,14 +78,15 @@ def train(
     """Train LogLLM or a simpler method on prepared data; the result is a run."""
     from logllm.methods.registry import recipe_for
 
-    wanted = [
-        f"target.{name}={value}"
-        for name, value in targets(precision, recall, alerts, share).items()
-    ]
-    chosen = recipe_for(recipe, overrides=[*(settings or []), *wanted])
+    overrides = list(settings or [])
+    for name, value in targets(precision, recall, alerts, share).items():
+        overrides.append(f"target.{name}={value}")
+    chosen = recipe_for(recipe, overrides=overrides)
     if check:
         check_targets(chosen, data)
-        (_check if chosen.train.stages else _check_simple)(chosen, data, as_json=as_json)
+        # Only a network has stages; other methods learn in one go.
+        tell_plan = _check if chosen.train.stages else _check_simple
+        tell_plan(chosen, data, as_json=as_json)
         return
     from logllm.methods.train import train as run
 
@@ -114,10 +115,8 @@ def _tell(manifest: dict[str, Any], *, as_json: bool, out: Path, data: Path) -> 
 def _summary(manifest: dict[str, Any]) -> None:
     """What training came to."""
     threshold = manifest["threshold"]
-    note(
-        f"trained in {duration(manifest['seconds'])}; threshold {threshold['value']:.4f}"
-        f" ({threshold['how']})"
-    )
+    chosen = f"threshold {threshold['value']:.4f} ({threshold['how']})"
+    note(f"trained in {duration(manifest['seconds'])}; {chosen}")
 
 
 def _check_simple(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
@@ -127,16 +126,12 @@ def _check_simple(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
     data_counts = checked(recipe, data)
     if as_json:
         emit(data_counts)
-    anomalous = (
-        "without labels"
-        if data_counts["anomalous"] is None
-        else f"{data_counts['anomalous']:,} anomalous"
-    )
-    sessions, messages = (
-        plural(data_counts["sessions"], "train session"),
-        plural(data_counts["distinct_messages"], "distinct message"),
-    )
-    note(f"method {data_counts['method']}: {sessions}, {anomalous}, {messages}")
+    labels = "without labels"
+    if data_counts["anomalous"] is not None:
+        labels = f"{data_counts['anomalous']:,} anomalous"
+    sessions = plural(data_counts["sessions"], "train session")
+    messages = plural(data_counts["distinct_messages"], "distinct message")
+    note(f"method {data_counts['method']}: {sessions}, {labels}, {messages}")
 
 
 def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
@@ -151,24 +146,27 @@ def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
         emit({**asdict(planned), "seconds": planned.seconds, "peak": planned.peak})
     _show_stages(recipe.name, planned)
     _show_memory(planned)
-    note(
-        f"{plural(planned.sessions, 'train session')}, {planned.anomalous:,} anomalous,"
-        f" {plural(planned.distinct_messages, 'distinct message')}"
-    )
-    known = (
-        f"about {duration(planned.seconds)} on {plural(planned.threads, 'thread')} (timed here, one"
-        " pass a stage)"
-        if planned.seconds
-        else "time not known"
-    )
-    note(
-        f"{planned.parameters:,} parameters in all; {plural(planned.micro_batch, 'session')} a"
-        f" pass; {known}"
-    )
+    _tell_plan(planned)
+
+
+def _tell_plan(planned: "Plan") -> None:
+    """On how much it trains, how long that takes, and what of it is an estimate."""
+    sessions = plural(planned.sessions, "train session")
+    messages = plural(planned.distinct_messages, "distinct message")
+    note(f"{sessions}, {planned.anomalous:,} anomalous, {messages}")
+    time_taken = "time not known"
+    if planned.seconds:
+        threads = plural(planned.threads, "thread")
+        about = f"about {duration(planned.seconds)} on {threads}"
+        time_taken = f"{about} (timed here, one pass a stage)"
+    at_once = plural(planned.micro_batch, "session")
+    note(f"{planned.parameters:,} parameters in all; {at_once} a pass; {time_taken}")
+    # Models that are not here have no weights to measure, only published shapes.
     if planned.assumed:
+        names = ", ".join(planned.assumed)
         note(
-            f"weights not here: {', '.join(planned.assumed)}; sizes derived from the published"
-            " shapes, lengths of messages estimated"
+            f"weights not here: {names}; sizes derived from the published shapes, lengths of"
+            " messages estimated"
         )
 
 
@@ -176,11 +174,10 @@ def _show_stages(name: str, planned: "Plan") -> None:
     """What each stage trains, on how much, and how long that takes."""
     rows: list[tuple[Any, ...]] = []
     for number, stage in enumerate(planned.stages, start=1):
-        counts = (stage.parameters, stage.sessions, stage.steps)
+        trained = " + ".join(stage.trains)
+        counts = [f"{count:,}" for count in (stage.parameters, stage.sessions, stage.steps)]
         time_taken = "?" if stage.seconds is None else duration(stage.seconds)
-        rows.append(
-            (number, " + ".join(stage.trains), *(f"{count:,}" for count in counts), time_taken)
-        )
+        rows.append((number, trained, *counts, time_taken))
     table(f"recipe {name}", ("stage", "trains", "parameters", "sessions", "steps", "time"), rows)
 
 
@@ -209,9 +206,9 @@ def _megabytes(count: int | None) -> str:
 
 
 def _watch(bar: Callable[..., None]) -> "Callable[[Step], None]":
-    """Loss, speed and time left.
+    """What shows loss, speed and the time left, given each step of a training.
 
-    In the bar, or as a line now and then where there is no terminal.
+    It shows them in the bar, or as a line now and then where there is no terminal.
     """
     started = said = time.monotonic()
     first: int | None = None
@@ -222,10 +219,8 @@ def _watch(bar: Callable[..., None]) -> "Callable[[Step], None]":
         first = step.sessions if first is None else first
         now = time.monotonic()
         speed = (step.sessions - first) / max(now - started, 1e-9)
-        text = (
-            f"stage {step.stage + 1} step {step.step}/{step.steps} loss {step.loss:.3f} {speed:.1f}"
-            " sessions/s"
-        )
+        place = f"stage {step.stage + 1} step {step.step}/{step.steps}"
+        text = f"{place} loss {step.loss:.3f} {speed:.1f} sessions/s"
         bar(step.sessions, step.total, text)
         # A file gets a line now and then, and in any case the last one of a stage.
         if not sys.stderr.isatty() and (now - said > _QUIET or step.step == step.steps):

@@ -68,7 +68,9 @@ def tell_new_kinds(
     logs: Sequence[str],
     redact: bool,
 ) -> None:
-    """Name the kinds of message that good logs lack, each with its first line and how many are of it.
+    """Name the kinds of message that good logs lack.
+
+    Each comes with its first line, and with how many lines are of it.
 
     Args:
         reading: Has counted its messages, and been read to its end.
@@ -83,13 +85,10 @@ def tell_new_kinds(
     if not isinstance(judge, Against):
         return
     kinds = new_kinds(
-        reading.occurrences,
-        reading.messages,
-        is_new=judge.new_kinds,
-        files=reading.files,
+        reading.occurrences, reading.messages, is_new=judge.new_kinds, files=reading.files
     )
-    told = plural(len(kinds), "kind") + " of message never seen in the logs of --against"
-    note(f"\n{told}{':' if kinds else ''}")
+    title = plural(len(kinds), "kind") + " of message never seen in the logs of --against"
+    note(f"\n{title}:" if kinds else f"\n{title}")
     # A new release may bring thousands: a page of them is enough to see that.
     foremost = kinds[:_KINDS]
     places = [(kind.file, kind.line) for kind in foremost]
@@ -124,8 +123,9 @@ def tell_drift(
     messages = pl.concat([frame["messages"] for frame in verdicts])
     new = drift(rows_of(messages), reading.messages, novelty=judge.novelty)
     if new is not None:
+        share = f"{new.sessions:,} of {plural(new.of, 'session')}"
         note(
-            f"drift: {new.sessions:,} of {plural(new.of, 'session')} hold messages unlike any in "
-            f"the logs of --against, where {new.usual:.1%} did when held back: those logs may be "
-            "too old, too short, or of another system"
+            f"drift: {share} hold messages unlike any in the logs of --against, where"
+            f" {new.usual:.1%} did when held back: those logs may be too old, too short, or of"
+            " another system"
         )

@@ -4,11 +4,11 @@ import signal
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from logllm.cli import watch_options as option
 from logllm.cli.alerts import AlertOption, AlertsOption, PageOption, alert_settings, delivering
 from logllm.cli.console import duration, note
 from logllm.counting import plural
@@ -31,129 +31,28 @@ of them."""
 _WITHOUT_TERMINAL = 60
 _NEWS = 20
 """Kinds of message that are listed when a watch ends."""
-LearnOption = Annotated[
-    bool,
-    typer.Option(
-        "--learn",
-        help=(
-            "Learn from normal sessions while watching; only for runs of method novelty. The run"
-            " itself is not changed."
-        ),
-    ),
-]
-
-
-# What is watched, and where verdicts go.
-_Inputs = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[RUN] SOURCE...",
-        help=(
-            "A run (a folder that `logllm train` wrote), then files and globs, - for standard "
-            "input, journald:, syslog://HOST:PORT, otlp://HOST:PORT, or "
-            "kafka://HOST:PORT/TOPIC. Without a run, the one that comes with logllm judges "
-            "PostgreSQL logs."
-        ),
-    ),
-]
-_Config = Annotated[
-    Path | None,
-    typer.Option(
-        help="TOML file with one or more sources, instead of arguments and other options."
-    ),
-]
-_Store = Annotated[
-    str,
-    typer.Option(
-        help="Where verdicts go: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE."
-    ),
-]
-
-# Where a log begins, and when a session of it is over.
-_Begin = Annotated[
-    Literal["start", "end", "stored"],
-    typer.Option(
-        "--from",
-        help=(
-            "Where to begin with a log that is new to the store: at its first line, after its last,"
-            " or not at all."
-        ),
-    ),
-]
-_Idle = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help=(
-            "Seconds without a line after which a session is over. Default: as long as sessions"
-            " paused in training."
-        ),
-    ),
-]
-_MaxOpenAge = Annotated[
-    int, typer.Option(min=1, help="Seconds after which a session is closed although it may go on.")
-]
-
-# How a source is read; with several of them `--config` says it of each.
-_Format = Annotated[
-    str | None,
-    typer.Option(
-        help="Format of the log, instead of the run's: a built-in one, a TOML file, or auto."
-    ),
-]
-_TimeZone = Annotated[
-    str | None,
-    typer.Option(help="Time zone of times that name none, or only an ambiguous abbreviation."),
-]
-_Stream = Annotated[
-    str | None, typer.Option(help="Name of the source in the store. Default: the argument itself.")
-]
-_Token = Annotated[
-    str | None,
-    typer.Option(envvar="LOGLLM_OTLP_TOKEN", help="Token that senders of OTLP must send."),
-]
-
-# What is kept, and what is shown meanwhile.
-_Redact = Annotated[
-    bool,
-    typer.Option(
-        "--redact", help="Remove addresses, tokens, passwords and other secrets from the store."
-    ),
-]
-_RetainDays = Annotated[int, typer.Option(min=1, help="Number of days to keep verdicts.")]
-_Metrics = Annotated[
-    int | None,
-    typer.Option(min=1, max=65_535, help="Port on this machine where Prometheus finds metrics."),
-]
-_DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show how the first lines are read, and store nothing.")
-]
-_Engine = Annotated[
-    str | None,
-    typer.Option(help="Engine that scores, instead of the recipe's: exact, bf16, or auto."),
-]
 
 
 def watch(
-    inputs: _Inputs = None,
-    config: _Config = None,
-    store: _Store = "logllm.db",
-    begin: _Begin = "end",
-    idle: _Idle = None,
-    max_open_age: _MaxOpenAge = 86_400,
-    format: _Format = None,
-    time_zone: _TimeZone = None,
-    stream: _Stream = None,
-    token: _Token = None,
-    redact: _Redact = False,
-    learn: LearnOption = False,
-    retain_days: _RetainDays = 90,
-    metrics: _Metrics = None,
+    inputs: option.Inputs = None,
+    config: option.Config = None,
+    store: option.Store = "logllm.db",
+    begin: option.Begin = "end",
+    idle: option.Idle = None,
+    max_open_age: option.MaxOpenAge = 86_400,
+    format: option.Format = None,
+    time_zone: option.TimeZone = None,
+    stream: option.Stream = None,
+    token: option.Token = None,
+    redact: option.Redact = False,
+    learn: option.Learn = False,
+    retain_days: option.RetainDays = 90,
+    metrics: option.Metrics = None,
     alerts: AlertsOption = None,
     alert: AlertOption = None,
     public_url: PageOption = None,
-    dry_run: _DryRun = False,
-    engine: _Engine = None,
+    dry_run: option.DryRun = False,
+    engine: option.Engine = None,
 ) -> None:
     """Judge a log while it is written, and store the verdicts.
 
@@ -204,8 +103,11 @@ def told_apart(inputs: list[str]) -> tuple[str | None, list[str]]:
     from logllm.runs.manifest import SHIPPED
 
     # `app` may be a run or a folder of logs: what lies in it tells.
-    named = bool(inputs) and (inputs[0] == SHIPPED or is_run(Path(inputs[0])))
-    return (inputs[0], inputs[1:]) if named else (None, inputs)
+    if not inputs:
+        return None, inputs
+    first, *others = inputs
+    names_run = first == SHIPPED or is_run(Path(first))
+    return (first, others) if names_run else (None, inputs)
 
 
 def _what_to_watch(inputs: list[str]) -> tuple[str | None, list[str]]:
@@ -260,13 +162,15 @@ def from_file(config: Path, inputs: list[str] | None, *, kind: "type[WatchFile]"
 
 
 def with_alerts(wanted: "WatchFile", settings: "AlertsFile", *, named: Path | None) -> "WatchFile":
-    """What is watched, with who else is told of incidents.
+    """What is watched, with the destinations of alerts that the command line adds.
 
-    A file that is named says when sessions are one.
+    If the command line names a file of alerts, that file says as well which sessions make one
+    incident.
     """
     # The command line comes over what the file says.
     page = settings.public_url or wanted.public_url
-    changes: dict[str, Any] = {"alerts": wanted.alerts + settings.alerts, "public_url": page}
+    destinations = wanted.alerts + settings.alerts
+    changes: dict[str, Any] = {"alerts": destinations, "public_url": page}
     if named is not None:
         changes["incidents"] = settings.incidents
     return wanted.model_copy(update=changes)
@@ -300,17 +204,15 @@ def sources_of(wanted: "WatchFile", detector: "Detector") -> "list[Watched]":
 
     file = address(wanted.store).file
     # What came over the network and is not judged yet waits on disk, beside the store.
-    spools = Path("logllm.spool") if file is None else file.with_name(file.name + ".spool")
-    return [
-        watched(
-            section,
-            settings=detector.settings,
-            begin=wanted.begin,
-            spools=spools,
-            only_postgres=wanted.run == SHIPPED,
-        )
-        for section in wanted.sources
-    ]
+    spools = Path("logllm.spool") if file is None else file.with_name(f"{file.name}.spool")
+    opening = partial(
+        watched,
+        settings=detector.settings,
+        begin=wanted.begin,
+        spools=spools,
+        only_postgres=wanted.run == SHIPPED,
+    )
+    return [opening(section) for section in wanted.sources]
 
 
 def _watch(
@@ -332,12 +234,7 @@ def _watch(
         running.newer = newer
         _stop_when_told(running)
         shown = Shown(Metrics(metrics) if metrics is not None else None)
-        note(
-            f"watching {', '.join(source.name for source in watched)} with {detector.model};"
-            f" verdicts go to {store.name}"
-        )
-        if detector.settings.sessions.by_key:
-            tell_idle(wanted, detector)
+        tell_watched(wanted, detector, watched, to=f"; verdicts go to {store.name}")
         try:
             running.run(status=shown.show)
         finally:
@@ -345,12 +242,25 @@ def _watch(
     tell(running)
 
 
-def tell_idle(wanted: "WatchFile", detector: "Detector") -> None:
-    """Say when sessions end."""
+def tell_watched(
+    wanted: "WatchFile", detector: "Detector", watched: "list[Watched]", *, to: str = ""
+) -> None:
+    """Say what is watched, and when sessions end.
+
+    Args:
+        wanted: What is watched, as it was asked for.
+        detector: What judges.
+        watched: The sources.
+        to: Words on where verdicts go.
+    """
     from logllm.serve.idle_time import idle_seconds
 
-    idle = duration(idle_seconds(wanted, detector.run))
-    note(f"a session ends when no line of it came for {idle} (--idle)")
+    names = ", ".join(source.name for source in watched)
+    note(f"watching {names} with {detector.model}{to}")
+    # Only a session by key has no end of its own: a window ends with its last record.
+    if detector.settings.sessions.by_key:
+        idle = duration(idle_seconds(wanted, detector.run))
+        note(f"a session ends when no line of it came for {idle} (--idle)")
 
 
 def _stop_when_told(running: "Watch") -> None:
@@ -392,25 +302,24 @@ class Shown:
             note(text)
 
     def end(self) -> None:
-        """Leave the line."""
+        """Leave the line of status on the terminal, and begin a new one."""
         if self._terminal:
             sys.stderr.write("\n")
 
 
 def tell(running: "Watch") -> None:
-    """What was read and judged."""
+    """Say what was read, judged and learnt."""
     from logllm.counting import counted_as
 
     for stream in running.streams:
-        kinds = sorted(stream.counts.items())
-        troubles = ", ".join(
-            counted_as(count, name) for name, count in kinds if count and name != "lines"
-        )
-        note(
-            f"{stream.name}: {plural(stream.lines, 'line')}"
-            f" read{': ' + troubles if troubles else ''}"
-        )
-        note(f"{plural(stream.sessions, 'session')} closed, {stream.anomalous:,} anomalous")
+        troubles: list[str] = []
+        for name, count in sorted(stream.counts.items()):
+            if count and name != "lines":
+                troubles.append(counted_as(count, name))
+        lines = f"{stream.name}: {plural(stream.lines, 'line')} read"
+        note(f"{lines}: {', '.join(troubles)}" if troubles else lines)
+        sessions = plural(stream.sessions, "session")
+        note(f"{sessions} closed, {stream.anomalous:,} anomalous")
         if stream.learner is not None:
             _tell_learnt(stream.learner.news)
 
@@ -419,13 +328,12 @@ def _tell_learnt(news: "Mapping[str, str]") -> None:
     """Which kinds of message were learnt, each by its first line."""
     from logllm.logs.tally import printable
 
+    # A new release may bring hundreds; the store lists them all.
     for line in list(news.values())[:_NEWS]:
         note(printable(f"learnt: {line}"))
     if len(news) > _NEWS:
-        note(
-            f"and {plural(len(news) - _NEWS, 'more kind')} of message: `logllm store learnt` lists"
-            " them"
-        )
+        more = plural(len(news) - _NEWS, "more kind")
+        note(f"and {more} of message: `logllm store learnt` lists them")
 
 
 def _tried(watched: "list[Watched]") -> None:
