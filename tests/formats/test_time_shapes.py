@@ -8,7 +8,7 @@ import pytest
 
 from logllm.config.prepare import PrepareSection
 from logllm.formats.recognition import recognise
-from logllm.formats.time_shapes import timed_format
+from logllm.formats.timed.time_shapes import timed_format
 from logllm.logs.fields import read_fields
 from logllm.logs.reader import Reader
 from logllm.logs.times import parse_times

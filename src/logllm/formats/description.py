@@ -29,8 +29,8 @@ def known() -> list[str]:
 def own_formats() -> dict[str, FormatSection]:
     """Formats of one's own by name.
 
-    The TOML files of the folder that the environment variable `LOGLLM_FORMATS` names; none where it
-    names none.
+    They are the TOML files of the folder that the environment variable `LOGLLM_FORMATS` names;
+    where it is not set there are none.
 
     Raises:
         RecipeError: the folder is not there, or a file in it is wrong or has the name of another
@@ -74,11 +74,8 @@ def load_format(name: str | Path) -> FormatSection:
     source = f"format {name}"
     try:
         if str(name) in known():
-            text = (
-                files("logllm.formats")
-                .joinpath("known", f"{name}.toml")
-                .read_text(encoding="utf-8")
-            )
+            packaged = files("logllm.formats").joinpath("known", f"{name}.toml")
+            text = packaged.read_text(encoding="utf-8")
         elif Path(name).suffix == ".toml" or Path(name).is_file():
             text = Path(name).read_text(encoding="utf-8")
         elif (own := own_formats().get(str(name))) is not None:

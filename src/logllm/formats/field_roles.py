@@ -27,32 +27,20 @@ _MOST = 0.8  # of the rows have what a kind has in all
 _TO_UNPACK = 20  # lines
 _HALF = 0.5  # of the lines are JSON objects
 _SEPARATORS = ",;\t|"
+_COLUMN = re.compile(r"[A-Za-z_@][\w .@/()-]*")
 _PAIR = re.compile(r'(?<!\S)([A-Za-z_@][\w.@/-]*)=("(?:[^"\\]|\\.)*"|[^\s"]*)')
 _TIMES = re.compile(
-    r"(?:log|event|local|start|realtime|create)?(?:time(?:stamp)?|date(?:time)?|ts)(?:utc|ms|local|iso|unixnano)?"
+    r"(?:log|event|local|start|realtime|create)?"
+    r"(?:time(?:stamp)?|date(?:time)?|ts)(?:utc|ms|local|iso|unixnano)?"
     r"|dateandtime|time(?:created|generated|written|logged)"  # Windows events
     r"|at|t|when|asctime|created(?:at)?|[a-z]+timestamp"
 )
 _LATER = re.compile("end|receive|ingest|observed")  # times that come after the one that is meant
 _FORMS = (
-    *(
-        "iso",
-        "epoch",
-        "epoch_ms",
-        "epoch_us",
-        "epoch_ns",
-        "%d/%b/%Y:%H:%M:%S %z",
-        "%Y/%m/%d %H:%M:%S",
-        "%d/%b/%Y %H:%M:%S",
-        "%b %d %H:%M:%S",
-    ),
-    *(
-        "%d.%m.%Y %H:%M:%S",
-        "%m/%d/%Y %H:%M:%S",
-        "%d/%m/%Y %H:%M:%S",
-        "%b %d, %Y %I:%M:%S %p",
-        "%m/%d/%Y %I:%M:%S %p",
-    ),
+    *("iso", "epoch", "epoch_ms", "epoch_us", "epoch_ns"),
+    *("%d/%b/%Y:%H:%M:%S %z", "%Y/%m/%d %H:%M:%S", "%d/%b/%Y %H:%M:%S", "%b %d %H:%M:%S"),
+    *("%d.%m.%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S"),
+    *("%b %d, %Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p"),
     *("%a, %d %b %Y %H:%M:%S %Z", "%d %b %Y %H:%M:%S.%f"),
 )
 _FORMS_OF_PEOPLE = tuple(form for form in _FORMS if form.startswith("%") and "%Y" in form)
@@ -61,20 +49,11 @@ _SINCE, _UNTIL = date(1990, 1, 1), date(2100, 1, 1)
 _DAYS = re.compile(r"(?:log|event|local|start)?(?:date|day)")
 _CLOCKS = re.compile(r"(?:log|event|local|start)?(?:time|timestamp)(?:utc|local)?")
 _DAY_FORMS = (
-    "%d/%m/%Y",
-    "%m/%d/%Y",
-    "%Y/%m/%d",
-    "%d.%m.%Y",
-    "%Y%m%d",
-    "%d-%b-%Y",
-    "%d/%b/%Y",
-    "%d-%m-%Y",
-    "%m/%d/%y",
+    *("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d"),
+    *("%d-%b-%Y", "%d/%b/%Y", "%d-%m-%Y", "%m/%d/%y"),
 )
-_APART = (
-    "iso",
-    *(f"{day} {clock}" for day in _DAY_FORMS for clock in ("%H:%M:%S.%f", "%I:%M:%S %p")),
-)
+_CLOCK_FORMS = ("%H:%M:%S.%f", "%I:%M:%S %p")
+_APART = ("iso", *(f"{day} {clock}" for day in _DAY_FORMS for clock in _CLOCK_FORMS))
 
 Row = Mapping[str, str]
 
@@ -88,19 +67,22 @@ class _Written(NamedTuple):
 
 
 def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
-    """JSON, CSV, logfmt and W3C, where most lines are, with the fields found in them.
+    """JSON, CSV, logfmt and W3C, with the fields found in the lines, where most lines are such.
 
-    >>> described = next(structured_formats(pl.Series(['{"ts": 1700000000, "msg": "up"}'] * 2), today=date(2024, 1, 1)))
+    >>> lines = pl.Series(['{"ts": 1700000000, "msg": "up"}'] * 2)
+    >>> described = next(structured_formats(lines, today=date(2024, 1, 1)))
     >>> described.kind, described.message, described.time, described.time_format
     ('json', 'msg', 'ts', ('epoch',))
     """
-    lines = text.filter(text.str.contains(r"\S")).head(_LOOKED_AT).to_list()
+    written = text.filter(text.str.contains(r"\S"))
+    lines = written.head(_LOOKED_AT).to_list()
     if not lines:
         return
     # Half of them do: what npm and the like write before and between is counted as rejected.
     rows = [row for row in map(json_fields, lines) if row]
     if len(rows) > _HALF * len(lines):
-        if (postgres := postgres_fields(rows)) is not None:
+        postgres = postgres_fields(rows)
+        if postgres is not None:
             yield postgres
         yield _json_described(lines, rows, today=today)
     rows = [row for row in map(_logfmt_row, lines) if len(row) > 1]
@@ -115,9 +97,14 @@ def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSectio
 
 
 def _w3c_formats(lines: Sequence[str], *, today: date) -> Iterator[FormatSection]:
-    """The format of rows whose columns a line before them names, by the separator that gives as many cells."""
+    """The format of rows whose columns a line before them names.
+
+    The separator is the one that gives as many cells as there are columns.
+    """
     names = next(filter(None, map(w3c_names, lines)), ())
-    for separator in ("\t", ",", " ") if names else ():
+    if not names:
+        return
+    for separator in ("\t", ",", " "):
         described = FormatSection(name="w3c", kind="w3c", separator=separator, columns=names)
         text, read = whole_rows(pl.Series("text", lines), described)
         cells = pl.DataFrame(read_columns(text, read, names=read.columns))
@@ -152,19 +139,25 @@ def _records(lines: Sequence[str]) -> list[str] | None:
     paths: Counter[tuple[str, ...]] = Counter()
     for line in lines[:_TO_UNPACK]:
         try:
-            paths[tuple(_path_to_records(json.loads(line)))] += 1
+            value = json.loads(line)
+            path = tuple(_path_to_records(value))
         except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
             continue
+        paths[path] += 1
     if not paths:
         return None
     path, often = paths.most_common(1)[0]
     looked_at = min(len(lines), _TO_UNPACK)
-    return list(path) if path and often > _HALF * looked_at else None
+    enough = often > _HALF * looked_at
+    return list(path) if path and enough else None
 
 
 def _path_to_records(value: Any) -> list[str]:
-    """Names that lead to a list of objects that are most of an object which by itself has neither message nor time."""
-    if not isinstance(value, dict) or any(_is_of_a_record(name) for name in value):
+    """Names that lead to a list of objects, where these are most of the object around them.
+
+    Empty where that object is a record itself: it has a message or a time of its own.
+    """
+    if not isinstance(value, dict) or any(map(_is_of_a_record, value)):
         return []
     whole = len(json.dumps(value))
     for name, inner in value.items():
@@ -206,13 +199,17 @@ def _described(
 
 
 def _time(rows: Sequence[Row], *, today: date, besides: str) -> _Written:
-    """The field that is called a time and is one, else a day and a time of day, else the first that is a time as ISO 8601 writes it."""
+    """The field that is called a time and is one.
+
+    Else a day and a time of day, else the first field that is a time as ISO 8601 writes it.
+    """
     all_columns = _columns(rows)
     columns = {name: pl.Series(values) for name, values in all_columns.items() if name != besides}
-    named = [name for name in columns if _TIMES.fullmatch(bare_name(name))]
-    named.sort(key=lambda name: bool(_LATER.search(bare_name(name))))
-    days = [name for name in columns if _DAYS.fullmatch(bare_name(name))]
-    clocks = [name for name in columns if _CLOCKS.fullmatch(bare_name(name))]
+    bare_names = {name: bare_name(name) for name in columns}
+    named = [name for name, bare in bare_names.items() if _TIMES.fullmatch(bare)]
+    named.sort(key=lambda name: bool(_LATER.search(bare_names[name])))
+    days = [name for name, bare in bare_names.items() if _DAYS.fullmatch(bare)]
+    clocks = [name for name, bare in bare_names.items() if _CLOCKS.fullmatch(bare)]
     apart = [_Written(clock, day) for day in days for clock in clocks]
 
     # What is called a time first, whatever its form; then any field, by forms that are no accident.
@@ -227,8 +224,9 @@ def _time(rows: Sequence[Row], *, today: date, besides: str) -> _Written:
         for form in forms:
             times = parse_times(values, [form], today=today)
             # A number of ten digits is seconds since 1970 only if that gives a likely year.
-            sound = times.dt.date().is_between(_SINCE, _UNTIL)
-            if (sound.sum() or 0) >= _MOST * len(times):
+            days_of_times = times.dt.date()
+            sound = int(days_of_times.is_between(_SINCE, _UNTIL).sum() or 0)
+            if sound >= _MOST * len(times):
                 return written._replace(form=form)
     return _Written()
 
@@ -249,17 +247,18 @@ def _logfmt_row(line: str) -> Row:
 
 
 def _csv_rows(lines: Sequence[str], separator: str) -> list[Row]:
-    """Rows by the names in the first.
+    """Rows of CSV, their cells by the names in the first row.
 
-    Nothing where that names no columns or most rows have other numbers of cells.
+    Empty where the first row names no columns, or most rows have other numbers of cells.
     """
+    whole_lines = [line + "\n" for line in lines]
     try:
-        table = list(csv.reader((line + "\n" for line in lines), delimiter=separator))
+        table = list(csv.reader(whole_lines, delimiter=separator))
     except csv.Error:
         return []
     names = [name.strip().removeprefix("\ufeff") for name in table[0]]
     distinct = len(names) > 1 and len(set(names)) == len(names)
-    sound = distinct and all(re.fullmatch(r"[A-Za-z_@][\w .@/()-]*", name) for name in names)
+    sound = distinct and all(map(_COLUMN.fullmatch, names))
     rows = [row for row in table[1:] if len(row) == len(names)]
     # The header is no row, and the last line that was looked at may be half of one.
     few = len(rows) < _MOST * (len(table) - 2)

@@ -66,14 +66,11 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
         goes_on &= ~begins(text, described) if goes_on.any() else True
     # Characters beside the messages: a format that tells more of them from the message knows more.
     characters = text.str.len_chars()
-    beside = (characters - fields.message.str.len_chars()).filter(good).sum()
-    return Fit(
-        described,
-        matched=mean(good),
-        share=mean(good | goes_on),
-        explained=float(beside) / max(1, int(characters.sum())),
-        begins_enough=begin_enough(text, good, goes_on=goes_on, times=times),
-    )
+    beside = characters - fields.message.str.len_chars()
+    explained = float(beside.filter(good).sum()) / max(1, int(characters.sum()))
+    enough = begin_enough(text, good, goes_on=goes_on, times=times)
+    share = mean(good | goes_on)
+    return Fit(described, mean(good), share, explained, begins_enough=enough)
 
 
 def _fit_of_nested(text: pl.Series, described: FormatSection, *, today: date) -> Fit:

@@ -38,13 +38,14 @@ def begin_enough(
     goes_on: pl.Series,
     times: pl.Series | None,
 ) -> bool:
-    r"""Whether the lines that begin a record are enough of them to take the others for what goes on with these.
+    r"""Whether enough lines begin a record to take the others for further lines of records.
 
-    A tenth of the lines are. Fewer are, where the times of the records are in order and the other
-    lines hold no times of their own: five that are spread over the lines, or a single one before
-    lines that look like a stack trace's.
+    A tenth of the lines is enough. Fewer are enough where the times of the records are in order and
+    the other lines hold no times of their own: five that are spread over the lines, or a single one
+    before lines that look like a stack trace's.
 
-    >>> trace = ["2024-01-02 03:04:05 ERROR failed", *["\tat com.example.Shop.run(Shop.java:7)"] * 300]
+    >>> calls = ["\tat com.example.Shop.run(Shop.java:7)"] * 300
+    >>> trace = ["2024-01-02 03:04:05 ERROR failed", *calls]
     >>> text, first = pl.Series(trace), pl.Series([True] + [False] * 300)
     >>> begin_enough(text, first, goes_on=~first, times=None)
     True
@@ -67,11 +68,12 @@ def begin_enough(
     # What holds a time of its own begins a record of another kind.
     if _share(further.str.contains(_HEAD)) > _HEADS:
         return False
-    places = begins.arg_true()
+    places = begins.arg_true().cast(pl.Int64)
     first = int(places[0])
     # Records of a log are everywhere in it; a few lines that somebody quotes are not.
-    ends = pl.concat([places.cast(pl.Int64), pl.Series([len(text)], dtype=pl.Int64)])
-    longest = int(ends.diff().max() or 0)  # type: ignore[arg-type]
+    end = pl.Series([len(text)], dtype=pl.Int64)
+    lengths = pl.concat([places, end]).diff()
+    longest = int(lengths.max() or 0)  # type: ignore[arg-type]
     spread = max(longest, first) <= _GAP * len(text)
     if times is not None and records >= _RECORDS and spread:
         return True
@@ -80,7 +82,7 @@ def begin_enough(
 
 
 def ordered(times: pl.Series) -> bool:
-    """Whether times go on, or go back throughout, but for a few.
+    """Whether nearly all times go on, or nearly all go back.
 
     >>> from datetime import datetime
     >>> days = pl.Series([datetime(2024, 1, day) for day in (1, 2, 3, 9)])
@@ -95,4 +97,5 @@ def ordered(times: pl.Series) -> bool:
 
 
 def _share(values: pl.Series) -> float:
+    """Share of the values that are true; 0 where there are none."""
     return float(values.mean() or 0.0)  # type: ignore[arg-type]

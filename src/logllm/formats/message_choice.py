@@ -19,54 +19,22 @@ Columns = Mapping[str, Sequence[str]]
 """Values by field, in the fields' order; empty where a row has none."""
 
 _MESSAGES = (
-    *(
-        "message",
-        "msg",
-        "logmessage",
-        "shortmessage",
-        "text",
-        "log",
-        "textpayload",
-        "body",
-        "event",
-    ),
-    *("description", "content", "detail", "mt", "m", "raw", "line"),
+    *("message", "msg", "logmessage", "shortmessage", "text", "log", "textpayload", "body"),
+    *("event", "description", "content", "detail", "mt", "m", "raw", "line"),
 )
 _EVENTS = re.compile(r"(?:event|operation|action|activity)(?:name|type)?")
 _LEVELS = re.compile(r"(?:log|error)?(?:level|lvl|severity)(?:name|text)?|levelname")
 _LEVEL_WORDS = re.compile(
-    r"(?i)(?:trace|debug\d?|fine(?:r|st)?|config|verbose|info(?:rmation(?:al)?)?|log|notice|warn(?:ing)?|"
-    r"err(?:or)?|severe|crit(?:ical)?|alert|emerg(?:ency)?|fatal|panic|dpanic)"
+    r"(?i)(?:trace|debug\d?|fine(?:r|st)?|config|verbose|info(?:rmation(?:al)?)?|log|notice"
+    r"|warn(?:ing)?|err(?:or)?|severe|crit(?:ical)?|alert|emerg(?:ency)?|fatal|panic|dpanic)"
 )
-_METHODS = frozenset(
-    {
-        "GET",
-        "HEAD",
-        "POST",
-        "PUT",
-        "PATCH",
-        "DELETE",
-        "OPTIONS",
-        "CONNECT",
-        "TRACE",
-        "LIST",
-        "WATCH",
-        "CREATE",
-        "UPDATE",
-    }
-)
+_HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE")
+_KUBERNETES_VERBS = ("LIST", "WATCH", "CREATE", "UPDATE")
+_METHODS = frozenset((*_HTTP_METHODS, *_KUBERNETES_VERBS))
 _REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) \S+")
 _PATHS = (
-    "uri",
-    "requesturi",
-    "path",
-    "requestpath",
-    "url",
-    "requesturl",
-    "uristem",
-    "target",
-    "route",
-    "endpoint",
+    *("uri", "requesturi", "path", "requestpath", "url", "requesturl"),
+    *("uristem", "target", "route", "endpoint"),
 )
 _NO_PATHS = re.compile(r"(?i)refer|origin")
 _STATUS = re.compile(r"[1-5]\d\d")
@@ -75,7 +43,8 @@ _ERRORS = re.compile(
     r"(?:error|err|exception|reason|cause|failure)(?:code|message|msg|type|class|reason)?"
 )
 _STACKS = re.compile(
-    r"(?:exception|error|err)?(?:stack(?:trace)?|excinfo|backtrace|traceback|exception|extendedstacktrace)"
+    r"(?:exception|error|err)?"
+    r"(?:stack(?:trace)?|excinfo|backtrace|traceback|exception|extendedstacktrace)"
 )
 _BROWSER = re.compile(r"Mozilla/\d|AppleWebKit/|Opera/\d|\(compatible;")
 _TIME = re.compile(
@@ -106,11 +75,13 @@ class Choice(NamedTuple):
 
 
 def chosen_message(columns: Columns) -> Choice:
-    """The field that is called a message, with what tells its lines apart.
+    """The fields that say what happened in structured lines.
 
-    Else the request and its status, a text, or the whole line.
+    It is the field that is called a message, with what tells its lines apart; where there is none,
+    the request and its status, or a text, or the whole line.
 
-    >>> chosen_message({"method": ["GET", "PUT"], "url": ["/a", "/b"], "status": ["200", "500"]})[:2]
+    >>> columns = {"method": ["GET", "PUT"], "url": ["/a", "/b"], "status": ["200", "500"]}
+    >>> chosen_message(columns)[:2]
     ('method', ((' ', 'url'), (' -> ', 'status')))
     """
     severity = _severity(columns)
@@ -125,14 +96,16 @@ def chosen_message(columns: Columns) -> Choice:
 def _named(columns: Columns) -> str | None:
     """The field that is called a message and is one; the less nested the better."""
     # `host.message` is less likely the message than `message` is.
-    names = [name for name in columns if _called(name) in _MESSAGES]
-    names = [name for name in names if _filled(columns[name]) >= _HALF]
-    names = [name for name in names if not _mostly(_NUMBER.fullmatch, columns[name])]
-    names.sort(key=lambda name: (name.count("."), _MESSAGES.index(_called(name))))
-    for name in names:
-        if not _structured(columns[name]):
-            return name
-    return None
+    names: list[str] = []
+    for name, values in columns.items():
+        if _called(name) not in _MESSAGES:
+            continue
+        is_number = _mostly(_NUMBER.fullmatch, values)
+        if _filled(values) >= _HALF and not is_number and not _structured(values):
+            names.append(name)
+    return min(
+        names, key=lambda name: (name.count("."), _MESSAGES.index(_called(name))), default=None
+    )
 
 
 def _called(name: str) -> str:
@@ -146,112 +119,112 @@ def _completed(name: str, columns: Columns, *, severity: str | None) -> Choice:
     # "record" around what a server wrote says nothing: the inner message does.
     inner = _inner(name, columns, texts=texts)
     if inner is not None:
-        return Choice(
-            name, ((": ", inner),), note=f"{name} is one text in most lines: {inner} is added to it"
-        )
+        note = f"{name} is one text in most lines: {inner} is added to it"
+        return Choice(name, ((": ", inner),), note=note)
     if not _constant(texts):
-        return Choice(name, tuple(_status(columns)[:1]))
+        status = _status(columns)
+        return Choice(name, tuple(status[:1]))
+    # The message is one text: a request and what went wrong tell its lines apart.
     request = [field for field in _request(columns) if field[1] != name]
-    errors = [(" ", other) for other in columns if _is_error(other, columns[other])]
+    errors = [(" ", other) for other, values in columns.items() if _is_error(other, values)]
     tail = tuple((words or " ", other) for words, other in (*request, *errors))
     if tail:
         added = _listed([other for _, other in tail])
-        return Choice(
-            name,
-            tail,
-            note=(
-                f"{name} is one text in nearly all lines: {added}"
-                f" {'is' if len(tail) == 1 else 'are'} added to it"
-            ),
-        )
+        verb = "is" if len(tail) == 1 else "are"
+        note = f"{name} is one text in nearly all lines: {added} {verb} added to it"
+        return Choice(name, tail, note=note)
     # One text in all lines, and nothing to add to it: its words, a severity, or no other field that
     # differs either make it a message all the same.
-    words = " " in _first(texts).replace(PLACEHOLDER, "").strip()
+    text = _first(texts).replace(PLACEHOLDER, "")
+    has_words = " " in text.strip()
     others = [values for other, values in columns.items() if other != name]
-    if words or severity is not None or not any(map(_differs, others)):
+    if has_words or severity is not None or not any(map(_differs, others)):
         return Choice(name)
-    return Choice(
-        WHOLE,
-        note=(
-            f"{name} is the same in nearly all lines, so the whole line is the message (another:"
-            " --message FIELD)"
-        ),
+    note = (
+        f"{name} is the same in nearly all lines, so the whole line is the message (another:"
+        " --message FIELD)"
     )
+    return Choice(WHOLE, note=note)
 
 
 def _unnamed(columns: Columns) -> Choice:
     """The message of lines without a field that is called one."""
     request = _request(columns)
-    # A request needs its first field in every line: an access log has one in each.
-    whole = len(request) > 1 and request[0][0] == "" and _filled(columns[request[0][1]]) == 1
-    if whole:
-        names = [name for _, name in request]
-        return Choice(
-            names[0],
-            tuple(request[1:]),
-            note=(
-                "no field holds a message, so the request and its status are taken"
-                f" ({_listed(names)})"
-            ),
-        )
-    texts = [
-        name for name in columns if _is_json(columns[name]) and _filled(columns[name]) >= _MOST
-    ]
+    if len(request) > 1:
+        # A request needs its first field in every line: an access log has one in each.
+        before, first = request[0]
+        if before == "" and _filled(columns[first]) == 1:
+            names = _listed([name for _, name in request])
+            note = f"no field holds a message, so the request and its status are taken ({names})"
+            return Choice(first, tuple(request[1:]), note=note)
+    texts: list[str] = []
+    for name, values in columns.items():
+        if _is_json(values) and _filled(values) >= _MOST:
+            texts.append(name)
     if texts:
         named = (name for name in texts if _called(name) in _MESSAGES)
-        return Choice(next(named, texts[0]))
+        message = next(named, texts[0])
+        return Choice(message)
     # The field with the most words a line; where all lines are the same any text is as good.
     telling = any(map(_differs, columns.values()))
     blanks: dict[str, float] = {}
     for name, values in columns.items():
-        if _is_text(name, values) and not (telling and _constant(values)):
+        says_nothing = telling and _constant(values)
+        if _is_text(name, values) and not says_nothing:
             blanks[name] = _blanks(values)
     best = max(blanks, key=lambda name: blanks[name], default=WHOLE)
     if blanks.get(best, 0) >= _WORDS:
         return Choice(best)
-    events = [
-        name
-        for name, values in columns.items()
-        if _EVENTS.fullmatch(bare_name(name)) and _is_event(values)
-    ]
-    if events:
-        errors = [
-            (" ", name) for name in columns if name not in events and _is_error(name, columns[name])
-        ]
-        return Choice(
-            events[0],
-            tuple(errors),
-            note=(
-                "no field holds a message, so this is taken:"
-                f" {_listed([events[0], *(name for _, name in errors)])}"
-            ),
-        )
-    return Choice(
-        WHOLE,
-        note=(
-            "no field says what happened, so the whole line is the message (another: --message"
-            " FIELD)"
-        ),
+
+    by_event = _of_events(columns)
+    if by_event is not None:
+        return by_event
+    note = (
+        "no field says what happened, so the whole line is the message (another: --message FIELD)"
     )
+    return Choice(WHOLE, note=note)
+
+
+def _of_events(columns: Columns) -> Choice | None:
+    """The name of an event, and what went wrong in it; none where no field names events."""
+    events: list[str] = []
+    for name, values in columns.items():
+        if _EVENTS.fullmatch(bare_name(name)) and _is_event(values):
+            events.append(name)
+    if not events:
+        return None
+    others = {name: values for name, values in columns.items() if name not in events}
+    errors = [name for name, values in others.items() if _is_error(name, values)]
+    taken = _listed([events[0], *errors])
+    tail = tuple((" ", name) for name in errors)
+    return Choice(events[0], tail, note=f"no field holds a message, so this is taken: {taken}")
 
 
 def _inner(name: str, columns: Columns, *, texts: Sequence[str]) -> str | None:
-    """Another message that most of the lines have whose message is one text, such as `record` around what a server wrote."""
+    """Another message in most of the lines whose own message is one text.
+
+    CloudNativePG writes such lines: `record` is the message, and what the server wrote is inside.
+    """
     first = _first(texts)
     rows = [place for place, text in enumerate(texts) if text == first]
     if len(texts) < _ENOUGH or len(rows) < _HALF * len(texts):
         return None
     for other, values in columns.items():
-        beside = [values[place] for place in rows]
-        if bare_name(other) not in _MESSAGES or other == name or _structured(beside):
+        if other == name or bare_name(other) not in _MESSAGES:
             continue
-        if _filled(beside) >= _ALIKE and _share_of_first(_masked(beside)) < _ALIKE:
+        beside = [values[place] for place in rows]
+        if _structured(beside) or _filled(beside) < _ALIKE:
+            continue
+        if _share_of_first(_masked(beside)) < _ALIKE:
             return other
     return None
 
 
 def _request(columns: Columns) -> list[tuple[str, str]]:
-    """Method, path and status of a request, as far as there are fields for them, each with what stands before it."""
+    """Method, path and status of a request, as far as there are fields for them.
+
+    Each comes with what stands before it in the message.
+    """
     lines: list[str] = []
     methods: list[str] = []
     for name, values in columns.items():
@@ -261,25 +234,29 @@ def _request(columns: Columns) -> list[tuple[str, str]]:
             methods.append(name)
 
     # Of several paths that whose name comes first among the usual ones.
-    paths = [
-        name
-        for name in columns
-        if bare_name(name).endswith(_PATHS) and _is_path(name, columns[name])
-    ]
+    paths: list[str] = []
+    for name, values in columns.items():
+        if bare_name(name).endswith(_PATHS) and _is_path(name, values):
+            paths.append(name)
     paths.sort(key=_rank_of_path)
 
     # `GET /a HTTP/1.1` says method and path in one.
+    fields: list[tuple[str, str]] = []
     if lines:
-        fields = [("", lines[0])]
+        fields.append(("", lines[0]))
     else:
-        fields = [("", methods[0])] if methods else []
-        fields += [(" ", paths[0])] if paths else []
-    return fields + _status(columns)[:1]
+        if methods:
+            fields.append(("", methods[0]))
+        if paths:
+            fields.append((" ", paths[0]))
+    status = _status(columns)
+    return [*fields, *status[:1]]
 
 
 def _rank_of_path(name: str) -> int:
     """Which of the usual names of paths a field's name ends in."""
-    return next(rank for rank, ending in enumerate(_PATHS) if bare_name(name).endswith(ending))
+    bare = bare_name(name)
+    return next(rank for rank, ending in enumerate(_PATHS) if bare.endswith(ending))
 
 
 def _status(columns: Columns) -> list[tuple[str, str]]:
@@ -290,9 +267,13 @@ def _status(columns: Columns) -> list[tuple[str, str]]:
 
 def _severity(columns: Columns) -> str | None:
     """The field that holds the names of levels, more than one of them."""
-    names = [name for name in columns if _LEVELS.fullmatch(bare_name(name))]
-    names = [name for name in names if _mostly(_LEVEL_WORDS.fullmatch, columns[name])]
-    names = [name for name in names if len({value for value in columns[name] if value}) > 1]
+    names: list[str] = []
+    for name, values in columns.items():
+        if not _LEVELS.fullmatch(bare_name(name)):
+            continue
+        levels = {value for value in values if value}
+        if len(levels) > 1 and _mostly(_LEVEL_WORDS.fullmatch, values):
+            names.append(name)
     return min(names, key=lambda name: name.count("."), default=None)
 
 
@@ -305,7 +286,9 @@ def _is_error(name: str, values: Sequence[str]) -> bool:
 
 def _is_stack(name: str, values: Sequence[str]) -> bool:
     """Whether a field holds stack traces."""
-    return bool(_STACKS.fullmatch(bare_name(name))) and any("\n" in value for value in values)
+    if not _STACKS.fullmatch(bare_name(name)):
+        return False
+    return any("\n" in value for value in values)
 
 
 def _is_path(name: str, values: Sequence[str]) -> bool:
@@ -351,11 +334,15 @@ def _structured(values: Sequence[str]) -> bool:
 
 
 def _filled(values: Sequence[str]) -> float:
-    return sum(1 for value in values if value.strip()) / max(1, len(values))
+    """Share of the values that hold something."""
+    filled = sum(1 for value in values if value.strip())
+    return filled / max(1, len(values))
 
 
 def _blanks(values: Sequence[str]) -> float:
-    return sum(value.count(" ") for value in values) / max(1, len(values))
+    """Blanks in a value, on average."""
+    blanks = sum(value.count(" ") for value in values)
+    return blanks / max(1, len(values))
 
 
 def _mostly(test: Callable[[str], Any], values: Sequence[str]) -> bool:
@@ -379,11 +366,12 @@ def _first(texts: Sequence[str]) -> str:
 
 def _share_of_first(texts: Sequence[str]) -> float:
     """Share of the most frequent text."""
-    return Counter(texts).most_common(1)[0][1] / len(texts)
+    ((_, often),) = Counter(texts).most_common(1)
+    return often / len(texts)
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Names as they are said.
+    """Names as a sentence lists them.
 
     >>> _listed(["a", "b", "c"])
     'a, b and c'

@@ -11,7 +11,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.formats.field_roles import structured_formats
-from logllm.formats.time_shapes import timed_format
+from logllm.formats.timed.time_shapes import timed_format
 from logllm.logs.fields import read_fields
 from logllm.logs.inside.envelopes import opened
 from logllm.logs.inside.other_kinds import BEGINNING
@@ -42,7 +42,7 @@ def with_others(
     candidates: Sequence[FormatSection],
     today: date,
 ) -> FormatSection:
-    """A format with those of the lines of other kinds that are among its own, as far as there are any.
+    """A format with the formats of other kinds of lines that are among its own, if there are any.
 
     Args:
         text: successive lines.
@@ -52,12 +52,14 @@ def with_others(
     """
     inner = described.innermost
     labelled = any(layer.label is not None for layer in described.layers)
-    if labelled or inner.text_below or inner.message_below or inner.kind not in ("pattern", "json"):
+    # What stands below a record's first line looks like anything.
+    below = inner.text_below or inner.message_below
+    if labelled or below or inner.kind not in ("pattern", "json"):
         return described
     text, read = whole_rows(text, described)
     rows, fields, kind = opened(text.alias("text").to_frame(), read)
-    other_kinds = rows["text"].filter(fields.message.is_null() | (kind > 0))
-    lines = _heads(other_kinds)
+    of_other_kinds = fields.message.is_null() | (kind > 0)
+    lines = _heads(rows["text"].filter(of_other_kinds))
     if not len(lines):
         return described
     likely = [other for other in candidates if _may_be_beside(other) and other.name != inner.name]
@@ -67,7 +69,8 @@ def with_others(
 
 def _heads(lines: pl.Series) -> pl.Series:
     """Lines that begin a record of some kind, as many as are looked at."""
-    heads = lines.filter(lines.str.contains(BEGINNING) | lines.str.starts_with("{"))
+    begins = lines.str.contains(BEGINNING) | lines.str.starts_with("{")
+    heads = lines.filter(begins)
     step = max(1, len(heads) // _LOOKED_AT)
     return heads.gather_every(step)
 
@@ -87,11 +90,12 @@ def _others(
 ) -> list[FormatSection]:
     """The formats of some lines, that of the most lines first."""
     others: list[FormatSection] = []
-    json = lines.filter(lines.str.starts_with("{"))
+    is_json = lines.str.starts_with("{")
+    json = lines.filter(is_json)
     if len(json) >= _FEWEST:
-        likely = [other for other in structured_formats(json, today=today) if _is_a_log(other)]
-        others += likely[:1]
-    left = lines.filter(~lines.str.starts_with("{"))
+        likely = filter(_is_a_log, structured_formats(json, today=today))
+        others += list(likely)[:1]
+    left = lines.filter(~is_json)
     # The format of the most lines, then that of the most of the rest, and so on.
     while len(left) and len(others) < _MOST:
         readings = [_reading(left, other, today=today) for other in candidates]
@@ -101,14 +105,16 @@ def _others(
         others.append(best.format)
         left = left.filter(~best.matched)
     # At last any format with a time, where nothing better tells what is left.
-    if len(left) >= _FEWEST and (timed := timed_format(left)) is not None:
+    timed = timed_format(left) if len(left) >= _FEWEST else None
+    if timed is not None:
         matched = _reading(left, timed, today=today).matched
-        others += [timed] if matched.mean() >= _FIFTH else []  # type: ignore[operator]
+        if matched.mean() >= _FIFTH:  # type: ignore[operator]
+            others.append(timed)
     return others
 
 
 def _is_a_log(described: FormatSection) -> bool:
-    """Whether JSON is a program's log, and no body that an application writes into its own."""
+    """Whether JSON is a program's log, not a body that an application writes into its own log."""
     has_roles = described.time is not None and described.severity is not None
     return described.kind == "json" and has_roles and described.message != WHOLE
 

@@ -12,7 +12,7 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.formats.postgres_prefix import POSTGRES
-from logllm.formats.time_shapes import TIMED
+from logllm.formats.timed.time_shapes import TIMED
 from logllm.logs.fields import bare_name, fields_of, group_names, json_fields
 from logllm.logs.inside.envelopes import opened
 from logllm.logs.joining import whole_rows
@@ -20,9 +20,11 @@ from logllm.logs.structured.columns import WHOLE
 from logllm.logs.times import round_the_year
 
 _STREAMS = re.compile(
-    r"(?:k8s|kube|kubernetes)?(?:pod|container|node|namespace|docker)(?:name|id|uid)?|stream|"
-    r"(?:syslog)?(?:pid|procid|processid)|process|host(?:name)?|(?:db)?instance(?:id|identifier)?|(?:systemd)?unit|"
-    r"service(?:name)?|machine|(?:log)?stream(?:name)?|program|(?:syslog)?identifier|app|job|labels|file(?:name|path)?|databaseid"
+    r"(?:k8s|kube|kubernetes)?(?:pod|container|node|namespace|docker)(?:name|id|uid)?|stream"
+    r"|(?:syslog)?(?:pid|procid|processid)|process|host(?:name)?"
+    r"|(?:db)?instance(?:id|identifier)?|(?:systemd)?unit|service(?:name)?|machine"
+    r"|(?:log)?stream(?:name)?|program|(?:syslog)?identifier|app|job|labels|file(?:name|path)?"
+    r"|databaseid"
 )
 _PROCESS = re.compile(r"(?:syslog)?(?:pid|procid|processid)|process")
 _LOOKED_AT = 200  # rows
@@ -51,14 +53,17 @@ def inner_texts(text: pl.Series, outer: FormatSection) -> Inner:
     """
     text, read = whole_rows(text, outer)
     update = {"inside": _LINES, "streams": outer.streams or _streams(text, outer)}
-    rows = opened(text.alias("text").to_frame(), read.model_copy(update=update)).rows
-    return Inner(outer.model_copy(update=update), rows["text"], rows["stream"].is_not_null())
+    lines = text.alias("text").to_frame()
+    rows = opened(lines, read.model_copy(update=update)).rows
+    in_a_message = rows["stream"].is_not_null()
+    return Inner(outer.model_copy(update=update), rows["text"], in_a_message)
 
 
 def nested(inner: Inner, described: FormatSection) -> FormatSection:
-    """A format inside another one.
+    """A format inside another one, with the sessions of the inner one.
 
-    Its sessions, by a process that the outer one names where it names none itself.
+    A server's inner format that names no process has sessions by the process that the outer one
+    names.
 
     Args:
         inner: The outer format and its texts.
@@ -68,17 +73,17 @@ def nested(inner: Inner, described: FormatSection) -> FormatSection:
     yearless = any(map(round_the_year, described.time_format))
     if outer.time is not None and yearless:
         described = described.model_copy(update={"time": None})
-    if (
-        outer.time is not None
-    ):  # a record without a time of its own has the outer one's, not another field's
+    # A record without a time of its own has the outer one's, not another field's.
+    if outer.time is not None:
         own = tuple(pair for pair in described.instead if pair[0] != described.time)
         described = described.model_copy(update={"instead": own})
     sessions = described.sessions
     # A server's lines that name no process have the outer one's: a container's is the server's.
-    if described.innermost.name.startswith(POSTGRES) and not sessions.by_key:
-        processes = (name for name in outer.streams if _PROCESS.fullmatch(bare_name(name)))
-        process = next(processes, None)
-        sessions = SessionSection(by="key", key_field=process) if process else sessions
+    of_a_server = described.innermost.name.startswith(POSTGRES)
+    if of_a_server and not sessions.by_key:
+        processes = [name for name in outer.streams if _PROCESS.fullmatch(bare_name(name))]
+        if processes:
+            sessions = SessionSection(by="key", key_field=processes[0])
     name = f"{described.name} inside {outer.name}"
     title = f"{described.title or described.name}; in the messages of {outer.name}"
     update = {"name": name, "title": title, "inside": described, "sessions": sessions}
@@ -87,7 +92,8 @@ def nested(inner: Inner, described: FormatSection) -> FormatSection:
 
 def _streams(text: pl.Series, outer: FormatSection) -> tuple[str, ...]:
     """Fields that tell apart what several programs write at the same time."""
-    return tuple(name for name in _names(text, outer) if _STREAMS.fullmatch(bare_name(name)))
+    names = _names(text, outer)
+    return tuple(name for name in names if _STREAMS.fullmatch(bare_name(name)))
 
 
 def _names(text: pl.Series, outer: FormatSection) -> Iterator[str]:
@@ -108,10 +114,10 @@ def _names(text: pl.Series, outer: FormatSection) -> Iterator[str]:
 def line_by_line(described: FormatSection) -> bool:
     """Whether records of a format may be inside messages.
 
-    Each is of lines, and says which field is the message.
+    They may where each is made of whole lines, and the format says which field is the message.
     """
-    if described.kind in ("json", "logfmt"):
-        return described.message != WHOLE and (
-            described.kind == "json" or described.time is not None
-        )
+    if described.kind == "json":
+        return described.message != WHOLE
+    if described.kind == "logfmt":
+        return described.message != WHOLE and described.time is not None
     return described.kind == "pattern" and described.partial is None and described.name != TIMED

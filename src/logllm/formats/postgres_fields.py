@@ -1,4 +1,4 @@
-"""PostgreSQL's records as fields of JSON lines, whatever they are called and wherever they stand in the line."""
+"""PostgreSQL's records as fields of JSON lines, whatever these are called."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,14 @@ Row = Mapping[str, str]
 
 
 def postgres_fields(rows: Sequence[Row]) -> FormatSection | None:
-    """The format of JSON lines that hold a server's severity beside its message, as CloudNativePG and Azure write them.
+    """The format of JSON lines that hold a server's severity beside its message.
 
-    Lines without them, such as the operator's own, have what else is called a message.
+    CloudNativePG and Azure write such lines. In those without a severity, such as the operator's
+    own, another field that is called a message is read. None where no field holds severities.
 
-    >>> row = {"ts": "2024-01-02T03:04:05Z", "msg": "record", "record.error_severity": "LOG", "record.message": "ready"}
-    >>> described = postgres_fields([row | {"record.process_id": "7"}] * 3)
+    >>> row = {"ts": "2024-01-02T03:04:05Z", "msg": "record", "record.error_severity": "LOG"}
+    >>> row |= {"record.message": "ready", "record.process_id": "7"}
+    >>> described = postgres_fields([row] * 3)
     >>> described.message, described.time, described.sessions.key_field, described.instead
     ('record.message', 'ts', 'record.process_id', (('record.message', 'msg'),))
     """
@@ -44,13 +46,14 @@ def postgres_fields(rows: Sequence[Row]) -> FormatSection | None:
         # `record.error_severity` has its message beside it: `record.message`.
         before = severity[: severity.rfind(".") + 1]
         message = f"{before}message"
-        values = [row[severity] for row in rows if severity in row and message in row]
-        messages = [row.get(message, "") for row in rows]
+        having = [row for row in rows if message in row]
         # Whole lines of a server, with a prefix of their own, are read from that prefix.
-        whole_lines = sum(1 for text in messages if _LINE.search(text))
-        if 2 * whole_lines > len(rows):
+        whole_lines = [row for row in having if _LINE.search(row[message])]
+        if 2 * len(whole_lines) > len(rows):
             continue
-        if len(values) >= min(_FEW, len(rows)) and set(values) <= _LEVELS:
+        levels = [row[severity] for row in having if severity in row]
+        enough = len(levels) >= min(_FEW, len(rows))
+        if enough and _LEVELS.issuperset(levels):
             return _described(names, before=before, severity=severity)
     return None
 
@@ -61,7 +64,8 @@ def _described(names: Sequence[str], *, before: str, severity: str) -> FormatSec
     beside: dict[str, str] = {}
     outer: dict[str, str] = {}
     for name in names:
-        if name.startswith(before) and "." not in name[len(before) :]:
+        is_beside = name.startswith(before) and "." not in name[len(before) :]
+        if is_beside:
             beside[bare_name(name)] = name
         if "." not in name:
             outer[bare_name(name)] = name
@@ -69,28 +73,34 @@ def _described(names: Sequence[str], *, before: str, severity: str) -> FormatSec
     time = _first(beside, _TIMES) or _first(outer, _TIMES)
     other_outer = {name: path for name, path in outer.items() if path != time}
     outer_time = _first(other_outer, _TIMES)
-    outer_message = outer.get("msg") or (outer.get("message") if before else None)
+    outer_message = outer.get("msg")
+    if before and not outer_message:
+        outer_message = outer.get("message")
+    # All of a line is one record here: DETAIL, HINT and the like follow its message.
+    tail: list[tuple[str, str]] = []
     position = _first(beside, _POSITIONS)
+    if position is not None:
+        tail.append((" at character ", position))
+    for word, fields in _PARTS:
+        field = _first(beside, fields)
+        if field is not None:
+            tail.append((f"\n{word}:  ", field))
+    # Lines of the operator's own have no such fields: their own message and time stand in.
+    stand_ins = ((message, outer_message), (time, outer_time))
+    instead = tuple((name, other) for name, other in stand_ins if name and other)
     pid = _first(beside, _PIDS)
-    # All of a line is one record here.
-    further = [(f"\n{word}:  ", _first(beside, fields)) for word, fields in _PARTS]
-    tail = [(" at character ", position), *further]
-    # Lines of the operator's own have no such fields, and what else is a message and a time.
-    instead = [(message, outer_message), (time, outer_time)]
     sessions = SessionSection(by="key", key_field=pid) if pid else SessionSection()
+    title = "PostgreSQL's records in fields of JSON:"
     return FormatSection(
         name="postgresql-json",
-        title=(
-            f"PostgreSQL's records in fields of JSON: message in {message}, time in"
-            f" {time or 'no field'}"
-        ),
+        title=f"{title} message in {message}, time in {time or 'no field'}",
         kind="json",
         message=message,
         severity=severity,
         time=time,
         time_format=("iso", "epoch", "epoch_ms"),
-        tail=tuple((words, field) for words, field in tail if field),
-        instead=tuple((name, other) for name, other in instead if name and other),
+        tail=tuple(tail),
+        instead=instead,
         sessions=sessions,
     )
 

@@ -26,21 +26,19 @@ _SEVERITIES = (
 _PADDED = r"^[^\t]*?\b(?:DEBUG|INFO|LOG|WARNING|ERROR|FATAL|CRITICAL):   "
 _MOST_PADDED = 0.2
 _JSON = r"\{\s*\""  # what stands in a field of JSON is read from the field, never across it
+_ZONE = r"(?: (?:[A-Z]{3,5}|[+-]\d\d(?::?\d\d)?))?"
+_DAY_AND_CLOCK = rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{{3}})?{_ZONE}"
 _TIMES = (
-    (
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?(?: (?:[A-Z]{3,5}|[+-]\d\d(?::?\d\d)?))?",
-        "iso",
-    ),
+    (_DAY_AND_CLOCK, "iso"),
     (r"\d{10}\.\d{3}", "epoch"),
     ("", "iso"),  # the prefix says no time
 )
 _CONTINUATION = r"^(?:\s.*)?$"  # RDS indents by blanks; some tools trim what is blank
-_ENOUGH = 0.85
+_ANYTHING = r"[^\t]*?"
+_ENOUGH = 0.85  # of the prefixes hold a part
 _FEWEST = 3  # lines
 _MOST_FIRST = 0.6  # of the lines are the first of a record, where syslog numbers them
-_COUNTED = (
-    0.04  # of the lines at least that many are the first, and as many the second, of a counter
-)
+_COUNTED = 0.04  # of the lines are the first of a counter, and as many the second
 
 
 class _Pid(NamedTuple):
@@ -70,34 +68,40 @@ _PIDS = (
 
 
 def postgres_format(text: pl.Series) -> FormatSection | None:
-    """The format of some lines of a PostgreSQL server, or nothing where they are none.
+    """The format of some lines of a PostgreSQL server, or none where they are not a server's.
 
     Its sessions are by process where the prefix names one (`%p` or `%c`), else windows.
 
-    >>> lines = ["<2024-01-02 03:04:05 CET u@d 17>LOG:  ready", "<2024-01-02 03:04:06 CET u@d 18>FEHLER:  no"]
-    >>> postgres_format(pl.Series(lines * 2)).pattern[:33], postgres_format(pl.Series(["a: b"]))
+    >>> first = "<2024-01-02 03:04:05 CET u@d 17>LOG:  ready"
+    >>> second = "<2024-01-02 03:04:06 CET u@d 18>FEHLER:  no"
+    >>> described = postgres_format(pl.Series([first, second] * 2))
+    >>> described.pattern[:33], postgres_format(pl.Series(["a: b"]))
     ('<(?<time>[0-9]{4}-[0-9][0-9]-[0-9', None)
     """
     parts = text.str.extract_groups(_LINE).struct
     prefixes = parts.field("prefix").drop_nulls()
     words = parts.field("word").str.strip_chars(" \u00a0:").drop_nulls()
-    if len(prefixes) < _FEWEST or not words.is_in(list(_SEVERITIES)).any():
+    has_severities = words.is_in(list(_SEVERITIES)).any()
+    if len(prefixes) < _FEWEST or not has_severities:
         return None
-    if float(prefixes.str.contains(_JSON).mean()) > _MOST_PADDED:  # type: ignore[arg-type]
-        return None
-    if int(text.str.contains(_PADDED).sum() or 0) > _MOST_PADDED * len(prefixes):
+    # Neither severities inside JSON nor words that are filled up to one width are a server's.
+    in_json = prefixes.str.contains(_JSON)
+    padded = text.str.contains(_PADDED)
+    most = _MOST_PADDED * len(prefixes)
+    if int(in_json.sum()) > most or int(padded.sum()) > most:
         return None
     # The time is taken out before a process is sought: its digits would be taken for one.
     time, form = next((time, form) for time, form in _TIMES if _in_most(prefixes, time))
     without = prefixes.str.replace(time, "", literal=False) if time else prefixes
-    likely = (pid for pid in _PIDS if _in_most(without, pid.whole))
-    pid = next((pid for pid in likely if _names_a_process(without, pid)), None)
-    return _described(prefixes, time, form=form, pid=pid)
+    likely = [pid for pid in _PIDS if _in_most(without, pid.whole)]
+    processes = (pid for pid in likely if _names_a_process(without, pid))
+    return _described(prefixes, time, form=form, pid=next(processes, None))
 
 
 def _in_most(prefixes: pl.Series, part: str) -> bool:
     """Whether nearly all prefixes hold a part."""
-    return float(prefixes.str.contains(part).mean()) >= _ENOUGH  # type: ignore[arg-type]
+    having = prefixes.str.contains(part)
+    return float(having.mean()) >= _ENOUGH  # type: ignore[arg-type]
 
 
 def _names_a_process(prefixes: pl.Series, pid: _Pid) -> bool:
@@ -108,8 +112,10 @@ def _names_a_process(prefixes: pl.Series, pid: _Pid) -> bool:
     """
     if pid.after == r"-\d+\]":
         lines = prefixes.str.extract(r"\[\d+-(\d+)\]").drop_nulls()
-        return float((lines == "1").mean()) < _MOST_FIRST  # type: ignore[arg-type]
-    numbers = prefixes.str.extract(f"{pid.before}({pid.number}){pid.after}").drop_nulls()
+        is_first = lines == "1"
+        return float(is_first.mean()) < _MOST_FIRST  # type: ignore[arg-type]
+    number = f"{pid.before}({pid.number}){pid.after}"
+    numbers = prefixes.str.extract(number).drop_nulls()
     # A counter of lines starts with 1 and goes on with 2 in every session; a process does not.
     shares = [(numbers == first).mean() for first in ("1", "2")]
     a_counter = all(share > _COUNTED for share in shares)  # type: ignore[operator]
@@ -125,17 +131,20 @@ def _described(prefixes: pl.Series, time: str, *, form: str, pid: _Pid | None) -
         pieces.append((_first(prefixes, time), f"(?<time>{time})"))
     if pid is not None:
         place = _first(prefixes, pid.whole, besides=time)
-        pieces.append((place, f"{pid.before}(?<pid>{pid.number}){pid.after.removesuffix('$')}"))
+        after = pid.after.removesuffix("$")
+        pieces.append((place, f"{pid.before}(?<pid>{pid.number}){after}"))
     # The pattern is put together from front to back: what stands before a piece, then the piece.
     rest, pattern = prefixes, ""
     for _, piece in sorted(pieces):
         bare = re.sub(r"\(\?<\w+>", "(?:", piece)
-        between = _between(rest.str.extract(f"^(.*?)(?:{bare})"))
-        pattern += between + piece
+        before = rest.str.extract(f"^(.*?)(?:{bare})")
+        pattern += _between(before) + piece
         rest = rest.str.replace(f"^.*?(?:{bare})", "")
     pattern += _between(rest) + f"(?<message>{_WORD}.*)"
     pattern = pattern.replace(r"\d", "[0-9]")
-    sessions = SessionSection(by="key", key_field="pid") if pid is not None else SessionSection()
+    sessions = SessionSection()
+    if pid is not None:
+        sessions = SessionSection(by="key", key_field="pid")
     return FormatSection(
         name=POSTGRES,
         title="PostgreSQL's stderr, its log_line_prefix told from the lines",
@@ -152,19 +161,25 @@ def _first(prefixes: pl.Series, piece: str, *, besides: str = "") -> float:
     """Where a part of the prefix begins, on average."""
     hidden = prefixes
     if besides:
-        zeros = lambda part: "\0" * len(part[0])  # noqa: E731 - of the same length
-        hidden = prefixes.map_elements(lambda prefix: re.sub(besides, zeros, prefix), pl.String)
+        # What is in its place is as long, so that the other parts stay where they are.
+        zeros = lambda part: "\0" * len(part[0])  # noqa: E731
+        shown = [re.sub(besides, zeros, prefix) for prefix in prefixes]
+        hidden = pl.Series(shown, dtype=pl.String)
     before = hidden.str.extract(f"^(.*?)(?:{piece})")
-    return float(before.str.len_chars().mean() or 0)  # type: ignore[arg-type]
+    lengths = before.str.len_chars()
+    return float(lengths.mean() or 0)  # type: ignore[arg-type]
 
 
 def _between(texts: pl.Series) -> str:
-    """Pattern of what stands between two parts.
+    """Pattern of what stands between two parts of the prefix.
 
-    It is what always stands there, unless that is secret, since the pattern is written; else
-    anything.
+    It is what always stands there. Where that differs, or is a secret, it is a pattern of anything:
+    the pattern is written into runs.
     """
     distinct = texts.drop_nulls().unique().to_list()
-    if len(distinct) != 1 or redact_text(distinct[0]) != distinct[0]:
-        return r"[^\t]*?"
-    return str(re.escape(distinct[0])).replace(r"\ ", " ")
+    if len(distinct) != 1:
+        return _ANYTHING
+    (text,) = distinct
+    if redact_text(text) != text:
+        return _ANYTHING
+    return str(re.escape(text)).replace(r"\ ", " ")

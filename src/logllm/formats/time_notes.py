@@ -7,7 +7,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.errors import DataError
-from logllm.formats.time_shapes import timed_format
+from logllm.formats.timed.time_shapes import timed_format
 from logllm.logs.calendar.timeline import newest_first
 from logllm.logs.calendar.years import DAYLESS, YEARLESS
 from logllm.logs.calendar.zones import zone_notes
@@ -52,10 +52,15 @@ def time_notes(text: pl.Series, described: FormatSection) -> Iterator[str]:
 
 
 def check_times(text: pl.Series, described: FormatSection) -> None:
-    """Whether times of some lines are written as a format says, of which the user named the field or the way of writing.
+    """Whether times are written as the user said, who named their field or their way of writing.
+
+    Args:
+        text: successive lines.
+        described: their format, with what the user said of its times.
 
     Raises:
-        DataError: none is, or no time is read; the message names a time of the lines and what would read it.
+        DataError: no time of the lines can be read so; the message names one of them, and what
+            would read it.
         RecipeError: there is no such way of writing.
     """
     if not described.time_formats:
@@ -73,12 +78,13 @@ def check_times(text: pl.Series, described: FormatSection) -> None:
         )
     if written_times(written, described.time_formats, zone=described.time_zone).count():
         return
-    told = timed_format(written)
-    others = () if told is None else told.time_format
-    reading = [
-        form for form in others if written_times(written, [form], zone=described.time_zone).count()
-    ]
-    remedy = f"; --time-format '{reading[0]}' reads them" if reading else ""
+    timed = timed_format(written)
+    others = () if timed is None else timed.time_format
+    remedy = ""
+    for form in others:
+        if written_times(written, [form], zone=described.time_zone).count():
+            remedy = f"; --time-format '{form}' reads them"
+            break
     forms = " or ".join(described.time_formats)
     raise DataError(
         f"no time of the log is written as {forms}: times are such as"
@@ -89,10 +95,12 @@ def check_times(text: pl.Series, described: FormatSection) -> None:
 def _as_written(text: pl.Series, described: FormatSection) -> pl.Series:
     """Times of the records that begin in some lines, as text."""
     text, described = whole_rows(text, described)
-    fields = opened(text.alias("text").to_frame(), described).fields
+    lines = text.alias("text").to_frame()
+    fields = opened(lines, described).fields
     if fields.time is None:
         return pl.Series([], dtype=pl.String)
-    return fields.time.filter(fields.message.is_not_null()).drop_nulls().str.strip_chars()
+    of_records = fields.time.filter(fields.message.is_not_null())
+    return of_records.drop_nulls().str.strip_chars()
 
 
 def _of_day_and_month(written: pl.Series, described: FormatSection) -> Iterator[str]:
@@ -105,7 +113,8 @@ def _of_day_and_month(written: pl.Series, described: FormatSection) -> Iterator[
         other = f"{match[3]}{match[2]}{match[1]}{form[match.end() :]}"
         is_own = written_times(written, [form], zone=None).is_not_null()
         own = written.filter(is_own)
-        if len(own) and written_times(own, [other], zone=None).count() == len(own):
+        by_other = written_times(own, [other], zone=None)
+        if len(own) and by_other.count() == len(own):
             first = "the day" if match[1] == "%d" else "the month"
             yield (
                 f"{first} is taken as the first number of times such as {own[0]}: --time-format"
@@ -118,25 +127,20 @@ def _of_dates(written: pl.Series, times: pl.Series) -> Iterator[str]:
     years = times.dt.year()
     # Times without a day are read as of a day in a year that no log is of, those without a year
     # likewise: `DAYLESS` and `YEARLESS`.
-    for missing, limit in (("day", DAYLESS + 1), ("year", YEARLESS + 1)):
+    others_say_it = (years > YEARLESS + 1).any()
+    for missing, limit, latest in (
+        ("day", DAYLESS + 1, "the last day is taken to be today"),
+        ("year", YEARLESS + 1, "the years are the latest with which no time lies ahead"),
+    ):
         lacking = written.filter(years <= limit)
-        if len(lacking) and (years > YEARLESS + 1).any():
-            yield (
-                f"times have no {missing}, such as {lacking[0]}: it is that of the times beside"
-                " them that say one"
-            )
-            return
-        if len(lacking):
-            latest = (
-                "the last day is taken to be today"
-                if missing == "day"
-                else "the years are the latest with which no time lies ahead"
-            )
-            yield (
-                f"times have no {missing}, such as {lacking[0]}: it is told from their order, "
-                f"where a step back begins the next one; {latest}"
-            )
-            return
+        if not len(lacking):
+            continue
+        if others_say_it:
+            whence = "it is that of the times beside them that say one"
+        else:
+            whence = f"it is told from their order, where a step back begins the next one; {latest}"
+        yield f"times have no {missing}, such as {lacking[0]}: {whence}"
+        return
 
 
 def _of_no_zone(written: pl.Series, described: FormatSection) -> Iterator[str]:
@@ -147,11 +151,8 @@ def _of_no_zone(written: pl.Series, described: FormatSection) -> Iterator[str]:
         own = left.filter(of_form)
         if form == "iso":
             own = own.filter(~own.str.contains(_ISO_ZONE))
-        zoneless = own.clear() if _ZONED.search(form) else own
-        if len(zoneless):
-            yield (
-                f"times have no zone, such as {zoneless[0]}: read as UTC; --time-zone says"
-                " otherwise"
-            )
+        names_a_zone = _ZONED.search(form) is not None
+        if len(own) and not names_a_zone:
+            yield f"times have no zone, such as {own[0]}: read as UTC; --time-zone says otherwise"
             return
         left = left.filter(~of_form)
