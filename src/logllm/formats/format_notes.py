@@ -28,7 +28,7 @@ _ONE_A_LINE = (
 )
 
 
-def format_notes(text: pl.Series, best: Fit, others: Sequence[Fit]) -> list[str]:
+def format_notes(text: pl.Series, best: Fit, *, others: Sequence[Fit]) -> list[str]:
     """What a person should know of the format that was recognized, a sentence each.
 
     Args:

@@ -114,7 +114,7 @@ def _of_lines(
     if zone is not None and best.format.time_formats:
         in_zone = best.format.model_copy(update={"time_zone": zone})
         best = best._replace(format=in_zone)
-    notes = tuple(format_notes(text, best, others))
+    notes = tuple(format_notes(text, best, others=others))
     return Recognition(best.format, best.share, len(text), tuple(others), notes)
 
 
