@@ -213,10 +213,11 @@ def remembered_sha256(file: Path, *, full: bool = False) -> str:
     name, state = str(file.resolve()), _state(file)
     try:
         remembered = json.loads((cache() / _HASHES).read_bytes())[name]
-        if not full and remembered["state"] == state and isinstance(remembered["sha256"], str):
-            return remembered["sha256"]
+        digest = remembered["sha256"]
+        if not full and remembered["state"] == state and isinstance(digest, str):
+            return digest
     except (OSError, ValueError, LookupError, TypeError):
-        pass
+        pass  # what cannot be read says nothing
     digest = sha256(file)
     if state is not None and _state(file) == state:  # nobody wrote to it meanwhile
         _remember(name, {"state": state, "sha256": digest})
@@ -281,7 +282,8 @@ def explained(path: Path) -> Iterator[None]:
         # Libraries written in Rust wrap the system's error in a text: "... (os error 28)".
         wrapped = re.search(r"\(os error (\d+)\)", str(exc))
         number = exc.errno if isinstance(exc, OSError) else wrapped and int(wrapped[1])
-        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(exc):
+        is_full = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(exc)
+        if is_full:
             raise DataError(
                 f"the disk that holds {path} is full: free some space or choose another place"
             ) from exc
@@ -307,7 +309,7 @@ def _kind(folder: Path) -> str | None:
 def _refill(folder: Path, fresh: Path, *, aside: Path) -> None:
     """Put what a fresh folder holds in place of what a folder holds, which goes aside.
 
-    Where that fails, it comes back.
+    If that fails, what the folder held comes back.
     """
     # The folder itself stays, since somebody may stand in it; what it holds is exchanged.
     aside.mkdir()
@@ -332,7 +334,8 @@ def _move(source: Path, target: Path, *, manifest_first: bool) -> None:
             source.iterdir(), key=lambda path: (path.name == MANIFEST) != manifest_first
         )
         for path in in_order:
-            moved.append((path, path.replace(target / path.name)))
+            place = path.replace(target / path.name)
+            moved.append((path, place))
     except OSError:
         for before, after in moved:
             after.replace(before)
@@ -340,10 +343,7 @@ def _move(source: Path, target: Path, *, manifest_first: bool) -> None:
 
 
 def flush(*paths: Path) -> None:
-    """Flush files and folders to disk.
-
-    Of a folder that is which names it holds, and not what is in them.
-    """
+    """Flush files and folders to disk; of a folder its list of names, not what the files hold."""
     for path in paths:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -355,7 +355,7 @@ def flush(*paths: Path) -> None:
 def _state(file: Path) -> list[int] | None:
     """What changes when a file does: size, time, inode and device.
 
-    None where the file system does not tell.
+    It is none if the file system does not tell.
     """
     try:
         status = file.stat()
@@ -365,18 +365,22 @@ def _state(file: Path) -> list[int] | None:
 
 
 def _remember(name: str, entry: dict[str, Any]) -> None:
-    """Write one more file's hash down, whole or not at all; what is damaged of the others goes."""
+    """Remember one more file's hash, whole or not at all; damaged entries of others are dropped."""
     path = cache() / _HASHES
     remembered: dict[str, Any] = {}
     with suppress(OSError, ValueError, AttributeError):
-        for other, entry_of_other in json.loads(path.read_bytes()).items():
+        written = json.loads(path.read_bytes())
+        for other, entry_of_other in written.items():
             if isinstance(entry_of_other, dict) and other != name:
                 remembered[other] = entry_of_other
+    # Last, and so the latest: of too many the first ones go. A model that nobody has loaded for
+    # long is hashed once more when it is.
     remembered[name] = entry
-    # A model that nobody has loaded for long is hashed once more when it is.
     latest = list(remembered.items())[-_MOST_HASHES:]
     lines = json.dumps(dict(latest), indent=1)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp")
+    # Threads and processes may write at the same time: each has a file of its own until the end.
+    owner = f"{os.getpid()}-{get_ident()}"
+    temporary = path.with_name(f".{path.name}.{owner}.tmp")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
+
 from logllm.bench.stages import Watch, line_stages, model_stages, saved, session_stages
 from logllm.bench.work import number_format
 from logllm.config.prepare import PrepareSection
@@ -88,12 +90,10 @@ def bench(
     report["start_seconds"] = _start_seconds(run, sources, encoding=settings.format.encoding)
     told("done", 1.0)
     names = [Path(source).name for source in sources]
-    return {
-        "run": run.resolve().name,
-        "inputs": [redact_text(name) for name in names] if settings.redact else names,
-        **report,
-        **surroundings(),
-    }
+    # The name of a file may hold a customer's.
+    if settings.redact:
+        names = list(map(redact_text, names))
+    return {"run": run.resolve().name, "inputs": names, **report, **surroundings()}
 
 
 def _end_to_end(
@@ -105,9 +105,13 @@ def _end_to_end(
     loaded = resident()
     sessions = 0
     reading = detector.read(sources)
+
     # To write verdicts as text counts: `detect` does it, too.
+    def write(verdicts: pl.DataFrame) -> int:
+        return sum(map(len, json_lines(verdicts)))
+
     for frame in judging.each(reading.frames()):
-        judging.timed(lambda verdicts: sum(map(len, json_lines(verdicts))), frame.drop("messages"))
+        judging.timed(write, frame.drop("messages"))
         sessions += frame.height
     whole = judging.stage(lines=reading.counts["lines"], sessions=sessions)
     memory = {"loaded": loaded, "peak": most_resident()}
@@ -120,7 +124,10 @@ def scorer_of(detector: Detector) -> Scorer:
     Raises:
         ModelError: the run is another method's, whose stages are not known here.
     """
-    method = detector.method.logllm if isinstance(detector.method, Both) else detector.method
+    # Of several minds the network is one.
+    method = detector.method
+    if isinstance(method, Both):
+        method = method.logllm
     if not isinstance(method, LogLLMMethod) or method.scorer is None:
         raise ModelError(
             f"{detector.model} is a run of method {detector.recipe.method}: only LogLLM's runs are"
@@ -135,9 +142,11 @@ def _stages(
     """Every stage by itself, and the machine's peak."""
     recipe, scorer = detector.recipe, scorer_of(detector)
     engine, tokenizer = scorer.engine, scorer.tokenizer
+    # From lines to sessions.
     at_once = recipe.detect.read_lines
     lines = line_stages(sources, settings, batch_lines=at_once)
     grouped, sessions, messages = session_stages(sources, settings, batch_lines=at_once)
+    # From messages and sessions to logits.
     told("encoding and decoding", 0.45)
     longest = recipe.model.encoder.max_tokens
     modelled, peaks = model_stages(engine, tokenizer, data=(sessions, messages), max_tokens=longest)
@@ -147,14 +156,17 @@ def _stages(
     anew = Scorer(engine, tokenizer, max_tokens=longest)
     scoring.timed(anew.score, sessions, messages)
     stages = {**lines, **grouped, **modelled, "score": scoring.stage(sessions=len(sessions))}
+    # What the figures depend on besides the log.
     model = engine.model
     formats = {"encoder": number_format(model.encoder), "decoder": number_format(model.decoder)}
-    gemm = {"lowest": min(peaks), "median": statistics.median(peaks), "highest": max(peaks)}
+    middle = statistics.median(peaks)
+    gemm = {"lowest": min(peaks), "median": middle, "highest": max(peaks)}
+    work = saved(sessions, messages, model=model)
     return {
         "gemm": gemm,
         "engine": recipe.detect.engine,
         "formats": formats,
-        "work": saved(sessions, messages, model=model),
+        "work": work,
         "stages": stages,
     }
 
@@ -166,7 +178,9 @@ def training_speed(
     steps: int = STEPS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[dict[str, Any]]:
-    """Sessions a second that each stage of a recipe trains on, by the median of a few steps after the first.
+    """Sessions a second that each stage of a recipe trains on.
+
+    It is the median of a few steps after the first.
 
     Args:
         recipe: what to train; each stage is cut to a few steps, and nothing is kept.
@@ -184,6 +198,7 @@ def training_speed(
     check_examples(recipe, examples)
     sessions, labels, _, alerts = examples
     seconds: list[list[float]] = [[] for _ in short]
+    # The loop writes checkpoints as it goes, as in a training.
     with deterministic(section.seed), tempfile.TemporaryDirectory() as scratch:
         accelerator = accelerate(recipe)
         model, tokenizer = assemble(recipe.model)
@@ -214,7 +229,7 @@ def _start_seconds(
 ) -> float | None:
     """Seconds from the start of a process to its verdict on the log's first lines.
 
-    None where those alone are no log.
+    It is none if these lines alone cannot be judged.
     """
     batches = read_lines(sources, encoding=encoding, batch_lines=FIRST_LINES)
     batch = next(islice(batches, 1))
@@ -225,4 +240,5 @@ def _start_seconds(
     nowhere = subprocess.DEVNULL
     lines = first.encode(encoding)
     done = subprocess.run(command, input=lines, check=False, stdout=nowhere, stderr=nowhere)
-    return time.perf_counter() - started if done.returncode == 0 else None
+    seconds = time.perf_counter() - started
+    return seconds if done.returncode == 0 else None

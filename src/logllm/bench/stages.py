@@ -1,4 +1,4 @@
-"""Each stage from text lines to logits timed by itself."""
+"""Each stage from lines of text to logits, timed by itself."""
 
 import statistics
 import time
@@ -42,23 +42,26 @@ class Watch:
         self._clock = clock
 
     def timed(self, work: Callable[..., Made], *arguments: Any) -> Made:
-        """The result of some work, its time added."""
+        """The result of some work, with the time added that it takes."""
         started = self._clock()
         result = work(*arguments)
         self.seconds += self._clock() - started
         return result
 
     def each(self, items: Iterable[Made]) -> Iterator[Made]:
-        """Items, the time it takes to make each one added."""
+        """Items, with the time added that it takes to make each of them."""
         iterator, end = iter(items), object()
         while (item := self.timed(next, iterator, end)) is not end:
             yield item
 
     def stage(self, **done: int) -> Stage:
         """What was done in the time."""
+        stage: Stage = {"seconds": self.seconds, **done}
+        # Nothing takes no time at all, whatever a coarse clock says.
         seconds = max(self.seconds, 1e-9)
-        speeds = {f"{what}_per_second": count / seconds for what, count in done.items()}
-        return {"seconds": self.seconds, **done, **speeds}
+        for what, count in done.items():
+            stage[f"{what}_per_second"] = count / seconds
+        return stage
 
 
 def line_stages(
@@ -93,13 +96,16 @@ def session_stages(
     Returns:
         Figures, sessions as rows of the message table, and that table.
     """
-    reader = Reader(settings, today=datetime.now(UTC).date(), batch_lines=batch_lines)
+    today = datetime.now(UTC).date()
+    reader = Reader(settings, today=today, batch_lines=batch_lines)
     sessions = Sessionizer(settings.sessions)
     everything, grouping = Watch(), Watch()
     messages = MessageTable()
-    numbered = map(messages.numbered, reader.read(sources))
     # Reading is lazy: to take the next frame is to read, parse, mask and number it.
-    closed = [grouping.timed(sessions.push, records) for records in everything.each(numbered)]
+    numbered = map(messages.numbered, reader.read(sources))
+    closed: list[pl.DataFrame] = []
+    for records in everything.each(numbered):
+        closed.append(grouping.timed(sessions.push, records))
     closed.append(grouping.timed(sessions.flush))
     everything.seconds += grouping.seconds
     lines = reader.tally.counts["lines"]
@@ -134,8 +140,12 @@ def model_stages(
     encoder, decoder = encoder_work(tokens), decoder_work(once, model.prompt)
     device = model.device
 
+    # A part is compared with the peak in the number format that it multiplies in.
     def peak_of(part: Encoder | Decoder | LightPart) -> float:
-        return statistics.median(gemm_peak(device=device, dtype=peak_format(part, device=device)))
+        number_format = peak_format(part, device=device)
+        return statistics.median(gemm_peak(device=device, dtype=number_format))
+
+    # A GPU works on by itself: a pass is over when the device says so.
 
     def encode() -> None:
         engine.encode(tokens)
@@ -149,9 +159,10 @@ def model_stages(
     decoding = _again_and_again(judge, times=DECODINGS, peak=lambda: peak_of(model.decoder))
     to_encode = encoder.flops(model.encoder.model)
     to_decode = decoder.flops(model.decoder.model)
+    count = len(tokens)
     stages = {
-        "tokenise": tokenising.stage(messages=len(tokens)),
-        "encode": encoding.stage(to_encode, tokens=encoder.positions, messages=len(tokens)),
+        "tokenise": tokenising.stage(messages=count),
+        "encode": encoding.stage(to_encode, tokens=encoder.positions, messages=count),
         "decode": decoding.stage(to_decode, positions=decoder.positions, sessions=len(once)),
     }
     return stages, [*encoding.peaks, *decoding.peaks]
@@ -170,8 +181,10 @@ class Passes(NamedTuple):
 
         Each pass is set beside the peak right before and right after it.
         """
-        beside = zip(self.seconds, self.peaks, self.peaks[1:], strict=False)
-        shares = [share(flops, seconds=taken, peak=around) for taken, *around in beside]
+        shares: list[float] = []
+        for number, taken in enumerate(self.seconds):
+            around = self.peaks[number : number + 2]
+            shares.append(share(flops, seconds=taken, peak=around))
         middling = Watch(statistics.median(self.seconds)).stage(**done)
         return {**middling, "flops": flops, "share": statistics.median(shares)}
 
@@ -194,13 +207,17 @@ def saved(
     sessions: Sequence[Rows], messages: pl.Series, *, model: LogLLM | Light
 ) -> dict[str, int]:
     """How much there is of everything, and how much of it is distinct."""
-    around = len(model.prompt.head) + len(model.prompt.question)
     occurrences = int(np.sum([len(session) for session in sessions]))
+    # Each message is one position of the decoder; every session has the prompt's words around them.
+    around = len(model.prompt.head) + len(model.prompt.question)
+    positions = occurrences + around * len(sessions)
+    once = distinct(sessions).sessions
+    work = decoder_work(sessions, model.prompt)
     return {
         "sessions": len(sessions),
-        "distinct_sessions": len(distinct(sessions).sessions),
+        "distinct_sessions": len(once),
         "messages": occurrences,
         "distinct_messages": len(messages),
-        "positions": occurrences + around * len(sessions),
-        "distinct_positions": decoder_work(sessions, model.prompt).positions,
+        "positions": positions,
+        "distinct_positions": work.positions,
     }

@@ -1,6 +1,6 @@
 """How much computing a log's distinct work is, and how much this machine can do.
 
-Floating-point operations, counted and measured.
+Both are in floating-point operations: the former are counted, the latter measured.
 """
 
 import math
@@ -64,7 +64,9 @@ class Work:
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
         attention, layers = width * heads, config.num_hidden_layers
         weights = linear_weights(model)
-        whole: int = 2 * weights * self.positions + 4 * attention * layers * self.contexts
+        by_weights = 2 * weights * self.positions
+        by_attention = 4 * attention * layers * self.contexts
+        whole: int = by_weights + by_attention
         if not self.ends:
             return whole
         # In the last layer positions where nothing is read need their keys and values alone.
@@ -80,18 +82,18 @@ class Work:
 def linear_weights(model: Any) -> int:
     """Weights of a model's linear layers that every position passes.
 
-    No output head, pooler or adapter.
+    The output head, the pooler and adapters are not counted.
     """
+    total = 0
     if isinstance(model, Source):
         # Sizes are read from the file's header; vectors (norms, biases) multiply nothing.
-        layers = (
-            shape for name, shape in model.shapes.items() if re.search(r"layers?\.[0-9]+\.", name)
-        )
-        return sum(math.prod(shape) for shape in layers if len(shape) > 1)
+        for name, shape in model.shapes.items():
+            if len(shape) > 1 and re.search(r"layers?\.[0-9]+\.", name):
+                total += math.prod(shape)
+        return total
     from transformers.pytorch_utils import Conv1D
 
     left_out = {id(model.get_output_embeddings())}
-    total = 0
     for name, module in model.named_modules():
         if id(module) in left_out or "lora_" in name or "pooler" in name:
             continue
@@ -117,14 +119,19 @@ def decoder_work(sessions: Sequence[Rows], prompt: Prompt) -> Work:
     head = np.arange(-begin, 0)
     question = np.arange(length) - begin - length
     distinct = {session.tobytes(): session for session in sessions}
-    tree = grow([np.concatenate([head, session, question]) for session in distinct.values()])
-    ends = sum(map(len, tree.paths))
-    return Work(len(tree.rows), int((tree.depths + 1).sum()), len(tree.paths), ends)
+    prompts = [np.concatenate([head, session, question]) for session in distinct.values()]
+    tree = grow(prompts)
+    # A position reads all up to itself; a verdict is read at the end of each path.
+    contexts = int((tree.depths + 1).sum())
+    end_contexts = sum(map(len, tree.paths))
+    return Work(len(tree.rows), contexts, len(tree.paths), end_contexts)
 
 
 def encoder_work(tokens: MessageTokens) -> Work:
-    """Real tokens of a message table."""
-    return Work(int(tokens.lengths.sum()), int((tokens.lengths**2).sum()))
+    """Real tokens of a message table, each of which reads its whole message."""
+    lengths = tokens.lengths
+    contexts = (lengths**2).sum()
+    return Work(int(lengths.sum()), int(contexts))
 
 
 def gemm_peak(
@@ -136,7 +143,7 @@ def gemm_peak(
 ) -> list[float]:
     """Floating-point operations a second of repeated products of square matrices.
 
-    By torch's current number of threads, or by a GPU.
+    A processor computes them with torch's current number of threads.
 
     Args:
         size: of the matrices, rows and columns; none: `GEMM_SIZE`, on a GPU four times as many, as
@@ -145,16 +152,19 @@ def gemm_peak(
         device: what multiplies.
         dtype: of the matrices' numbers.
     """
-    size = size or GEMM_SIZE * (1 if device.type == "cpu" else 4)
+    if size is None:
+        size = GEMM_SIZE if device.type == "cpu" else 4 * GEMM_SIZE
     left, right = torch.ones((2, size, size), device=device, dtype=dtype)
     product = torch.empty((size, size), device=device, dtype=dtype)
-    rates = []
+    # A multiplication and an addition for each number of the result and each of its terms.
+    operations = 2 * size**3
+    rates: list[float] = []
     for _ in range(_REPEATS + 1):
         finish(device)
         started = clock()
         torch.mm(left, right, out=product)
         finish(device)
-        rates.append(2 * size**3 / (clock() - started))
+        rates.append(operations / (clock() - started))
     return rates[1:]  # the first one warms up
 
 
@@ -165,12 +175,10 @@ def finish(device: torch.device) -> None:
 
 
 def peak_format(part: Encoder | Decoder | LightPart, *, device: torch.device) -> torch.dtype:
-    """In which number format the peak is measured that a part's work is set beside.
+    """The number format of the peak with which a part's work is compared.
 
-    On a GPU the one that it multiplies in.
-
-    A processor's peak is that of float32, whatever the part: shares of other formats stay
-    comparable with one another.
+    On a GPU it is the format that the part multiplies in. On a processor it is always float32, so
+    that shares of parts in other formats stay comparable with one another.
     """
     kind = number_format(part)
     if device.type == "cpu" or kind == "float32":
@@ -190,18 +198,18 @@ def share(flops: int, *, seconds: float, peak: Sequence[float]) -> float:
 
 
 def number_format(part: Encoder | Decoder | LightPart) -> str:
-    """In which number format a part's frozen layers multiply.
+    """The number format in which a part's frozen layers multiply.
 
     >>> number_format(nn.Linear(2, 2).to(torch.bfloat16))
     'bfloat16'
     """
-    kinds = {
-        parameter.dtype
-        for name, parameter in part.named_parameters()
-        if "lora_" not in name and parameter.dim() > 1
-    }
-    # Whole numbers are packed weights of four bits each.
-    packed = any(not kind.is_floating_point for kind in kinds)
-    return (
-        "4-bit" if packed else ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
-    )
+    names: set[str] = set()
+    for name, parameter in part.named_parameters():
+        # Adapters are small, and vectors (norms, biases) multiply nothing.
+        if "lora_" in name or parameter.dim() < 2:
+            continue
+        # Whole numbers are packed weights of four bits each.
+        if not parameter.dtype.is_floating_point:
+            return "4-bit"
+        names.add(str(parameter.dtype).removeprefix("torch."))
+    return ", ".join(sorted(names))

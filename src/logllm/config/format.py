@@ -19,8 +19,8 @@ are a record."""
 class LabelFileSection(Section):
     """A CSV file with one label a session, a line, or an interval of time.
 
-    It is of lines where it has a column of line numbers and none of sessions, of intervals where it
-    has columns of their beginning and their end.
+    Its labels are of lines if it has a column of line numbers and none of sessions, and of
+    intervals if it has columns of their beginning and their end.
     """
 
     # Where the label belongs: to a key, to a line, or to a stretch of time.
@@ -47,17 +47,17 @@ class LabelFileSection(Section):
 
 
 class PartialSection(Section):
-    """How lines look that what writes the log cut in pieces, as container runtimes do after 16 KB.
+    """How to recognise lines that were cut into pieces, as container runtimes do after 16 KB.
 
-    Regular expressions in Rust's syntax.
+    Both settings are regular expressions in Rust's syntax.
     """
 
     goes_on: str
     """What a line matches that goes on in the next one."""
     pattern: str
     """What a whole line matches, with the groups `before` and `part`, and where they are needed
-    `after` and `stream`: the parts of what goes on are put together, lines of different streams
-    apart."""
+    `after` and `stream`: the texts of `part` are joined into one line, for each stream by
+    itself."""
 
 
 class FormatSection(Section):
@@ -95,12 +95,14 @@ class FormatSection(Section):
     """Group or field (in JSON a dotted path) that holds the message; `$` in a structured kind: the
     whole line."""
     severity: str | None = None
-    """Group or field that holds a severity, which is put before the message as `ERROR:  message`; none: messages stay as they are."""
+    """Group or field that holds a severity, which is put before the message as `ERROR:  message`;
+    none: messages stay as they are."""
     tail: tuple[tuple[str, str], ...] = ()
     """Pairs of words and a field, such as `[" at character ", "position"]`, which follow the
     message where a line has the field."""
     parts: tuple[tuple[str, str], ...] = ()
-    """Pairs of a word and a field, such as `["HINT", "hint"]`: where a line has the field it gives a record of its own, `HINT:  text`."""
+    """Pairs of a word and a field, such as `["HINT", "hint"]`: where a line has the field it gives
+    a record of its own, `HINT:  text`."""
     # When: the order of windows and the ages of sessions come from it.
     time: str | None = None
     """Group or JSON field that holds the time; none: records have no time."""
@@ -114,14 +116,14 @@ class FormatSection(Section):
     order of the lines tells it, and that no time lies ahead."""
     time_zone: str | None = None
     """Zone of times that name none, or one of several meanings such as IST: a name of the tz
-    database (`Europe/Berlin`) or an offset (`+05:30`);
-    none: UTC, and what docs/formats.md says of each name."""
+    database (`Europe/Berlin`) or an offset (`+05:30`); none: UTC, and what docs/formats.md says of
+    each name."""
     # Records of more than one line, such as a stack trace.
     continuation: str | None = None
-    """Regular expression (Rust syntax) that a line which does not match must match to join the
-    record before it, such as a stack trace's;
-    none: such lines are rejects. A line that itself begins a record of another kind, with a time or
-    as an access log's lines do, joins none: it is a record of its own."""
+    """Regular expression (Rust syntax) for lines that do not match `pattern` and belong to the
+    record before them, such as a stack trace's; none: such lines are rejects. A line that itself
+    begins a record of another kind, with a time or as an access log's lines do, joins none: it is a
+    record of its own."""
     message_below: bool = False
     """Whether a line that holds its time and no message begins a record, whose message is what goes
     on with it, as after `date` in a script and in Oracle's alert log. Where nothing follows such a
@@ -135,7 +137,7 @@ class FormatSection(Section):
     application's: a line that this format does not match is a record of the first of them that
     does."""
     partial: PartialSection | None = None
-    """Lines that were cut in pieces; none: every line is whole."""
+    """Lines that were cut into pieces; none: every line is whole."""
     escapes: tuple[tuple[str, str], ...] = ()
     """Pairs of what stands in the message for a character, and the character: rsyslog writes `#011`
     for a tab."""
@@ -187,20 +189,23 @@ class FormatSection(Section):
     def time_formats(self) -> tuple[str, ...]:
         """How times may be written, those of the innermost format first.
 
-        None: records have no time.
+        Empty: records have no time.
         """
         # A time is read from the innermost record that has one, so its forms are tried first.
         inner, *outer = reversed(self.layers)
-        timed = [layer for layer in (inner, *inner.beside, *outer) if layer.time is not None]
-        return tuple(dict.fromkeys(form for layer in timed for form in layer.time_format))
+        forms: list[str] = []
+        for layer in (inner, *inner.beside, *outer):
+            if layer.time is not None:
+                forms += layer.time_format
+        # Each form is tried once.
+        return tuple(dict.fromkeys(forms))
 
     @model_validator(mode="after")
     def _lines_inside(self) -> Self:
         # A message is one text: a table's header or a block's end would lie in another message.
-        if self.inside is not None and (
-            self.inside.kind in _IN_BLOCKS or self.inside.partial is not None
-        ):
-            raise ValueError(f"what is inside is read line by line: {self.inside.name} is not")
+        inner = self.inside
+        if inner is not None and (inner.kind in _IN_BLOCKS or inner.partial is not None):
+            raise ValueError(f"what is inside is read line by line: {inner.name} is not")
         return self
 
     @model_validator(mode="after")
@@ -219,10 +224,8 @@ class FormatSection(Section):
     @model_validator(mode="after")
     def _pattern_when_needed(self) -> Self:
         if (self.kind == "pattern") != (self.pattern is not None):
-            raise ValueError(
-                f"a format of kind {self.kind!r}"
-                f" {'needs a' if self.kind == 'pattern' else 'takes no'} pattern"
-            )
+            needs = "needs a" if self.kind == "pattern" else "takes no"
+            raise ValueError(f"a format of kind {self.kind!r} {needs} pattern")
         if self.records is not None and self.kind != "json":
             raise ValueError(f"a format of kind {self.kind!r} takes no records within a line")
         if self.columns and self.kind not in ("csv", "w3c"):

@@ -112,15 +112,19 @@ def packaged() -> list[str]:
     >>> "small" in packaged()
     True
     """
-    names = [entry.name for entry in files("logllm.recipes").iterdir()]
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+    recipes: list[str] = []
+    for entry in files("logllm.recipes").iterdir():
+        if entry.name.endswith(".toml"):
+            recipes.append(entry.name.removesuffix(".toml"))
+    return sorted(recipes)
 
 
 def _settings(name: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
     """The plain settings of a recipe, what it extends resolved."""
     # `a` may extend `b`, which extends `a`: it would never end.
     if name in seen:
-        raise RecipeError(f"recipe {name} extends itself: {' -> '.join((*seen, name))}")
+        circle = " -> ".join((*seen, name))
+        raise RecipeError(f"recipe {name} extends itself: {circle}")
     settings = _parse(name)
     parent = settings.pop("extends", None)
     if parent is None:
@@ -144,10 +148,10 @@ def _parse(name: str) -> dict[str, Any]:
         elif path.is_file():
             text = path.read_text(encoding="utf-8")
         else:
-            near = nearest(name, packaged())
+            recipes = packaged()
+            near, all_of_them = nearest(name, recipes), ", ".join(recipes)
             raise RecipeError(
-                f"no recipe {name!r}: name a TOML file or one of {', '.join(packaged())} (nearest:"
-                f" {near})"
+                f"no recipe {name!r}: name a TOML file or one of {all_of_them} (nearest: {near})"
             )
         return tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as exc:
@@ -205,31 +209,38 @@ def _override(settings: dict[str, Any], override: str) -> None:
 def _step_into(place: Any, key: str, *, override: str, before: Sequence[str]) -> Any:
     """The table or list one step further along an override's path, `before` being the steps so far.
 
-    Missing tables are made.
+    A table that is not there is made.
+
+    Raises:
+        RecipeError: there is a value where the path goes on, or a list has no such number.
     """
-    in_list = isinstance(place, list)
-    inner = (
-        place[_index(place, key, override=override, before=before)]
-        if in_list
-        else place.setdefault(key, {})
-    )
+    if isinstance(place, list):
+        inner = place[_index(place, key, override=override, before=before)]
+    else:
+        inner = place.setdefault(key, {})
     if not isinstance(inner, dict | list):
         raise RecipeError(f"--set {override}: {key} is a value, not a section")
     return inner
 
 
 def _index(place: list[Any], key: str, *, override: str, before: Sequence[str]) -> int:
-    """A list's index as an override writes it."""
+    """A list's index as an override writes it.
+
+    Raises:
+        RecipeError: it is no number, or the list has none such.
+    """
     if key.isdecimal() and int(key) < len(place):
         return int(key)
-    # No such number: show how it is written, with the user's own key and value, as in `--set
-    # train.stages.0.lr=1e-4`.
+    # Show how it is written with the user's own key and value: `train.stages.lr=1e-4` is meant to
+    # be `train.stages.0.lr=1e-4`.
+    path, sign, value = override.partition("=")
     name = ".".join(before)
-    numbers = "0 alone" if len(place) == 1 else f"0 to {len(place) - 1}"
-    further = override.partition("=")[0].removeprefix(f"{name}.").removeprefix(key).lstrip(".")
+    further = path.removeprefix(f"{name}.").removeprefix(key).lstrip(".")
     field = further or ("" if key.isdecimal() else key)
-    example = ".".join(filter(None, (name, "0", field))) + "=" + override.partition("=")[2]
+    example = ".".join(filter(None, (name, "0", field)))
+    last = len(place) - 1
+    numbers = f"0 to {last}" if last else "0 alone"
     raise RecipeError(
         f"--set {override}: {name} is a list with the numbers {numbers}: write, for example, --set"
-        f" {example}"
+        f" {example}{sign}{value}"
     )

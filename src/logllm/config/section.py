@@ -70,20 +70,23 @@ class Section(BaseModel):
         try:
             return cls.model_validate(settings)
         except ValidationError as exc:
-            problems = exc.errors()
-            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            raise RecipeError(f"{source}: {_explain(cls, problems[0])}{more}") from exc
+            # The first one is told; more at once would hide it.
+            first, *others = exc.errors()
+            more = f" (and {len(others)} more)" if others else ""
+            raise RecipeError(f"{source}: {_explain(cls, first)}{more}") from exc
 
 
 def _explain(section: type[BaseModel], problem: ErrorDetails) -> str:
     """One problem of pydantic's as a line for the person who wrote the setting."""
     # `train.stages.0.lr`: the way to the setting as a TOML file or `--set` writes it.
-    key = ".".join(str(part) for part in problem["loc"]) or "settings"
+    key = ".".join(map(str, problem["loc"]))
     if problem["type"] != "extra_forbidden":
-        shown = (
-            "" if isinstance(problem["input"], Mapping) else f" (found {problem['input']!r:.80})"
-        )
-        return f"{key}: {_wrong(problem)}{shown}" if problem["loc"] else _wrong(problem)
+        # What is wrong with a section as a whole, such as settings that exclude each other.
+        if not key:
+            return _wrong(problem)
+        given = problem["input"]
+        shown = "" if isinstance(given, Mapping) else f" (found {given!r:.80})"
+        return f"{key}: {_wrong(problem)}{shown}"
     # A key that nobody knows is mostly a slip: name the one that was meant.
     fields = sorted(_fields_at(section, problem["loc"][:-1]))
     unknown = str(problem["loc"][-1])
@@ -95,12 +98,14 @@ def _explain(section: type[BaseModel], problem: ErrorDetails) -> str:
 def _wrong(problem: ErrorDetails) -> str:
     """What is wrong with a setting, in our words.
 
-    >>> _wrong({"type": "greater_than_equal", "loc": ("seed",), "msg": "", "input": -1, "ctx": {"ge": 0}})
+    >>> problem = {"type": "greater_than_equal", "loc": ("seed",), "msg": "", "input": -1}
+    >>> _wrong({**problem, "ctx": {"ge": 0}})
     'must be at least 0'
     """
     # pydantic says `int_parsing`, `int_type` and `int_from_float` where we say one thing.
     kind = problem["type"]
-    words = _KINDS.get(kind) or _KINDS.get(kind.split("_")[0], "takes another kind of value")
+    first_word = kind.split("_")[0]
+    words = _KINDS.get(kind) or _KINDS.get(first_word, "takes another kind of value")
     bounds = problem.get("ctx", {}).items()
     shown: dict[str, Any] = {}
     for name, bound in bounds:

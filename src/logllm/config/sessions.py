@@ -35,7 +35,7 @@ class SessionSection(Section):
     max_messages: int = Field(default=128, ge=1)
     """Longest session the decoder reads, in messages (paper: 128)."""
     long: Literal["cut", "split"] = "split"
-    """A longer session is cut after `max_messages` (the paper) or goes on as part 2, 3, ... with
+    """A longer session is cut after `max_messages` (the paper) or goes on as piece 2, 3, ... with
     ids `<session>#2`, `<session>#3`."""
     idle: int | None = Field(default=None, ge=1)
     """Seconds of log time after which a key session without records closes; none: at the end of the
@@ -47,7 +47,7 @@ class SessionSection(Section):
     def by_key(self) -> bool:
         """Whether records, or their files, name their sessions.
 
-        Else sessions are windows, stretches of the log that may end between any two records.
+        If not, sessions are windows: stretches of the log that may end between any two records.
         """
         return self.by in ("key", "file", "folder")
 
@@ -60,7 +60,7 @@ class SessionSection(Section):
     def key(self) -> tuple[str | None, str | None]:
         """The field that holds the key of a record, and the pattern that finds it in the message.
 
-        Of windows neither.
+        Windows have neither.
         """
         if self.by != "key":
             return None, None
@@ -69,17 +69,22 @@ class SessionSection(Section):
     @property
     def overlapping(self) -> bool:
         """Whether a record may be in several windows."""
-        return not self.by_key and self.step is not None and self.step < self.size
+        if self.by_key or self.step is None:
+            return False
+        return self.step < self.size
 
     @property
     def in_words(self) -> str:
         """How records become sessions, in a few words.
 
-        >>> SessionSection(by="key", key_field="pid").in_words, SessionSection(by="time", size=60).in_words
-        ('by pid', 'windows of 60 seconds')
+        >>> SessionSection(by="key", key_field="pid").in_words
+        'by pid'
+        >>> SessionSection(by="time", size=60).in_words
+        'windows of 60 seconds'
         """
+        key = self.key_field or self.key_pattern
         kinds = {
-            "key": f"by {self.key_field or self.key_pattern}",
+            "key": f"by {key}",
             "file": "by file",
             "folder": "by folder",
             "count": f"windows of {self.size} records",

@@ -78,7 +78,7 @@ class StageSection(Section):
         return self
 
     def per_line(self) -> dict[str, str]:
-        """Settings that are on and need a label for each line, each with the value that turns it off."""
+        """Settings that are on and need labels of lines, each with the value that turns it off."""
         return {name: off for name, off in _PER_LINE.items() if getattr(self, name)}
 
     @property
@@ -142,9 +142,9 @@ class TrainSection(Section):
 
     @property
     def unit(self) -> int:
-        """Sessions whose loss is one mean, and that a schedule counts as one.
+        """Sessions whose loss is one mean, and which a schedule counts as one.
 
-        A micro-batch, or the batch where its cuts are the machine's.
+        That is a micro-batch, or the whole batch if the machine settles how it is cut.
 
         >>> TrainSection(micro_batch=4).unit, TrainSection(micro_batch="auto").unit
         (4, 16)
@@ -152,9 +152,10 @@ class TrainSection(Section):
         return self.batch if self.micro_batch == "auto" else self.micro_batch
 
     def per_line(self) -> dict[str, str]:
-        """The same of all stages, by the names that `--set` takes.
+        """Such settings of all stages, by the names that `--set` takes.
 
-        >>> TrainSection(stages=(StageSection(trains=("decoder",), lr=1, epochs=1, crop=True),)).per_line()
+        >>> stage = StageSection(trains=("decoder",), lr=1, epochs=1, crop=True)
+        >>> TrainSection(stages=(stage,)).per_line()
         {'train.stages.0.crop': 'false'}
         """
         paths: dict[str, str] = {}
@@ -175,8 +176,7 @@ class RetrainSection(Section):
     that takes long to train there are two: one is learnt from, the other one judged."""
     quiet: int = Field(default=1_000, ge=0)
     """How many of the newest sessions that were judged normal, and that nobody objected to, count
-    as
-    normal: half of them are learnt from, half are judged."""
+    as normal: half of them are learnt from, half are judged."""
     # What the gate asks: a run that is worse in any of these does not replace the one at work.
     harm: float = Field(default=0.02, ge=0, lt=1)
     """How much lower F1 and average precision may be on the earlier labelled data: the 95 %

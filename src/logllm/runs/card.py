@@ -23,14 +23,18 @@ _COLUMNS = ("sessions", "average precision", "F1", "precision", "recall", "TP", 
 _COUNTS = ("tp", "fp", "tn", "fn")
 _LIMITS = """## Limits
 
-- It knows the messages of the system and the software versions it was trained on. On other logs its scores mean nothing until
+- It knows the messages of the system and the software versions it was trained on. \
+On other logs its scores mean nothing until
   `logllm evaluate` has judged it on labelled sessions of theirs.
-- It judges sessions, and sees messages after masking: a fault that shows only in a masked number is invisible to it.
+- It judges sessions, and sees messages after masking: \
+a fault that shows only in a masked number is invisible to it.
 - A score ranks sessions; it is no calibrated probability. Choose a threshold on data of your own.
-- `recipe.toml` and `manifest.json` hold the format, the masking rules and the session settings it was trained with."""
+- `recipe.toml` and `manifest.json` hold the format, \
+the masking rules and the session settings it was trained with."""
 _CITATION = """## Cite
 
-The method is that of LogLLM (Guan, Cao, Qian, Gao, Ouyang; [arXiv:2411.08561](https://arxiv.org/abs/2411.08561)):
+The method is that of LogLLM (Guan, Cao, Qian, Gao, Ouyang; \
+[arXiv:2411.08561](https://arxiv.org/abs/2411.08561)):
 
     @misc{guan2024logllm,
       title = {LogLLM: Log-based Anomaly Detection Using Large Language Models},
@@ -83,9 +87,13 @@ def _front_matter(
     """What the hub indexes."""
     from huggingface_hub import ModelCardData
 
+    # A base model that was a folder has no name on the hub.
+    bases: list[str] = []
+    for network in manifest.get("base_models", {}):
+        name = hub[network]
+        if name is not None:
+            bases.append(name)
     # The hub draws the family tree of models by these two fields.
-    own_bases = manifest.get("base_models", {})
-    bases = [name for network, name in hub.items() if name is not None and network in own_bases]
     relation = "finetune" if manifest["bundle"] == MERGED else "adapter"
     lineage: dict[str, Any] = {}
     if bases:
@@ -97,7 +105,7 @@ def _front_matter(
 
 
 def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
-    """One paragraph."""
+    """What it is, in one paragraph."""
     bases = manifest.get("base_models", {})
     version, seed = manifest["versions"]["logllm"], manifest["seed"]
     if recipe.method not in _NETWORKS:
@@ -137,7 +145,8 @@ def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
         sentences.append(f"Trained with logllm {version}, {recipe_name}, seed {seed}.")
 
     # In float32 nothing is lost by merging.
-    formats = sorted({recipe.model.encoder.dtype, recipe.model.decoder.dtype} - {"float32"})
+    number_formats = {recipe.model.encoder.dtype, recipe.model.decoder.dtype}
+    formats = sorted(number_formats - {"float32"})
     if merged and formats:
         rounded = f"Merging rounded to {' and '.join(formats)}"
         sentences.append(f"{rounded}: scores differ a little from those of the adapters.")
@@ -177,7 +186,8 @@ def _quality(manifest: Mapping[str, Any], reports: Sequence[Mapping[str, Any]]) 
         rows += _report_rows(report)
     table = ["Not evaluated where this was exported."]
     if rows:
-        table = [_cells(_COLUMNS), "|" + "---|" * len(_COLUMNS), *rows]
+        ruler = "|" + "---|" * len(_COLUMNS)
+        table = [_cells(_COLUMNS), ruler, *rows]
 
     # Only reports have intervals: the validation part's figures are those the threshold was chosen
     # by.
@@ -201,9 +211,12 @@ def _report_rows(report: Mapping[str, Any]) -> Iterator[str]:
 def _row(name: str, figures: Mapping[str, Any]) -> str:
     """One row of figures, with intervals where there are any."""
     intervals = figures.get("intervals", {})
-    shares = [figure(figures[kind], intervals.get(kind)) for kind in _FIGURES]
-    counts = [str(figures[count]) for count in _COUNTS]
-    return _cells([name, *shares, *counts])
+    cells = [name]
+    for kind in _FIGURES:
+        cells.append(figure(figures[kind], intervals.get(kind)))
+    for count in _COUNTS:
+        cells.append(str(figures[count]))
+    return _cells(cells)
 
 
 def _cells(texts: Sequence[str]) -> str:
@@ -257,24 +270,29 @@ def _of_network(recipe: Recipe, *, imported: bool) -> dict[str, str]:
         if isinstance(section, DecoderSection) and section.layers is not None:
             weights = f"{weights}, its first layers: {section.layers}"
         lora = f"LoRA r {section.lora.r}, alpha {section.lora.alpha}"
-        packed = f"4 bits: {section.quantize}"
-        settings[network] = f"{weights}, {section.dtype}, {packed}; {lora}"
+        numbers = f"{section.dtype}, 4 bits: {section.quantize}"
+        settings[network] = f"{weights}, {numbers}; {lora}"
     settings["pooling"] = f"{model.encoder.pooling}, {model.encoder.max_tokens} tokens a message"
 
     # Line breaks and blanks count: they are written as a program would.
-    texts = (model.prompt.head, model.prompt.tail)
-    words = [f"`{text.encode('unicode_escape').decode()}`" if text else "" for text in texts]
-    settings["prompt"] = " messages ".join(words).strip()
+    around: list[str] = []
+    for text in (model.prompt.head, model.prompt.tail):
+        escaped = text.encode("unicode_escape").decode()
+        around.append(f"`{escaped}`" if text else "")
+    settings["prompt"] = " messages ".join(around).strip()
 
     # Whatever trained imported adapters, it was not this recipe's stages.
     if not imported:
-        stages = [f"{' + '.join(stage.trains)} at {stage.lr:g}" for stage in recipe.train.stages]
+        stages: list[str] = []
+        for stage in recipe.train.stages:
+            trained = " + ".join(stage.trains)
+            stages.append(f"{trained} at {stage.lr:g}")
         settings |= {"objective": recipe.train.objective, "stages": "; ".join(stages)}
     return settings
 
 
 def _licences(manifest: Mapping[str, Any], license: str) -> str:
-    """Whose licences hold."""
+    """Whose licences hold: the publisher's, and those of the base models."""
     own = f"This bundle: `{license}`, as its publisher says."
     bases = manifest.get("base_models", {}).values()
     names = " and ".join(f"`{base['weights']}`" for base in bases)

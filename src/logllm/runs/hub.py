@@ -1,4 +1,4 @@
-"""A bundle to the Hugging Face hub."""
+"""Uploading a bundle to the Hugging Face hub."""
 
 import os
 from pathlib import Path
@@ -12,23 +12,23 @@ _LICENCES = ["LICENSE*", "NOTICE*"]
 
 
 def push(folder: Path, name: str, *, private: bool = False) -> str:
-    """Upload a bundle, all of it in the repository or, after an error, to be pushed again.
+    """Upload a bundle; after an error it can be pushed again.
 
     The token is the usual one: `HF_TOKEN`, or that of `hf auth login`; `HF_ENDPOINT` names another
-    hub. Only the bundle's own files go, and licences beside them; what encoder and decoder held
-    there before is removed.
+    hub. Only the bundle's own files are uploaded, and licences that lie beside them. What the
+    repository's folders `encoder` and `decoder` held before is removed.
 
     Args:
         folder: what `export_run` wrote.
-        name: the repository, `owner/name`; made where it is not there.
-        private: make it private; one that is there and public is refused.
+        name: the repository, `owner/name`; it is made if it does not exist.
+        private: make it private; a repository that exists and is public is refused.
 
     Returns:
         The repository's address.
 
     Raises:
-        ModelError: no bundle, or one that has changed; no token, no right, no network, each with
-            the remedy.
+        ModelError: the folder is no bundle, or has changed; there is no token, no right, or no
+            network. Each message says the remedy.
     """
     from huggingface_hub import HfApi
 
@@ -48,11 +48,13 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
         if private and not api.model_info(address.repo_id).private:
             remedy = "make it private on the hub, or name another"
             raise ModelError(f"{address} is there already and public: {remedy}")
+        # Nothing else that lies in the folder, such as a person's notes, is uploaded.
+        uploaded = [*manifest["files"], CARD, "manifest.json", *_LICENCES]
         api.upload_folder(
             repo_id=address.repo_id,
             folder_path=folder,
             commit_message=f"{manifest['name']}, exported by logllm",
-            allow_patterns=[*manifest["files"], CARD, "manifest.json", *_LICENCES],
+            allow_patterns=uploaded,
             delete_patterns=["encoder/*", "decoder/*"],
         )
     except HfHubHTTPError as exc:
@@ -65,7 +67,11 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
 
 
 def _refused(exc: Exception, name: str, *, status: int) -> NoReturn:
-    """What the hub's refusal means."""
+    """Raise an error that says what the hub's refusal means.
+
+    Raises:
+        ModelError: always, with the remedy.
+    """
     remedies = {
         401: (
             "the hub does not accept your token: log in with hf auth login, or set HF_TOKEN to one"

@@ -1,6 +1,6 @@
 """What a run directory says of itself: its recipe and its manifest, verified.
 
-To read them takes no torch.
+Reading them does not import torch.
 """
 
 import hashlib
@@ -60,11 +60,10 @@ def shipped_run() -> Path:
 
 
 def find_run(name: str | Path) -> Path:
-    """A run's folder by what a person calls it.
+    """A run's folder by what a person calls it: `postgres`, or a folder.
 
-    `postgres` for the run that comes with logllm, else a folder.
-
-    Of a folder in whose place a newer run was promoted it is that run's (`logllm.runs.promotion`).
+    `postgres` is the run that comes with logllm. If a newer run was promoted in a folder's place,
+    the newer run's folder is returned (`logllm.runs.promotion`).
 
     Raises:
         ModelError: this installation comes without one, or the promoted run is not there.
@@ -161,7 +160,7 @@ def verified(run: Path, *, full: bool = False) -> dict[str, Any]:
 
 
 def check_base_models(run: Path, manifest: Mapping[str, Any], *, found: Mapping[str, Any]) -> None:
-    """Whether the base models are those that a run was trained on.
+    """Check that the base models are those that a run was trained on.
 
     Args:
         run: what error messages call it.

@@ -1,4 +1,4 @@
-"""Which run stands in a run's place: a newer one is promoted by one file, and goes by it again."""
+"""Which run stands in a run's place: one file promotes a newer run, and undoes it."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -33,7 +33,7 @@ class Promotion:
     data: str | None = None
     """Folder of the labelled data that the run itself was trained on."""
     changed: str = ""
-    """When that was, UTC."""
+    """When another folder last took the run's place, UTC."""
 
     @property
     def former(self) -> str | None:
@@ -113,11 +113,11 @@ def write_promotion(run: Path, promotion: Promotion) -> None:
 
 
 def check_own(folder: Path) -> None:
-    """Whether what is trained into a folder will judge where the folder is named.
+    """Check that what is trained into a folder will judge where the folder is named.
 
     Raises:
-        ModelError: another run stands in its place, or did, and what was measured of it would be
-            lost.
+        ModelError: another run stands in its place, or once did, and what was measured of it would
+            be lost.
     """
     promotion = read_promotion(folder)
     if promotion is not None:
@@ -155,10 +155,7 @@ def folder_of(run: Path, name: str) -> Path:
 
 
 def home_of(run: Path) -> Path | None:
-    """The run in whose place a folder stands, stood, or may stand again.
-
-    None: it is a run of its own.
-    """
+    """The run in whose place a folder stands or stood; none: the folder is a run of its own."""
     place = run.absolute()
     # Folders that a retraining made have no pointer of their own: they are found by that of their
     # run.
@@ -174,26 +171,31 @@ def home_of(run: Path) -> Path | None:
 
 def _checked(told: dict[str, Any]) -> Promotion | None:
     """What a file says; none where that makes no sense."""
-    current, earlier, gates = told.get("current"), told.get("earlier"), told.get("gates")
+    earlier, gates = told.get("earlier"), told.get("gates")
     if not isinstance(earlier, list) or not isinstance(gates, list):
         return None
     # A name with a slash would have a run loaded from anywhere.
+    current = told.get("current")
     if not all(map(_plain, [current, *earlier])):
         return None
+    # A gate that makes no sense is only left out: it is a record of the past.
     sound_gates = tuple(gate for gate in gates if isinstance(gate, dict))
     data = told.get("data")
+    trained_on = data if isinstance(data, str) else None
     return Promotion(
         current=str(current),
         earlier=tuple(earlier),
         gates=sound_gates,
-        data=data if isinstance(data, str) else None,
+        data=trained_on,
         changed=str(told.get("changed")),
     )
 
 
 def _plain(name: object) -> bool:
-    """Whether it is the name of a folder, and no way to anywhere else."""
-    return isinstance(name, str) and name not in ("", ".", "..") and Path(name).name == name
+    """Whether it is the plain name of a folder, and not a path to somewhere else."""
+    if not isinstance(name, str) or name in ("", ".", ".."):
+        return False
+    return Path(name).name == name
 
 
 def _damaged(path: Path) -> ModelError:
