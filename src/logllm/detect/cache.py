@@ -1,6 +1,6 @@
-"""Scores on disk, and what else is said of sessions.
+"""Scores of sessions on disk, and what else was said of them.
 
-What an earlier call of the same run found out is not computed again.
+What an earlier call of the same run computed is not computed again.
 """
 
 import hashlib
@@ -24,7 +24,8 @@ RUNS = 8
 _LAYOUT = 3
 _PATIENCE = 30.0  # seconds that another process may hold the file
 _TABLE = """
-CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, score REAL NOT NULL, used INTEGER NOT NULL, more TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scores
+    (key BLOB PRIMARY KEY, score REAL NOT NULL, used INTEGER NOT NULL, more TEXT) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_use ON scores (used);
 """
 _ASKED = """
@@ -62,7 +63,7 @@ def identity(manifest: Mapping[str, Any], recipe: Recipe, *, threshold: float) -
 
 
 Known = tuple[float, str | None]
-"""A session's score, and as JSON what its verdict says besides; none: nothing."""
+"""A session's score, and as JSON what else its verdict says; None: nothing."""
 
 
 class ScoreCache:
@@ -77,7 +78,7 @@ class ScoreCache:
 
         Args:
             run: its `identity`.
-            most: sessions to keep; beyond it the ones longest out of use go.
+            most: how many sessions to keep; of more, those longest out of use go.
         """
         self.path = cache() / "scores" / f"{run}.sqlite"
         """The file."""
@@ -96,11 +97,11 @@ class ScoreCache:
             self._without(exc)
 
     def known(self, keys: Iterable[bytes]) -> dict[bytes, Known]:
-        """What is known of those sessions of which anything is."""
+        """What is known of sessions; those of which nothing is known are left out."""
         return self._tried(lambda file: self._known(file, keys)) or {}
 
     def keep(self, sessions: Mapping[bytes, Known]) -> None:
-        """Keep what is said of some sessions, and let go what is too much."""
+        """Keep what is said of sessions, and remove what is too much."""
         self._tried(lambda file: self._keep(file, sessions))
 
     def close(self) -> None:
@@ -127,11 +128,10 @@ class ScoreCache:
 
     def _keep(self, file: sqlite3.Connection, sessions: Mapping[bytes, Known]) -> None:
         """Write, and remove what is longest out of use."""
-        rows = [
-            (key, score, self._turn, more)
-            for key, (score, more) in sessions.items()
-            if isfinite(score)
-        ]
+        rows: list[tuple[bytes, float, int, str | None]] = []
+        for key, (score, more) in sessions.items():
+            if isfinite(score):
+                rows.append((key, score, self._turn, more))
         file.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", rows)
         self._kept += len(rows)
         if self._kept > self._most:  # others may have written or removed, too
@@ -165,9 +165,9 @@ class ScoreCache:
         return file
 
     def _tried(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
-        """What some work on the file gives.
+        """The result of some work on the file.
 
-        None, now and from now on, where the file does not serve.
+        None, now and from now on, where the file cannot be used.
         """
         if self._file is None:
             return None

@@ -61,25 +61,23 @@ class Detector:
         Args:
             run: a folder that `train` wrote, or `postgres` for the run that comes with logllm.
             progress: told of fetches and conversions of base models.
-            cache: readings take what they can from the scores that earlier ones of the same run
-                kept on this machine, and keep what they score (`detect.cache_sessions`). The method
-                is then loaded, and its base models verified, when a session comes that is not
-                known. A score is that of the device which first computed it. `score` never reads
-                the cache.
+            cache: take scores that earlier readings of the same run kept on this machine, and keep
+                new ones (`detect.cache_sessions`). The method is then loaded, and its base models
+                verified, when a session comes that is not known. A score is that of the device
+                which first computed it. `score` never reads the cache.
             engine: another engine than the recipe's `detect.engine`.
             format: another format to read logs by than that of the run's data, or several, each for
                 the files of its service.
             threshold: another threshold than the run's, in [0, 1].
-            time_zone: another zone of times that name none, or one of several meanings, than that
-                of the run's data: a name of the tz database or an offset such as `+05:30`.
-            verify: read the files of base models to hash them; else a file is taken for the one
-                that was hashed before while its size, its time of change and its inode are the
-                same.
+            time_zone: another zone than that of the run's data for times that name none, or a name
+                of several meanings: a name of the tz database or an offset such as `+05:30`.
+            verify: read the files of base models to hash them; else a file is taken to be unchanged
+                while its size, its time of change and its inode are the same.
 
         Raises:
             ModelError: not a finished run, it or its base models have changed (the message names
-                the field), or the engine may not serve it.
-            RecipeError: there is no such engine or zone, or a threshold that is none.
+                the field), or the engine cannot serve it.
+            RecipeError: there is no such engine or zone, or the threshold is not in [0, 1].
         """
         opened = OpenedRun.open(
             run,
@@ -88,6 +86,7 @@ class Detector:
             threshold=threshold,
             verify=verify,
         )
+        # Logs are read as the run's data was, unless another format or zone is given.
         prepared = opened.manifest["data"]["prepare"]
         settings = PrepareSection.read(prepared, source="the run's manifest")
         if isinstance(format, tuple):
@@ -119,8 +118,9 @@ class Detector:
             good: logs in which nothing went wrong, or hardly anything, oldest first.
             settings: how they and the others are read, such as `logllm.datasets.settings.choose`
                 gives.
-            together: judge the sessions of a log when it has ended; not of one that does not end.
-            threshold: scores from here on are anomalous; none: those beyond what the good logs
+            together: judge all sessions of a log at once, when it has ended; False for a log that
+                does not end.
+            threshold: scores from here on are anomalous; None: those beyond what the good logs
                 reach.
             progress: told the bytes read and all there are (0: not known).
 
@@ -140,9 +140,9 @@ class Detector:
 
     @classmethod
     def ranking(cls, *, settings: PrepareSection) -> Self:
-        """For logs of which nothing is known.
+        """A detector for logs of which nothing is known.
 
-        Their sessions are ranked by how unusual they are among themselves.
+        It ranks their sessions by how unusual they are among themselves.
 
         Args:
             settings: how logs are read.
@@ -161,7 +161,7 @@ class Detector:
 
     @property
     def recipe(self) -> Recipe:
-        """The run's, with the engine that scores."""
+        """The run's recipe, with the engine that scores."""
         return self.run.recipe
 
     @property
@@ -171,7 +171,7 @@ class Detector:
 
     @property
     def method(self) -> Method:
-        """What scores; loaded now if it is not here yet.
+        """The method that scores; it is loaded now if it is not here yet.
 
         Raises:
             ModelError: as `load`.
@@ -195,28 +195,28 @@ class Detector:
         return self.run.method.score(sessions, messages, progress=progress)
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
-        """How much each message of a session speaks for "anomalous", in [0, 1], an array a session."""
+        """How much each message speaks for "anomalous", in [0, 1], one array for each session."""
         return self.run.method.score_lines(sessions, messages)
 
     def detect(self, lines: Iterable[str]) -> Reading:
         """Verdicts on the sessions of a log's lines, read and grouped as the run's data was.
 
-        An iterator is read as `stream` reads it. Of anything else, such as a list, all is there
-        already.
+        An iterator is read as by `stream`; anything else, such as a list, is read at once.
 
         Raises:
             DataError: while the verdicts are taken: no lines, or most are not in the run's format.
         """
         if isinstance(lines, Iterator):
             return self.stream(lines)
-        return self.read([STDIN], stdin=BytesIO(b"".join(self._encoded(lines))))
+        whole = b"".join(self._encoded(lines))
+        return self.read([STDIN], stdin=BytesIO(whole))
 
     def stream(self, lines: Iterable[str]) -> Reading:
-        """Verdicts as sessions close, on lines that are given on as they come.
+        """Verdicts as sessions close, on lines that are judged as they come.
 
-        Lines are taken from another thread than the caller's and given on a fifth of a second
-        after the first of them has come. Sessions by key close when the lines end, or by the
-        settings `idle` and `max_open_sessions`; windows when they are full.
+        Lines are taken in a thread of their own, and judged a fifth of a second after the first of
+        them has come. Sessions by key close when the lines end, or by the settings `idle` and
+        `max_open_sessions`; windows close when they are full.
 
         Raises:
             DataError: as `detect`.
@@ -240,30 +240,30 @@ class Detector:
             sources: read one after the other as one log.
             progress: told the bytes read and all there are (0: not known), then sessions scored and
                 all there are.
-            stdin: what `-` reads; none: the process's standard input.
-            redact: no secrets in verdicts, rejects and errors, though the run's data was prepared
-                without redaction; the model still reads the messages as in training. A run prepared
-                with it needs no telling.
+            stdin: what `-` reads; None: the process's standard input.
+            redact: take secrets out of verdicts, rejects and errors, though the run's data was
+                prepared without redaction; the model still reads the messages as in training. For a
+                run prepared with redaction this is always so.
             top_share: give sessions in order of their scores, when the log has ended, and call at
                 most this share of them anomalous.
             occurrences: count each message's lines.
             evidence: say which lines speak most for anomalous verdicts, which takes some time.
 
         Raises:
-            DataError: an input that is not there; while the verdicts are taken, one that cannot be
-                read, is empty, or whose lines are mostly not in the run's format.
+            DataError: an input is missing; while the verdicts are taken, one cannot be read, is
+                empty, or has mostly lines that are not in the run's format.
         """
         # A name may hold a secret, too, and an error would tell it.
         with redacted_errors() if redact or self.settings.redact else nullcontext():
             names = named_files(sources)
         manner = Manner(self._cached, progress, top_share, occurrences, evidence)
-        return Reading(
-            self.reader(names, stdin=stdin, redact=redact), names, run=self.run, manner=manner
-        )
+        reader = self.reader(names, stdin=stdin, redact=redact)
+        return Reading(reader, names, run=self.run, manner=manner)
 
     def reader(self, names: Sequence[str], *, stdin: Bytes | None, redact: bool) -> Reads:
-        """What reads some inputs; the arguments are those of `read`."""
-        today, most = self.today(), self.run.recipe.detect.read_lines
+        """The reader of some inputs; the arguments are those of `read`."""
+        today = self.today()
+        most = self.run.recipe.detect.read_lines
         if self.settings.services:
             return ServicesReader(
                 self.settings, names, today=today, batch_lines=most, redact=redact
@@ -271,7 +271,7 @@ class Detector:
         return Reader(self.settings, today=today, batch_lines=most, stdin=stdin, redact=redact)
 
     def today(self) -> date:
-        """The day that gives times without a year theirs."""
+        """Today, which gives times without a year their year."""
         return datetime.now(UTC).date()
 
     def _encoded(self, lines: Iterable[str]) -> Iterator[bytes]:

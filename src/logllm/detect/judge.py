@@ -1,6 +1,6 @@
 """What a reading asks of whatever judges sessions.
 
-A run, or what was learnt from good logs a moment ago.
+That is a run, or what was learnt from good logs a moment ago.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from logllm.sessions.message_table import Rows
 
 
 class Judgement(NamedTuple):
-    """What is said of sessions that close together."""
+    """The judgement of sessions that close together."""
 
     scores: Scores
     """Their scores, (b,)."""
     anomalous: Labels
     """Which of them are anomalous, (b,)."""
     p: Scores | None = None
-    """The share of the sessions learnt from that are at least as strange, (b,); none: not known."""
+    """The share of the sessions learnt from that are at least as strange, (b,); None: not known."""
 
 
 class Judge(Protocol):
@@ -46,11 +46,11 @@ class Judge(Protocol):
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What its run's manifest says; empty where there is no run."""
+        """Its run's manifest; empty where there is no run."""
 
     @property
     def method(self) -> Method:
-        """What scores."""
+        """The method that scores."""
 
     @property
     def threshold(self) -> float:
@@ -62,10 +62,10 @@ class Judge(Protocol):
 
     @property
     def ends(self) -> Ends | None:
-        """How sessions begin and end; none where that is not known."""
+        """How sessions begin and end; None where that is not known."""
 
     def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
-        """Be told all sessions before they are scored; only where they are judged together."""
+        """Learn from all sessions before they are scored, where they are judged together."""
 
     def opinion(
         self,
@@ -80,7 +80,7 @@ class Judge(Protocol):
     def many(self) -> JudgesMany | None:
         """Judges several lots of sessions where processes share the work.
 
-        None: this one does all of it.
+        None: this process does all of the work.
         """
 
     def line_scores(self, rows: Rows, messages: pl.Series) -> Scores | None:
@@ -92,12 +92,12 @@ class Judge(Protocol):
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores] | None:
         """How much each message of sessions speaks for "anomalous".
 
-        None: as much as in a session of its own.
+        None: each speaks as much as it would in a session of its own.
         """
 
     @property
     def line_level(self) -> float | None:
-        """A line that says less does not tell by itself.
+        """A line that says less than this does not tell by itself.
 
         None: lines are named whatever they say.
         """
@@ -105,7 +105,7 @@ class Judge(Protocol):
     def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores | None:
         """Scores of sessions that are cut, by what was seen of them, (b,).
 
-        None: what is enough is learnt apart.
+        None: the judge's `ends` say whether what was seen is enough.
         """
 
     def judged(
@@ -116,11 +116,11 @@ class Judge(Protocol):
         messages: pl.Series,
         count: int,
     ) -> Judgement:
-        """What is said of sessions that close together.
+        """The judgement of sessions that close together.
 
         Args:
             scores: what `opinion` gave.
-            sessions: for each the places of its messages.
+            sessions: for each session the places of its messages.
             messages: the message table.
             count: how many sessions there were so far, these included.
         """
@@ -134,7 +134,7 @@ class LearnsOn(Protocol):
     """A judge that may go on to learn while it judges, if its method can."""
 
     def learning_on(self) -> LearningOn | None:
-        """What goes on to learn beside the judge's method; none: the method cannot."""
+        """What goes on to learn beside the judge's method; None: the method cannot."""
 
     def judging_by(self, method: Method) -> Judge:
         """The same judge with another method, which knows all that its own knows."""

@@ -17,9 +17,9 @@ IsNew = Callable[[pl.Series], Labels]
 _DRIFT = 0.1
 """Share of sessions with new kinds of message from which on a log may have drifted."""
 _MORE = 3
-"""How many times as many as among held-back sessions they must be."""
+"""How many times their share among held-back sessions it must be."""
 _LEAST = 5
-"""How many they must be."""
+"""How many such sessions there must be at least."""
 
 
 class NewKind(NamedTuple):
@@ -28,11 +28,11 @@ class NewKind(NamedTuple):
     message: str
     """Its first message, masked."""
     lines: int
-    """How many lines are of it."""
+    """How many lines are of this kind."""
     line: int
-    """Number of the first."""
+    """Number of the first line."""
     file: str | None
-    """Its file; none where there is one input."""
+    """That line's file; None where there is one input."""
     grade: float
     """2 where it says that something broke, 1 where something went wrong, else 0."""
 
@@ -61,13 +61,18 @@ def new_kinds(
         is_new: says which messages are of a new kind.
         files: the names of its inputs.
     """
-    rows = occurrences.with_columns(text=messages.gather(occurrences["message"]))
-    rows = rows.filter(pl.Series(is_new(rows["text"])))
+    texts = messages.gather(occurrences["message"])
+    rows = occurrences.with_columns(text=texts)
+    new = is_new(rows["text"])
+    rows = rows.filter(pl.Series(new))
     # `user "ann"` and `user "bob"` are one kind, told by its first message.
     by_kind = rows.with_columns(kind=kinds_of(rows["text"]))
     kinds = by_kind.group_by("kind", maintain_order=True)
-    first = kinds.agg(pl.col("text", "line", "file").first(), pl.col("count").sum())
-    graded = first.with_columns(grade=pl.Series(grades(first["text"])))
+    of_first = pl.col("text", "line", "file").first()
+    first = kinds.agg(of_first, pl.col("count").sum())
+    # Trouble first; of equal grades the order of appearance stays.
+    grade = pl.Series(grades(first["text"]))
+    graded = first.with_columns(grade=grade)
     foremost = graded.sort("grade", descending=True, maintain_order=True)
     several = len(files) > 1
     columns = ("text", "count", "line", "file", "grade")
@@ -78,10 +83,10 @@ def new_kinds(
 
 
 def drift(sessions: Sequence[Rows], messages: pl.Series, *, novelty: Novelty) -> Drift | None:
-    """How far a log has drifted from what novelty has learnt: none where it has not.
+    """How far a log has drifted from what novelty has learnt; None where it has not.
 
     Args:
-        sessions: for each the rows of its messages.
+        sessions: for each session the rows of its messages.
         messages: the message table.
         novelty: has learnt good logs.
     """

@@ -28,7 +28,7 @@ from logllm.sessions.ends import DOUBT, Ends
 from logllm.sessions.message_table import Rows
 
 _HELD_BACK = "held_back"
-"""What the manifest of a run of novelty has."""
+"""A field that only the manifest of a run of novelty has."""
 
 
 class OpenedRun:
@@ -44,10 +44,10 @@ class OpenedRun:
         threshold: scores from here on are anomalous.
         manifest: the run's manifest.
         name: what verdicts call the run: its name and the first digits of what it has learnt.
-        recipe: the run's, with the engine that will score.
-        folder: where it lies.
+        recipe: the run's recipe, with the engine that will score.
+        folder: the run's folder.
         workplace: what its method is made with.
-        ends: how sessions begin and end; none in a run that has not learnt it.
+        ends: how sessions begin and end; None in a run that has not learnt it.
     """
 
     doubt = DOUBT
@@ -87,8 +87,8 @@ class OpenedRun:
         """Verify a run against its manifest; the arguments are those of `Detector.load`.
 
         Raises:
-            ModelError: not a finished run, it has changed, or the engine may not serve it.
-            RecipeError: there is no such engine, or a threshold that is none.
+            ModelError: not a finished run, it has changed, or the engine cannot serve it.
+            RecipeError: there is no such engine, or the threshold is not in [0, 1].
         """
         if threshold is not None and not 0 <= threshold <= 1:
             raise RecipeError(f"threshold {threshold:g}: scores are between 0 and 1")
@@ -110,7 +110,7 @@ class OpenedRun:
 
     @property
     def method(self) -> Method:
-        """What scores; loaded now if it is not here yet.
+        """The method that scores; it is loaded now if it is not here yet.
 
         Raises:
             ModelError: its base models are not those of the manifest, or its files do not fit.
@@ -139,14 +139,14 @@ class OpenedRun:
 
     @property
     def many(self) -> JudgesMany | None:
-        """Nothing: this process does all of the work."""
+        """None: this process does all of the work."""
         return None
 
     def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
-        """Nothing more: it knows what it needs."""
+        """Learn nothing more: it knows what it needs."""
 
     def learning_on(self) -> LearningOn | None:
-        """What goes on to learn beside the run's method; none: the method cannot."""
+        """What goes on to learn beside the run's method; None: the method cannot."""
         return self.method.learning_on()
 
     def judging_by(self, method: Method) -> Self:
@@ -159,7 +159,7 @@ class OpenedRun:
     def _reads_lines(self) -> bool:
         """Whether lines have scores of their own.
 
-        Known before the method is loaded: scores that are known take no model.
+        The method need not be loaded to tell: where all scores are known, no model is needed.
         """
         unloaded = make(self.recipe.method, self.recipe, workplace=self.workplace)
         return unloaded.reads_lines
@@ -176,15 +176,15 @@ class OpenedRun:
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores] | None:
         """How much each message of sessions speaks for "anomalous".
 
-        None: as much as in a session of its own.
+        None: each speaks as much as it would in a session of its own.
         """
         return self.method.score_lines(sessions, messages) if self._reads_lines else None
 
     @property
     def line_level(self) -> float | None:
-        """A line that says less does not tell by itself.
+        """A line that says less than this does not tell by itself.
 
-        Hardly any of normal sessions says as much.
+        Hardly any line of normal sessions says as much. None: lines are named whatever they say.
         """
         if _HELD_BACK in self.manifest:
             return None
@@ -193,11 +193,15 @@ class OpenedRun:
             return min(self.threshold, 0.5) if frozen is None else frozen["value"]
         # The next number above what normal lines score: to reach it is to say more than they do.
         normal = np.nan if self.ends is None else self.ends.line_score
-        above = float(np.nextafter(np.nan_to_num(normal, nan=0.0), 2.0))
+        highest = np.nan_to_num(normal, nan=0.0)
+        above = float(np.nextafter(highest, 2.0))
         return max(self.threshold, above)
 
     def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores | None:
-        """Of novelty scores of sessions that are cut, by what was seen of them, (b,)."""
+        """For novelty, the scores of sessions that are cut, by what was seen of them, (b,).
+
+        None for other methods.
+        """
         if _HELD_BACK not in self.manifest:
             return None
         novelty: Novelty = self.method  # type: ignore[assignment]
@@ -213,7 +217,7 @@ class OpenedRun:
     ) -> Judgement:
         """The same scores, and which of them reach the threshold.
 
-        Of novelty how strange they are.
+        For novelty also how strange the sessions are.
         """
         anomalous = scores >= self.threshold
         if _HELD_BACK not in self.manifest:

@@ -1,4 +1,4 @@
-"""One pass over a log: records become sessions, sessions verdicts; and what was read on the way."""
+"""One pass over a log: records become sessions, and sessions verdicts."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
@@ -59,7 +59,7 @@ class Reads(Protocol):
     def read(
         self, sources: Sequence[str], *, progress: Progress | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Records (`logllm.logs.records.RECORDS`), a frame a batch of lines."""
+        """Records (`logllm.logs.records.RECORDS`), one frame for each batch of lines."""
 
     def described(self, name: str) -> FormatSection:
         """The format that a file is read by."""
@@ -69,10 +69,11 @@ class Reads(Protocol):
 
 
 class Reading(Iterator[Verdict]):
-    """Verdicts as sessions close, iterable once; the rest grows as the verdicts are taken.
+    """Verdicts as sessions close, iterable once; counts and messages grow as they are taken.
 
-    It belongs to one caller: several readings of one detector go on side by side, each with counts
-    of its own. One that is not read to its end is to be closed, or used in a `with` block.
+    A reading belongs to one caller: several readings of one detector may go on side by side, each
+    with counts of its own. One that is not read to its end must be closed, or used in a `with`
+    block.
     """
 
     def __init__(
@@ -83,16 +84,16 @@ class Reading(Iterator[Verdict]):
         run: Judge,
         manner: Manner,
     ) -> None:
-        """Nothing read yet.
+        """Begin with nothing read.
 
         Args:
             reader: reads the log.
             names: the log's files, or `-`.
             run: scores, and says which sessions are anomalous.
-            manner: what else is wanted.
+            manner: how the log is judged.
         """
         self.counts: dict[str, int] = reader.tally.counts
-        """Plain counts of what was read so far: `lines`, `rejected`, and all else worth knowing."""
+        """Counts of what was read so far: `lines`, `rejected` and others."""
         self._reader = reader
         self._names = names
         self._run = run
@@ -131,11 +132,15 @@ class Reading(Iterator[Verdict]):
 
     @property
     def occurrences(self) -> pl.DataFrame:
-        """Of each message so far, where they are counted, its `message`, `count` of lines, and the first's `line` and `file`."""
+        """One row for each message so far, where they are counted.
+
+        Columns are `message`, `count` (of lines), and `line` and `file` of the first of these.
+        """
         nothing = self._table.numbered(pl.DataFrame(schema=RECORDS))
         frames = self._occurrences or [_occurrences(nothing)]
         by_message = pl.concat(frames).group_by("message", maintain_order=True)
-        return by_message.agg(pl.col("count").sum(), pl.col("line", "file").first())
+        count = pl.col("count").sum()
+        return by_message.agg(count, pl.col("line", "file").first())
 
     @property
     def threshold(self) -> float:
@@ -143,15 +148,14 @@ class Reading(Iterator[Verdict]):
         return self._run.threshold
 
     def message_scores(self, places: pl.Series) -> pl.Series:
-        """What some messages score by themselves: each as a session that holds nothing else.
+        """The scores of messages by themselves: each as a session that holds nothing else, (u,).
 
         Args:
             places: in this reading's `messages`, (u,).
         """
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
-            judging = self._judging(
-                KnownScores(self._run.opinion, many=self._run.many, cache=cache)
-            )
+            known = KnownScores(self._run.opinion, many=self._run.many, cache=cache)
+            judging = self._judging(known)
             scores = judging.line_scores(places.to_numpy(), self.messages)
         return pl.Series("score", scores)
 
@@ -159,7 +163,7 @@ class Reading(Iterator[Verdict]):
     def knows_ends(self) -> bool:
         """Whether it is known how sessions begin and end.
 
-        The run has learnt it, or they are windows.
+        It is if the run has learnt it, or if sessions are windows.
         """
         return self._run.ends is not None or not self._reader.settings.sessions.by_key
 
@@ -167,10 +171,10 @@ class Reading(Iterator[Verdict]):
         return next(self._verdicts)
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """The verdicts as frames, one for the sessions that close together.
+        """The verdicts as frames, one for all sessions that close together.
 
-        Beside a verdict's own columns they have `messages` (list[u32]), which goes with `lines`:
-        places in this reading's `messages`.
+        Beside a verdict's own columns they have `messages` (list[u32]): for each of `lines` the
+        place of its message in this reading's `messages`.
 
         Raises:
             DataError: an input cannot be read, is empty, or most of its lines are not in the
@@ -195,6 +199,7 @@ class Reading(Iterator[Verdict]):
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
             known = KnownScores(self._run.opinion, many=self._run.many, cache=cache)
             judging = self._judging(known)
+            # Whatever ranks sessions needs all of them: they wait for the end of the log.
             together = self._run.together or self._top_share is not None
             waiting = []
             for batch in self._until_fault(faults):
@@ -215,11 +220,9 @@ class Reading(Iterator[Verdict]):
                 if self._run.together:
                     self._run.learn(last, self.messages)
                 verdicts = self._verdict_frame(last, judging, known=known, after=sessionizer)
-                yield (
-                    verdicts
-                    if self._top_share is None
-                    else self._ordered(verdicts, share=self._top_share)
-                )
+                if self._top_share is not None:
+                    verdicts = self._ordered(verdicts, share=self._top_share)
+                yield verdicts
         # After all verdicts: what was read before the fault is worth having.
         if faults:
             raise faults[0]
@@ -235,9 +238,8 @@ class Reading(Iterator[Verdict]):
         """What is written in the lines of anomalous sessions."""
         reader = self._reader
         inputs = [(name, reader.described(name)) for name in self._names]
-        return WrittenLines(
-            inputs, key_field=reader.settings.sessions.key_field, redacted=reader.redacts
-        )
+        key_field = reader.settings.sessions.key_field
+        return WrittenLines(inputs, key_field=key_field, redacted=reader.redacts)
 
     def _verdict_frame(
         self,
@@ -249,28 +251,28 @@ class Reading(Iterator[Verdict]):
     ) -> pl.DataFrame:
         """Verdicts on sessions that close together, with their messages.
 
-        `after` is what closed them.
+        `after` is the sessionizer that closed them.
         """
         self._count += sessions.height
+        # Of a log that still comes nobody knows how many sessions it will have.
+        progress = self._progress if after.over else None
+        seen = Seen(after.span, after.over, self._count)
         frame = judging.verdicts(
-            sessions,
-            self.messages,
-            seen=Seen(after.span, after.over, self._count),
-            files=self._reader.files,
-            progress=self._progress if after.over else None,
+            sessions, self.messages, seen=seen, files=self._reader.files, progress=progress
         )
         if self._cached:
             self.counts["scores_from_cache"] = known.from_cache
         return frame
 
     def _ordered(self, verdicts: pl.DataFrame, *, share: float) -> pl.DataFrame:
-        """All verdicts of a log by score, such a share of them anomalous at most."""
-        # Of a small log at least one; of equal scores at the border those that come first.
-        # One at least: of 20 sessions a share of .01 would call none.
+        """All verdicts of a log by score, at most such a share of them anomalous."""
+        # At least one: of 20 sessions a share of .01 would call none anomalous. Of equal scores at
+        # the border those are that come first.
         most = max(1, int(share * verdicts.height))
         ordered = verdicts.sort("score", descending=True, maintain_order=True)
         calls = pl.col("anomalous")
-        ordered = ordered.with_columns(calls & (calls.cum_sum() <= most))
+        is_among_first = calls.cum_sum() <= most
+        ordered = ordered.with_columns(calls & is_among_first)
         # Who is no longer called anomalous needs no reason.
         why = [name for name in ("evidence", "expected") if name in ordered.columns]
         return ordered.with_columns(pl.when("anomalous").then(name).alias(name) for name in why)
@@ -305,6 +307,7 @@ class Reading(Iterator[Verdict]):
 
 
 def _occurrences(records: pl.DataFrame) -> pl.DataFrame:
-    """Of each message how many records have it, and where the first is."""
-    rows = records.group_by("message", maintain_order=True)
-    return rows.agg(pl.len().alias("count"), pl.col("line", "file").first())
+    """How many records have each message, and where the first of these is."""
+    by_message = records.group_by("message", maintain_order=True)
+    count = pl.len().alias("count")
+    return by_message.agg(count, pl.col("line", "file").first())

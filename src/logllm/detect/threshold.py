@@ -1,7 +1,4 @@
-"""Where a finished run's verdicts begin.
-
-Chosen anew on other labelled sessions, or said by a person.
-"""
+"""The threshold of a finished run: chosen anew on other labelled sessions, or set by a person."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +16,7 @@ from logllm.progress import Progress
 from logllm.runs.manifest import SHIPPED, find_run, verified, write_manifest
 
 BEST_F1 = TargetSection()
-"""Nothing more than the best F1."""
+"""No target: the threshold of best F1 is chosen."""
 
 
 def choose(
@@ -36,15 +33,15 @@ def choose(
 
     Args:
         run: a folder that `train` wrote.
-        data: a folder that `prepare` wrote, with labels where the choice needs them; not what the
-            run is to be judged on afterwards.
+        data: a folder that `prepare` wrote, with labels where the choice needs them; not the data
+            on which the run is evaluated afterwards.
         split: `validation`, `train` or `test`.
-        target: what it is to reach.
+        target: what the threshold is to reach.
         progress: told of the distinct sessions scored.
 
     Raises:
-        DataError: data that are not prepared, without labels, or a part with fewer anomalies than a
-            choice takes; or no threshold reaches the target.
+        DataError: the data are not prepared or have no labels, the part has too few anomalies for a
+            choice, or no threshold reaches the target.
         ModelError: not a finished run.
     """
     prepared = Prepared.load(data)
@@ -87,7 +84,7 @@ def current(run: Path) -> Threshold:
 def write(run: Path, threshold: Threshold) -> None:
     """Give a run another threshold.
 
-    The figures of the validation part held for the one before, and go.
+    The figures of the validation part are removed: they held for the threshold before.
 
     Raises:
         ModelError: not a finished run, or the one that comes with logllm.

@@ -45,17 +45,21 @@ class Good(NamedTuple):
 
 
 _FALSE = 0.05
-"""How many sessions of as many as were learnt from may be taken for whole that are cut."""
+"""How many cut sessions may be taken for whole ones, in as many sessions as were learnt from."""
 _SPREAD = 5
-"""How many times as many sessions must hold a new kind as held the most frequent one of a held-back
-fifth."""
+"""How many times as many sessions must hold a new kind as held the most frequent new kind of a
+held-back fifth."""
 
 
 class Unlabelled:
-    """Novelty, and what a judge has besides."""
+    """Novelty as a judge."""
 
     def __init__(self, *, together: bool) -> None:
-        """Nothing learnt yet; `together`: all sessions of a log are judged when it has ended."""
+        """Begin with nothing learnt.
+
+        Args:
+            together: all sessions of a log are judged at once, when it has ended.
+        """
         self.together = together
         self.recipe = Recipe.of_method(METHOD)
         self.novelty = Novelty(self.recipe, Workplace())
@@ -68,7 +72,7 @@ class Unlabelled:
 
     @property
     def method(self) -> Novelty:
-        """What scores."""
+        """The method that scores."""
         return self.novelty
 
     def fit(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
@@ -79,16 +83,18 @@ class Unlabelled:
         """
         rows = rows_of(sessions["messages"])
         self.novelty.fit(rows, messages, labels=None, line_labels=None, seed=0)
+        # Verdicts name what judged: the same sessions and messages have the same name.
         learnt = f"{len(rows)} " + "\0".join(sorted(messages))
-        self.name = f"{METHOD}@{blake2b(learnt.encode(), digest_size=4).hexdigest()}"
+        digest = blake2b(learnt.encode(), digest_size=4)
+        self.name = f"{METHOD}@{digest.hexdigest()}"
 
     @property
     def many(self) -> JudgesMany | None:
-        """Nothing: this process does all of the work."""
+        """None: this process does all of the work."""
         return None
 
     def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
-        """Nothing more: it knows what it needs."""
+        """Learn nothing more: it knows what it needs."""
 
     def opinion(
         self,
@@ -113,7 +119,7 @@ class Unlabelled:
         return self.novelty.score_seen(sessions, messages)
 
     def cache(self) -> ScoreCache:
-        """None: what was learnt is forgotten when the reading ends."""
+        """There is none: what was learnt is forgotten when the reading ends."""
         raise NotImplementedError
 
 
@@ -142,7 +148,11 @@ class Ranking(Unlabelled):
 
 
 class Against(Unlabelled):
-    """Has learnt good logs; anomalous is what goes beyond all that they brought when they were held back."""
+    """Has learnt good logs.
+
+    A session is anomalous that goes beyond all sessions of the good logs, each of them judged while
+    it was held back.
+    """
 
     def __init__(
         self,
@@ -152,13 +162,13 @@ class Against(Unlabelled):
         together: bool,
         threshold: float | None,
     ) -> None:
-        """Learn.
+        """Learn good logs.
 
         Args:
             good: sessions and messages of the good logs.
             settings: how they were grouped.
             together: whether the log to judge ends.
-            threshold: scores from here on are anomalous; none: those beyond the held-back ones.
+            threshold: scores from here on are anomalous; None: those beyond the held-back ones.
 
         Raises:
             DataError: there is no session.
@@ -186,16 +196,18 @@ class Against(Unlabelled):
         messages: pl.Series,
         count: int,
     ) -> Judgement:
-        """Scores, and which sessions go beyond all held-back ones, the more the more are judged, (b,).
+        """Scores, and which sessions go beyond all held-back ones, (b,).
 
-        Those with a new message of grave trouble are, too, where far more sessions hold it than any
-        such one of held-back sessions.
+        The more sessions are judged, the farther beyond they must go. Sessions with a new message
+        of grave trouble are anomalous, too, where far more sessions hold it than held any such
+        message among the held-back ones.
         """
         if self._given is not None:
             return Judgement(scores, scores >= self._given, self.novelty.tail.p_values(scores))
         # The more sessions are judged, the rarer one must be: else chance alone would give alarms.
         times = count / self.sessions
-        anomalous: Labels = scores >= self.novelty.tail.least(times)
+        least = self.novelty.tail.least(times)
+        anomalous: Labels = scores >= least
         new = self.novelty.new(rows_of(sessions), messages)
         of_trouble = _often(new, self.novelty.tail.fresh)
         anomalous[new.sessions[of_trouble]] = True
@@ -207,12 +219,13 @@ class Against(Unlabelled):
 
     def new_kinds(self, messages: pl.Series) -> Labels:
         """Which messages are of a kind that the good logs do not hold, (u,)."""
-        new: Labels = ~kinds_of(messages).is_in(self._kinds.implode()).to_numpy()
+        is_known = kinds_of(messages).is_in(self._kinds.implode())
+        new: Labels = ~is_known.to_numpy()
         return new
 
 
 def _often(new: New, fresh: Fresh) -> Flags:
-    """Which new messages speak of grave trouble in far more sessions than any held-back ones did."""
+    """Which new messages speak of grave trouble in far more sessions than held-back ones did."""
     grave = new.kinds[new.grades > 1]
     # Some are always new: only what is so in far more sessions than among the held-back ones
     # counts.
@@ -253,7 +266,8 @@ def _whole(good: Good, ends: Ends, *, settings: SessionSection) -> pl.DataFrame:
     # The ends of a good log cut sessions, which would teach that sessions may stop anywhere.
     sessions = good.sessions
     if settings.by_key:
-        cut = ends.cut(sessions, MessageKeys(good.messages), span=good.span, over=True)
+        keys = MessageKeys(good.messages)
+        cut = ends.cut(sessions, keys, span=good.span, over=True)
         sessions = sessions.with_columns(cut)
     # What is cut lacks its beginning or its end, and would teach that both may be missing.
     whole = sessions.filter(pl.col("cut").is_null())

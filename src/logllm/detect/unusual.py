@@ -13,7 +13,7 @@ ScoreLines = Callable[[Sequence[Rows], pl.Series], list[Scores]]
 """How surprising each message of sessions is."""
 
 _LOOKED_AT = 1_000
-"""Sessions with the highest scores, of which alike ones are put together."""
+"""How many sessions with the highest scores are looked at; alike ones are put together."""
 
 
 class UnusualLine(NamedTuple):
@@ -23,7 +23,7 @@ class UnusualLine(NamedTuple):
     """Its message, masked."""
     line: int
     file: str | None
-    """Its file; none where there is one input."""
+    """Its file; None where there is one input."""
 
 
 class UnusualSession(NamedTuple):
@@ -51,9 +51,10 @@ def unusual(
         verdicts: with `messages`.
         messages: the message table.
         score_lines: says which lines make a session unusual.
-        sessions: most sessions given.
-        lines: most lines of each.
+        sessions: how many sessions are given at most.
+        lines: how many lines of each are given at most.
     """
+    # Only the highest scores are worth comparing, and a log may have millions of sessions.
     top = verdicts.sort("score", descending=True, maintain_order=True).head(_LOOKED_AT)
     rows = rows_of(top["messages"])
     scores = score_lines(rows, messages)
@@ -71,7 +72,8 @@ def unusual(
         shown: list[UnusualLine] = []
         for at in strangest(session, of_lines, lines=lines):
             file = verdict["files"][at] if several else None
-            shown.append(UnusualLine(messages[int(session[at])], verdict["lines"][at], file))
+            message = messages[int(session[at])]
+            shown.append(UnusualLine(message, verdict["lines"][at], file))
         name, score = verdict["session"], verdict["score"]
         groups[foremost] = UnusualSession(name, score, 0, tuple(shown))
     return list(groups.values())[:sessions]
@@ -80,7 +82,7 @@ def unusual(
 def strangest(session: Rows, scores: Scores, *, lines: int) -> list[int]:
     """The places in a session of its most surprising lines, in their order.
 
-    One of each message, the first.
+    A repeated message counts once, at its first place.
 
     >>> strangest(np.array([5, 7, 7, 9]), np.array([0.1, 0.8, 0.8, 0.3]), lines=2)
     [1, 3]
@@ -91,5 +93,6 @@ def strangest(session: Rows, scores: Scores, *, lines: int) -> list[int]:
         lines: how many at most.
     """
     _, first = np.unique(session, return_index=True)
-    foremost = first[np.argsort(-scores[first], kind="stable")][:lines]
+    order = np.argsort(-scores[first], kind="stable")
+    foremost = first[order][:lines]
     return sorted(foremost.tolist())

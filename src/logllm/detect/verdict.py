@@ -12,7 +12,7 @@ from logllm.metrics import Labels, Scores
 from logllm.sessions.sessionizer import SESSIONS
 
 SCHEMA = 1
-"""Number of the schema: it grows when a field goes or means something else, not when one is
+"""Number of the schema: it grows when a field is removed or changes its meaning, not when one is
 added."""
 FIELDS = ("session", "score", "anomalous", "lines", "start", "end", "model")
 """Columns of a verdict frame and keys of a verdict's JSON object, in order."""
@@ -76,9 +76,9 @@ def verdicts(frame: pl.DataFrame) -> Iterator[Verdict]:
 
 
 def json_lines(frame: pl.DataFrame) -> Iterator[str]:
-    """A verdict frame as one JSON object a line, some thousand lines a piece.
+    """A verdict frame as one JSON object a line, some thousand lines at a time.
 
-    Times in ISO 8601, UTC.
+    Times are in ISO 8601, UTC.
     """
     number = pl.lit(SCHEMA, dtype=pl.UInt8).alias("schema")
     times = [pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") for name in ("start", "end")]
@@ -91,6 +91,7 @@ def json_schema() -> dict[str, Any]:
     from pydantic import TypeAdapter
 
     schema = TypeAdapter(Verdict).json_schema()
+    # In the order in which a verdict is written.
     described = {name: schema["properties"][name] for name in (*FIELDS, *OPTIONAL)}
     described["schema"] = {"const": SCHEMA}
     return {
@@ -105,12 +106,14 @@ def json_schema() -> dict[str, Any]:
 def to_frame(
     sessions: pl.DataFrame, scores: Scores, *, anomalous: Labels, model: str, files: Sequence[str]
 ) -> pl.DataFrame:
-    """A sessions frame, its scores and verdicts as a verdict frame.
+    """A verdict frame, made of a sessions frame, its scores and which are anomalous.
 
     `files` are the inputs' names.
     """
-    names = pl.Series(files, dtype=pl.String)
-    file_of_line = pl.col("files").list.eval(pl.lit(names).gather(pl.element()))
+    # Sessions hold the number of each line's file, verdicts its name.
+    names = pl.lit(pl.Series(files, dtype=pl.String))
+    file_name = names.gather(pl.element())
+    file_of_line = pl.col("files").list.eval(file_name)
     renamed = sessions.rename({"closed": "state"})
     judged = renamed.with_columns(
         score=pl.Series(scores, dtype=pl.Float64),

@@ -1,4 +1,4 @@
-"""What detection is asked to do: which run judges which logs, and by which format they are read."""
+"""What detection is asked to do: which run judges which logs, read by which format."""
 
 import os
 import shlex
@@ -26,26 +26,27 @@ from logllm.runs.manifest import RECIPE, SHIPPED, find_run, read_manifest, shipp
 from logllm.storage import MANIFEST
 
 _WINDOW = 10
-"""Lines of a window where nothing says better: short ones say where something is, and make many."""
+"""Lines of a window where no sessions are known: short windows say where something is, and make
+many."""
 
 
 class Task(NamedTuple):
     """What `Detector.load` and `Detector.read` are to be called with."""
 
     run: Path | None
-    """The run; none: novelty, learnt from good logs or from the logs themselves."""
+    """The run; None: novelty, learnt from good logs or from the logs themselves."""
     logs: list[str]
     """The inputs."""
     format: FormatSection | tuple[ServiceSection, ...] | None = None
-    """How they are read, or those of each service; none: as the run's data were."""
+    """The format of the logs, or the formats of each service; None: that of the run's data."""
     stdin: Bytes | None = None
-    """What `-` reads; none: standard input itself."""
+    """What `-` reads; None: standard input itself."""
     said: str = ""
-    """What a person should know of it."""
+    """What a person is told about it."""
     settings: PrepareSection | None = None
-    """How logs are read that no run knows; none: as the run's data were."""
+    """How logs are read that no run knows; None: as the run's data were."""
     good: tuple[str, ...] = ()
-    """Logs that it is judged against."""
+    """Good logs that these are judged against."""
     endless: bool = False
     """Whether the input may never end."""
 
@@ -60,46 +61,46 @@ def task(
 ) -> Task:
     """Tell run and logs apart.
 
-    A folder that comes first is the run, or `postgres`, the one that comes with logllm. Where none
-    is named, logs are judged against good ones if those are given; else that run judges logs of
-    PostgreSQL, and all others are ranked.
+    The first argument is the run if it is a run's folder, or `postgres` for the run that comes with
+    logllm. Without a run, logs are judged against good ones if those are given; else the run that
+    comes with logllm judges logs of PostgreSQL, and all others are ranked.
 
     Args:
-        arguments: A run or none, and logs.
-        format: A built-in format, a TOML file, or `auto`; none: the run's own, without a run
+        arguments: Logs, and before them a run where one is named.
+        format: A built-in format, a TOML file, or `auto`; None: the run's own, without a run
             `auto`.
-        zone: Of times that name none, or one of several meanings.
+        zone: The zone of times that name none, or a name of several meanings.
         good: Logs to judge against.
         grouping: What the user says of sessions (`logllm.datasets.settings.session_options`).
 
     Raises:
         DataError: no log is named, the first argument is not here, the log is of a kind that the
-            run that was named cannot judge, or sessions would be ranked of an input that may never
-            end.
+            named run cannot judge, or the sessions to be ranked are of an input that may never end.
         ModelError: the folder is no run, or there is no shipped one.
         RecipeError: there is no such format.
     """
-    first = Path(arguments[0])
-    named = arguments[0] == SHIPPED and not first.exists()
+    name = arguments[0]
+    # `postgres` may also be a folder of the user's, which then is meant.
+    first = Path(name)
+    named = name == SHIPPED and not first.exists()
     own = named or is_run(first)
+    is_log = name == STDIN or is_url(name) or first.exists() or has_magic(name)
     if own:
         read_manifest(find_run(first))
         if len(arguments) == 1:
             raise DataError(
                 f"{first} is a run: name the logs to judge after it, or - for standard input"
             )
-    elif not (
-        arguments[0] == STDIN or is_url(arguments[0]) or first.exists() or has_magic(arguments[0])
-    ):
+    elif not is_log:
         raise DataError(
             f"there is no {first}: name a run (a folder that `logllm train` wrote) and logs, or a"
             " log alone"
         )
+    # A run has its own grouping, and its own idea of what is good.
     if own and (good or grouping):
         option = "--against" if good else "a grouping of sessions"
         raise DataError(
-            f"{arguments[0]} is a run, which already says how to judge: leave out {option}, or"
-            " the run"
+            f"{name} is a run, which already says how to judge: leave out {option}, or the run"
         )
     logs = list(arguments[1:] if own else arguments)
     if good:
@@ -113,13 +114,15 @@ def task(
     else:
         asked = _seen(logs, only_postgres=named or not own, zone=zone)
     of_postgres = not isinstance(asked.format, FormatSection) or _of_postgres(asked.format)
+    # No run was named, and the one that comes with logllm does not fit.
     if not own and (grouping or not of_postgres):
         return _ranked(asked, grouping=grouping, zone=zone)
     if named and not of_postgres:
         raise DataError(_not_postgres(logs, asked))
     run = run if own else shipped_run()
     judge = "the run" if own and not named else "the run that comes with logllm"
-    return Task(run, asked.logs, asked.format, asked.stdin, f"{asked.said}\njudged by {judge}")
+    said = f"{asked.said}\njudged by {judge}"
+    return Task(run, asked.logs, asked.format, asked.stdin, said)
 
 
 class _Asked(NamedTuple):
@@ -140,7 +143,7 @@ class _Asked(NamedTuple):
 def _seen(logs: list[str], *, only_postgres: bool, zone: str | None) -> _Asked:
     """The formats that fit the first lines of logs.
 
-    Of several kinds those of PostgreSQL's where nothing else can be judged.
+    With `only_postgres`, of several kinds of log only those of PostgreSQL are read.
     """
     today = datetime.now(UTC).date()
     log = suited(logs, today=today, zone=zone)
@@ -151,13 +154,13 @@ def _seen(logs: list[str], *, only_postgres: bool, zone: str | None) -> _Asked:
     if not only_postgres:
         return _Asked(log.services, None, "\n".join(log.notes), logs)
     # The files that a run of PostgreSQL's cannot judge are left out, and said.
-    of_file = assigned(named_files(logs), log.services, today=today)
-    readable = [file for file, service in of_file.items() if _of_postgres(service.format)]
-    others = [
-        f"{file} ({service.format.name})"
-        for file, service in of_file.items()
-        if file not in readable
-    ]
+    readable: list[str] = []
+    others: list[str] = []
+    for file, service in assigned(named_files(logs), log.services, today=today).items():
+        if _of_postgres(service.format):
+            readable.append(file)
+        else:
+            others.append(f"{file} ({service.format.name})")
     if not readable:
         said = "\n".join(log.notes)
         return _Asked(log.format, None, said, logs, tuple(others), log.services, log.sessions)
@@ -179,15 +182,15 @@ def _against(
     zone: str | None,
 ) -> Task:
     """Logs to be judged against good ones, all read as the good ones show."""
-    # The good logs are read more than once: for their format, and then to learn from them.
     names = named_files(good)
-    # Good logs are read twice: to recognize them, and to learn from them.
+    # Good logs are read twice: to recognize their format, and to learn from them.
     if pipes := [name for name in names if not read_again(name)]:
         raise DataError(f"--against {pipes[0]}: it can be read only once; name a file")
     if format is not None and format != AUTO:
         log = Suited(load_format(format), (f"read as {format}",), "", None)
     else:
         log = suited(names, today=datetime.now(UTC).date(), zone=zone)
+    # What a person is told: what was passed over, how the logs are read, and what judges.
     settings = _settings(log.format, log.services, grouping=grouping, zone=zone)
     judge = f"judged against {', '.join(good)}, without labels"
     grouped = _grouped(settings, "" if grouping else log.sessions)
@@ -203,7 +206,8 @@ def _ranked(asked: _Asked, *, grouping: Mapping[str, Any] | None, zone: str | No
             "without a run sessions are ranked, which needs the whole log, and standard input or "
             "a pipe may never end: name a file, or a good log with --against"
         )
-    described = asked.format if isinstance(asked.format, FormatSection) else asked.format[0].format
+    first = asked.format
+    described = first if isinstance(first, FormatSection) else first[0].format
     settings = _settings(described, asked.services, grouping=grouping, zone=zone)
     judge = (
         "no run knows this log, so its sessions are ranked, not judged; --against GOOD_LOG judges"
@@ -228,9 +232,8 @@ def _settings(
         grouping = {"by": "count", "size": _WINDOW, "step": _WINDOW}
     # Without a run nothing else has been decided: format, masks and split are the defaults.
     overrides: dict[str, Mapping[str, Any]] = {"format": {}, "split": {}, "mask": {}}
-    settings = choose(
-        described, overrides={**overrides, "sessions": grouping or {}}, services=services
-    )
+    overrides["sessions"] = grouping or {}
+    settings = choose(described, overrides=overrides, services=services)
     return settings if zone is None else in_zone(settings, zone)
 
 
@@ -252,7 +255,8 @@ def _endless(logs: Sequence[str]) -> bool:
     if pipes != [STDIN]:
         return bool(pipes)
     try:
-        return not stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
+        status = os.fstat(sys.stdin.fileno())
+        return not stat.S_ISREG(status.st_mode)
     except (AttributeError, OSError, ValueError):  # it is closed, or no file of the system's
         return False
 
@@ -263,10 +267,14 @@ def _of_postgres(described: FormatSection) -> bool:
 
 
 def _not_postgres(logs: list[str], asked: _Asked) -> str:
-    """The error for logs that the shipped run cannot judge, with the commands that lead to one that can."""
+    """The error for logs that the shipped run cannot judge.
+
+    It names the commands that lead to a run that can.
+    """
     notes = [line for line in asked.said.splitlines() if line not in passed_over(logs)]
     what = ", ".join(asked.kinds) or f"{logs[0]}: {notes[0]}"
-    raw = " ".join(f"--raw {shlex.quote(log)}" if log != STDIN else "--raw -" for log in logs)
+    options = [f"--raw {shlex.quote(log)}" if log != STDIN else "--raw -" for log in logs]
+    raw = " ".join(options)
     return (
         f"{what}; the run that comes with logllm knows only PostgreSQL logs. Train a run of your "
         f"own: `logllm prepare {raw} --labels LABELS.csv --out DATA`, then `logllm train small "
@@ -276,7 +284,8 @@ def _not_postgres(logs: list[str], asked: _Asked) -> str:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run or meant as one, and none of logs."""
+    """Whether a folder is a run or meant as one, and no folder of logs."""
     if not folder.is_dir():
         return False
-    return (folder / MANIFEST).exists() or (folder / RECIPE).exists() or not any(folder.iterdir())
+    has_file_of_run = (folder / MANIFEST).exists() or (folder / RECIPE).exists()
+    return has_file_of_run or not any(folder.iterdir())

@@ -17,7 +17,7 @@ ScoreLines = Callable[[list[Rows]], list[Scores]]
 """How much each message of some sessions speaks for "anomalous"."""
 
 MOST = 5
-"""Most lines of a verdict."""
+"""How many lines a verdict names at most."""
 _LEAST = 0.5
 """A line must say at least this share of what the most telling one says."""
 
@@ -38,7 +38,7 @@ class Written(Protocol):
 
 
 class Sources(NamedTuple):
-    """What knows of lines."""
+    """What is asked about lines and sessions."""
 
     score_lines: ScoreLines
     score: Score
@@ -46,7 +46,7 @@ class Sources(NamedTuple):
     threshold: float
     """Scores of sessions from here on are anomalous."""
     level: float | None = None
-    """A line that says less than this does not tell by itself; none: lines are named whatever they
+    """A line that says less than this does not tell by itself; None: lines are named whatever they
     say."""
     following: Following | None = None
     """What normal sessions go on with."""
@@ -60,20 +60,20 @@ def evidence(
     written: Written,
     files: Sequence[str],
 ) -> pl.DataFrame:
-    """Why sessions are anomalous, a row a session.
+    """Why sessions are anomalous, one row for each session.
 
     `evidence` is a list of `line, file, score, text`: the lines that speak most for it. A message
-    that is repeated is named once, where it says most, and a line says no more than the verdict
-    does. Where no line tells by itself it is the line after which the score of what there was of
-    the session rises; then `expected` is a list of the messages that did not come, as far as this
-    log holds them elsewhere.
+    that is repeated is named once, where it says most, and no line has a higher score than the
+    verdict. Where no line tells by itself, it is the line with which the score of the session so
+    far reaches the threshold; then `expected` is a list of the messages that did not come, as far
+    as this log holds them elsewhere.
 
     Args:
         sessions: of `logllm.sessions.sessionizer.SESSIONS`, with `score`, the verdict's.
         messages: the message table.
-        sources: what knows of lines.
+        sources: scores lines and beginnings of sessions.
         written: gives what is written in lines.
-        files: names of the inputs; where there is one only, no line has a file.
+        files: names of the inputs; where there is only one, no line has a file.
     """
     # Equal sessions are looked at once.
     numbered = sessions.select("messages", "score").with_row_index("session")
@@ -90,31 +90,35 @@ def evidence(
     rows = rows.join(told, on="session", maintain_order="left")
     # `at` is the message's place in its session, and so the place of its line among the lines.
     at = pl.col("at")
-    rows = rows.select(
-        "session",
-        line=pl.col("lines").list.get(at),
-        file=pl.col("files").list.get(at),
-        score=pl.min_horizontal("score_of_line", "score"),
-        message=messages.gather(rows["message"]),
-    )
-    rows = rows.with_columns(text=written.texts(rows.select("file", "line", "message")))
+    line = pl.col("lines").list.get(at)
+    file = pl.col("files").list.get(at)
+    score = pl.min_horizontal("score_of_line", "score")
+    message = messages.gather(rows["message"])
+    rows = rows.select("session", line=line, file=file, score=score, message=message)
+    places = rows.select("file", "line", "message")
+    rows = rows.with_columns(text=written.texts(places))
 
     # One list of structs a session, with the file's name only where there are several files.
-    names = pl.Series(files, dtype=pl.String)
-    named = [pl.lit(names).gather(pl.col("file")).alias("file")] if len(files) > 1 else []
-    entry = pl.struct("line", *named, "score", "text").alias("evidence")
+    columns: list[str | pl.Expr] = ["line", "score", "text"]
+    if len(files) > 1:
+        names = pl.lit(pl.Series(files, dtype=pl.String))
+        file_name = names.gather(pl.col("file")).alias("file")
+        columns.insert(1, file_name)
+    entry = pl.struct(columns).alias("evidence")
     lines = rows.select("session", entry)
     lists = lines.group_by("session", maintain_order=True).agg("evidence")
     expected = _without_secrets(missing) if written.redacted else missing
-    return lists.select("evidence", expected=expected.gather(of_session["of"]))
+    expected_of_session = expected.gather(of_session["of"])
+    return lists.select("evidence", expected=expected_of_session)
 
 
 def _telling(
     distinct: list[Rows], messages: pl.Series, *, scores: Scores, sources: Sources
 ) -> tuple[pl.DataFrame, pl.Series]:
-    """The telling lines of distinct sessions, most telling first, and for each session what did not come.
+    """The telling lines of distinct sessions, and for each session the messages that did not come.
 
-    Lines are `of` (which session), `at` (place in it), `message` and `score_of_line`.
+    Lines are `of` (which session), `at` (place in it), `message` and `score_of_line`, the most
+    telling ones first.
     """
     of_lines = sources.score_lines(distinct)
     expected: list[list[str] | None] = [None] * len(distinct)
@@ -125,7 +129,9 @@ def _telling(
     # Sessions whose lines are innocent one by one: order, absence and repetition.
     most = np.array([lines.max() for lines in of_lines])
     innocent = np.flatnonzero(most < level)
-    guilty = _foremost(distinct, of_lines, least=level).filter(~pl.col("of").is_in(innocent))
+    of_innocent = pl.col("of").is_in(innocent)
+    foremost = _foremost(distinct, of_lines, least=level)
+    guilty = foremost.filter(~of_innocent)
     if not len(innocent):
         return guilty, _lists(expected)
     among = [distinct[row] for row in innocent]
@@ -138,6 +144,7 @@ def _telling(
         "at": turned.places,
     }
     lines = pl.DataFrame(columns, schema=guilty.schema)
+    # Of those, the reason may be what did not come.
     if sources.following is not None:
         missing = _expected(among, turned, messages=messages, following=sources.following)
         for row, of_session in zip(innocent.tolist(), missing, strict=True):
@@ -146,21 +153,25 @@ def _telling(
 
 
 def _foremost(distinct: list[Rows], of_lines: list[Scores], *, least: float) -> pl.DataFrame:
-    """The lines that say most of each session, and not less than that."""
-    of = np.repeat(np.arange(len(distinct), dtype=np.uint32), lengths(distinct))
+    """The lines of each session that say most, and at least `least` except for the foremost one."""
+    numbers = np.arange(len(distinct), dtype=np.uint32)
     columns = {
-        "of": of,
+        "of": np.repeat(numbers, lengths(distinct)),
         "message": np.concatenate(distinct).astype(np.uint32),
         "score_of_line": np.concatenate(of_lines),
     }
-    entries = pl.DataFrame(columns).with_columns(at=pl.int_range(pl.len()).over("of"))
+    # A repeated message is named once, at its first place among those where it says most.
+    place = pl.int_range(pl.len()).over("of")
+    entries = pl.DataFrame(columns).with_columns(at=place)
     order = entries.sort("of", "score_of_line", "at", descending=[False, True, False])
     once = order.unique(["of", "message"], keep="first", maintain_order=True)
 
     # Half of what the foremost line says, and the least there is; the foremost one in any case.
     says = pl.col("score_of_line")
     most = says.max().over("of")
-    enough = (says >= _LEAST * most) & ((says >= least) | (says == most))
+    near_the_most = says >= _LEAST * most
+    tells = (says >= least) | (says == most)
+    enough = near_the_most & tells
     foremost = once.filter(enough).group_by("of", maintain_order=True)
     return foremost.head(MOST)
 
@@ -168,7 +179,10 @@ def _foremost(distinct: list[Rows], of_lines: list[Scores], *, least: float) -> 
 def _expected(
     sessions: list[Rows], turned: Turns, *, messages: pl.Series, following: Following
 ) -> list[list[str] | None]:
-    """What normal sessions that begin alike go on with, where each session turned, or where it ends."""
+    """What normal sessions go on with after the same beginning, for each session.
+
+    The beginning is what came before the session turned, or all of it if it never turned.
+    """
     keys = keys_of_messages(messages)
     texts = dict(zip(keys.tolist(), messages.to_list(), strict=True))
     lists: list[list[str] | None] = []
@@ -180,16 +194,18 @@ def _expected(
         if risen:
             before, came = of_session[:place], of_session[place]
         likely = following.expected(before, came=came)
-        lists.append([texts[key] for key in likely if key in texts] or None)
+        in_this_log = [texts[key] for key in likely if key in texts]
+        lists.append(in_this_log or None)
     return lists
 
 
 def _without_secrets(lists: pl.Series) -> pl.Series:
     """Lists of messages as they may be shown."""
     texts = lists.explode().drop_nulls().unique(maintain_order=True)
-    return lists.list.eval(pl.element().replace(texts, redact(texts)))
+    may_be_shown = pl.element().replace(texts, redact(texts))
+    return lists.list.eval(may_be_shown)
 
 
 def _lists(expected: list[list[str] | None]) -> pl.Series:
-    """What did not come, as a column."""
+    """Messages that did not come, as a column."""
     return pl.Series("expected", expected, dtype=pl.List(pl.String))

@@ -9,41 +9,43 @@ from logllm.metrics import Labels, Scores
 from logllm.sessions.message_table import Rows, lengths
 
 Score = Callable[[list[Rows]], Scores]
-"""Scores of some beginnings of sessions."""
+"""Scores beginnings of sessions."""
 
 
 class Turns(NamedTuple):
-    """The message at which each of some sessions turned."""
+    """The message at which each session turned."""
 
     places: Rows
     """Its place in the session, (b,)."""
     scores: Scores
-    """The score of what there was of the session with it, (b,)."""
+    """The score of the session up to and with it, (b,)."""
     risen: Labels
-    """Whether the score was below the threshold before it; else it never was, and the place is the
-    session's last, (b,)."""
+    """Whether the score was below the threshold before it, (b,); else it never was below, and the
+    place is the session's last."""
 
 
 def turns(sessions: list[Rows], scores: Scores, *, score: Score, threshold: float) -> Turns:
     """Where sessions turned that are anomalous as a whole.
 
-    Half of what is left is tried each time, so that of a session only as many beginnings are scored
-    as its length has binary digits: where the score rises several times one of these places is
-    found.
+    The search halves what is left each time, so that only as many beginnings of a session are
+    scored as its length has binary digits. Where the score rises several times, one of these places
+    is found.
 
     Args:
         sessions: none of them empty.
-        scores: theirs, from the threshold on.
+        scores: their scores, all at or above the threshold.
         score: scores their beginnings.
         threshold: from which score on a session is anomalous.
 
     >>> score = lambda beginnings: np.array([float(7 in beginning) for beginning in beginnings])
-    >>> turned = turns([np.array([1, 2, 7, 3]), np.array([7])], np.ones(2), score=score, threshold=0.5)
+    >>> sessions = [np.array([1, 2, 7, 3]), np.array([7])]
+    >>> turned = turns(sessions, np.ones(2), score=score, threshold=0.5)
     >>> turned.places.tolist(), turned.risen.tolist()
     ([2, 0], [True, False])
     """
+    sizes = lengths(sessions)
     below = np.zeros(len(sessions), dtype=np.int64)  # so many messages are known to be too few
-    enough = lengths(sessions)  # and so many to be enough
+    enough = sizes.copy()  # and so many to be enough
     reached = scores.copy()
     # Halving: between `below` and `enough` the message lies at which the session turned.
     while len(open_ := np.flatnonzero(enough - below > 1)):
@@ -55,8 +57,6 @@ def turns(sessions: list[Rows], scores: Scores, *, score: Score, threshold: floa
         enough[open_[anomalous]] = middle[anomalous]
         reached[open_[anomalous]] = tried[anomalous]
     risen = below > 0
-    return Turns(
-        places=np.where(risen, enough, lengths(sessions)) - 1,
-        scores=np.where(risen, reached, scores),
-        risen=risen,
-    )
+    messages_to_turn = np.where(risen, enough, sizes)
+    scores_at_turn = np.where(risen, reached, scores)
+    return Turns(places=messages_to_turn - 1, scores=scores_at_turn, risen=risen)

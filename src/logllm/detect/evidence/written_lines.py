@@ -13,18 +13,18 @@ from logllm.logs.redaction import redact
 from logllm.logs.secrets import SECRET_FIELD
 
 _SHOWN = 1_000
-"""Characters shown of a line."""
+"""How many characters of a line are shown."""
 _FRAMES = 4
-"""Frames of lines, of at most 4 MiB each, that are at hand of a file."""
+"""How many frames of lines, of at most 4 MiB each, are kept at hand of a file."""
 
 
 class WrittenLines:
     """Lines of the inputs of one reading, as they are written.
 
-    A file is read once more, and on from there where later lines are wanted. Of what can be read
-    only once, of lines that do not tell which of their words are secret where that matters, and
-    where a line by itself says nothing (the first of an object of JSON that stands on several
-    lines), the masked message is shown instead.
+    A file is read once more, and on from there where later lines are wanted. The masked message is
+    shown instead for inputs that can be read only once, for lines that do not tell which of their
+    words are secret where that matters, and where a line by itself says nothing (the first line of
+    a JSON object that stands on several lines).
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class WrittenLines:
         key_field: str | None,
         redacted: bool,
     ) -> None:
-        """Nothing read yet.
+        """Begin with nothing read.
 
         Args:
             inputs: the inputs' names, as they were given, and their formats.
-            key_field: the field that names a record's session, if one does.
+            key_field: the field that names a record's session, if there is one.
             redacted: whether what is secret is taken out of lines.
         """
         # Asked of each input once: a pipe is gone, and of some formats nothing may be shown.
@@ -72,7 +72,7 @@ class WrittenLines:
 def shown(places: pl.DataFrame, written: pl.DataFrame, *, redacted: bool) -> pl.Series:
     """What is written in some lines, as a person may be shown it.
 
-    Where nothing is that tells anything, the message.
+    Where nothing written tells anything, it is the masked message.
 
     Args:
         places: `file`, `line` and `message`, the masked message.
@@ -87,7 +87,8 @@ def shown(places: pl.DataFrame, written: pl.DataFrame, *, redacted: bool) -> pl.
     # Before it is cut: half a secret is not recognised.
     without = redact(texts) if redacted else texts
     long = without.str.len_chars() > _SHOWN
-    cut = pl.when(long).then(without.str.head(_SHOWN) + "…").otherwise(without)
+    beginning = without.str.head(_SHOWN) + "…"
+    cut = pl.when(long).then(beginning).otherwise(without)
     return pl.select(cut.alias("text"))["text"]
 
 
@@ -95,7 +96,7 @@ class _Again:
     """A file that is read once more."""
 
     def __init__(self, name: str, described: FormatSection) -> None:
-        """Nothing read yet."""
+        """Begin at the first line."""
         self._name = name
         self._encoding = described.encoding
         self._begin()
@@ -103,7 +104,8 @@ class _Again:
     def at(self, numbers: pl.Series) -> pl.DataFrame:
         """Some lines, `line` and `text`, as far as they can still be read."""
         wanted = numbers.unique().to_frame("line")
-        first, last = int(wanted["line"].min()), int(wanted["line"].max())  # type: ignore[arg-type]
+        lines = wanted["line"]
+        first, last = int(lines.min()), int(lines.max())  # type: ignore[arg-type]
         # A file can only be read forwards: for a line before what is at hand it is begun anew.
         if self._frames and first < self._frames[0]["line"][0]:
             self._begin()
@@ -114,9 +116,10 @@ class _Again:
                 break
             self._frames.append(frame)
             there.append(wanted.join(frame, on="line"))
-        return (
-            pl.concat(there) if there else wanted.with_columns(text=pl.lit(None, dtype=pl.String))
-        )
+        if there:
+            return pl.concat(there)
+        unreadable = pl.lit(None, dtype=pl.String)
+        return wanted.with_columns(text=unreadable)
 
     def _begin(self) -> None:
         """Go back to the first line."""
@@ -124,7 +127,7 @@ class _Again:
         self._batches = self._read()
 
     def _read(self) -> Iterator[pl.DataFrame]:
-        """Frames of lines, up to a fault: a file may have gone or changed since it was read."""
+        """Frames of lines, up to a fault: a file may have been removed or changed meanwhile."""
         try:
             for lines in read_lines([self._name], encoding=self._encoding):
                 yield lines.frame
@@ -135,7 +138,8 @@ class _Again:
 def tells(described: FormatSection, *, key_field: str | None, redacted: bool) -> bool:
     """Whether a line tells of one record, and, where that matters, which of its words are secret.
 
-    A row of a table does not say what its columns are, nor a key that it has a secret name.
+    A row of a table does not say what its columns are, and a key does not say that its name is one
+    of a secret.
 
     >>> table = FormatSection(name="app", kind="csv")
     >>> tells(table, key_field=None, redacted=False), tells(table, key_field=None, redacted=True)

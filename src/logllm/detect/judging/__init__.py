@@ -1,1 +1,1 @@
-"""How sessions are judged: scores that are known, sessions that an input cuts, and verdicts on those that close together."""
+"""How sessions are judged: known scores, sessions that an input cuts, and verdicts."""

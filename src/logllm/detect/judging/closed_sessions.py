@@ -1,6 +1,6 @@
 """Verdicts on sessions that close together.
 
-Scored, cut ones held to what was seen, and the lines named that tell.
+They are scored; cut sessions are judged by what was seen of them, and telling lines are named.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ class Seen(NamedTuple):
     sessions: int
     """Sessions so far, those to be judged included."""
     open: bool = False
-    """Whether those to be judged go on, as far as one knows."""
+    """Whether the sessions to be judged may still go on."""
 
 
 class Judging:
@@ -47,14 +47,14 @@ class Judging:
         by_key: bool,
         written: Callable[[], Written] | None,
     ) -> None:
-        """Nothing judged yet.
+        """Begin with nothing judged.
 
         Args:
             run: scores, and says which sessions are anomalous.
-            known: scores sessions that are not known yet.
+            known: scores sessions, and remembers their scores.
             by_key: whether sessions are by key.
-            written: what gives what is written in lines, asked for when a session is anomalous;
-                none: no line is named.
+            written: gives the reader of written lines, asked for when a session is anomalous; None:
+                no line is named.
         """
         self._run = run
         self._known = known
@@ -89,6 +89,7 @@ class Judging:
             # One that goes on is cut at its end, whatever is known of its beginning.
             is_cut_at_start = pl.col("cut").is_in(["start", "both"]).fill_null(False)
             sessions = sessions.with_columns(cut=cut_at(is_cut_at_start, pl.lit(True)))
+        # What else a method says of sessions becomes further columns of their verdicts.
         scores, more = self._known.of(sessions["messages"], messages, progress=progress)
         if more is not None:
             sessions = pl.concat([sessions, more], how="horizontal")
@@ -100,9 +101,11 @@ class Judging:
             messages=messages,
             count=seen.sessions,
         )
-        doubtful = np.flatnonzero(anomalous & sessions["cut"].is_not_null().to_numpy())
+        is_cut = sessions["cut"].is_not_null().to_numpy()
+        doubtful = np.flatnonzero(anomalous & is_cut)
         if len(doubtful):
-            anomalous[doubtful] = self._enough(sessions[doubtful], messages, seen=seen)
+            cut_sessions = sessions[doubtful]
+            anomalous[doubtful] = self._enough(cut_sessions, messages, seen=seen)
         if p_values is not None:
             sessions = sessions.with_columns(p=p_values)
         if self._written is not None and anomalous.any():
@@ -153,8 +156,13 @@ class Judging:
         anomalous: Labels,
         files: Sequence[str],
     ) -> pl.DataFrame:
-        """Sessions with `evidence`, the lines that speak most for anomalous ones, and `expected`, what did not come."""
+        """Sessions with `evidence` and `expected`.
+
+        These are the lines that speak most for anomalous sessions, and the messages that did not
+        come.
+        """
         assert self._written is not None  # noqa: S101 - asked for only where lines are to be named
+        # Only anomalous sessions need a reason.
         rows = sessions.with_row_index("row")
         judged = rows.filter(anomalous)
         run, known = self._run, self._known
@@ -165,7 +173,8 @@ class Judging:
             level=run.line_level,
             following=None if run.ends is None else run.ends.following,
         )
-        lines = evidence(judged, messages, sources=sources, written=self._written(), files=files)
+        written = self._written()
+        lines = evidence(judged, messages, sources=sources, written=written, files=files)
         told = pl.concat([judged.select("row"), lines], how="horizontal")
         joined = rows.join(told, on="row", how="left", maintain_order="left")
         return joined.drop("row", "score")
@@ -178,15 +187,18 @@ class Judging:
         # A message is scored once, however many sessions hold it.
         rows = occurring(distinct)
         of_messages = np.zeros(len(messages))
-        of_messages[rows] = self._known.of(_alone(rows), messages).scores
+        opinion = self._known.of(_alone(rows), messages)
+        of_messages[rows] = opinion.scores
         return [of_messages[session] for session in distinct]
 
 
 def _listed(beginnings: list[Rows]) -> pl.Series:
-    """Some beginnings of sessions as a column."""
-    return pl.Series([rows.tolist() for rows in beginnings], dtype=pl.List(pl.UInt32))
+    """Beginnings of sessions as a column."""
+    lists = [rows.tolist() for rows in beginnings]
+    return pl.Series(lists, dtype=pl.List(pl.UInt32))
 
 
 def _alone(places: pl.Series | Rows) -> pl.Series:
-    """Each of some messages as a session that holds nothing else."""
-    return pl.Series(places, dtype=pl.UInt32).reshape((-1, 1)).arr.to_list()
+    """Each message as a session that holds nothing else."""
+    numbers = pl.Series(places, dtype=pl.UInt32)
+    return numbers.reshape((-1, 1)).arr.to_list()

@@ -1,6 +1,6 @@
-"""Sessions that the ends of an input cut.
+"""Which sessions the ends of an input cut.
 
-Which they are, and whether what was seen of one is enough to call it anomalous.
+It also says whether what was seen of such a session is enough to call it anomalous.
 """
 
 from collections.abc import Callable
@@ -29,10 +29,10 @@ class CutSessions:
     """
 
     def __init__(self, ends: Ends | None, *, threshold: float, doubt: float, by_key: bool) -> None:
-        """Know what a run knows.
+        """Begin with what a run knows.
 
         Args:
-            ends: how sessions begin and end; none: it is not known.
+            ends: how sessions begin and end; None: it is not known.
             threshold: scores from here on are anomalous.
             doubt: how likely it must be that a session is cut for it to be judged as one.
             by_key: whether sessions are by key.
@@ -66,7 +66,7 @@ class CutSessions:
     def enough(
         self, sessions: pl.DataFrame, messages: pl.Series, *, span: Span, score_lines: ScoreLines
     ) -> _Flags:
-        """Whether what was seen of cut sessions is enough by itself to call them anomalous, one truth value a session.
+        """Whether what was seen of cut sessions is enough to call them anomalous, (b,).
 
         It is if a message tells by itself, or if nearly all sessions of training that could be the
         whole of it were anomalous.
@@ -75,7 +75,8 @@ class CutSessions:
         keys = self._keys.of(messages)
         rows = rows_of(sessions["messages"])
         telling = self._telling(occurring(rows), keys, score_lines=score_lines)
-        enough = np.array([bool(telling[session].any()) for session in rows], dtype=np.bool_)
+        has_telling = [bool(telling[session].any()) for session in rows]
+        enough = np.array(has_telling, dtype=np.bool_)
         # Where training had labels it is known, too, how sessions end that went wrong.
         if self._ends is not None and self._ends.labelled:
             enough |= self._ends.enough(sessions, keys, span=span)
@@ -88,8 +89,9 @@ class CutSessions:
         level = self._threshold
         if self._ends is not None:
             if self._ends.labelled:
-                telling[rows] = self._ends.telling(keys[rows])
-                scored = rows[self._ends.new(keys[rows])]
+                keys_of_rows = keys[rows]
+                telling[rows] = self._ends.telling(keys_of_rows)
+                scored = rows[self._ends.new(keys_of_rows)]
             # A message must also say more than those of normal sessions say by themselves.
             normal = np.nan_to_num(self._ends.line_score, nan=1.0)
             level = max(level, np.nextafter(normal, 2.0))

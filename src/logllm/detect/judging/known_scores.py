@@ -1,7 +1,4 @@
-"""Sessions in columns to what is said of them.
-
-Each distinct sequence of messages is looked up, or judged, once.
-"""
+"""Scores of sessions: each distinct sequence of messages is looked up, or judged, once."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,25 +27,25 @@ class Judges(Protocol):
     def __call__(
         self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None
     ) -> Opinion:
-        """What is said of some sessions, each the rows of its messages in the table."""
+        """The opinion of sessions, each given as the rows of its messages in the table."""
 
 
 class JudgesMany(Protocol):
     """Judges several lots of sessions, where that is not done one after the other."""
 
     def __call__(self, lots: Iterable[Sequence[Rows]], messages: pl.Series) -> Iterator[Opinion]:
-        """What is said of each lot, in their order.
+        """The opinion of each lot, in their order.
 
-        To the last bit what `Judges` would say of one after the other.
+        It is the same, to the last bit, as if `Judges` were called with one lot after the other.
         """
 
 
 class KnownScores:
     """What is known of the sessions of one log.
 
-    One serves one message table, which may grow between calls. Repeated sessions stay in columns:
-    what a call costs in Python grows with the distinct ones. What is held between calls does not
-    grow with their number, nor with that of the sessions.
+    An object serves one message table, which may grow between calls. Repeated sessions stay in
+    columns: what a call costs in Python grows with the distinct ones. Memory kept between calls
+    grows neither with the number of calls nor with that of sessions.
     """
 
     def __init__(
@@ -62,14 +59,14 @@ class KnownScores:
         """Judge with a function, or take from a cache what it knows.
 
         Args:
-            judge: scores what is not known.
-            many: does so in its place, where processes share the work.
+            judge: scores sessions that are not known.
+            many: does this in its place, where processes share the work.
             cache: scores that are kept on this machine.
-            remembered: distinct sessions whose scores are kept between calls.
+            remembered: how many distinct sessions' scores are kept between calls.
         """
         self._most = remembered
         self.from_cache = 0
-        """Distinct sessions so far whose scores the cache knew."""
+        """How many distinct sessions' scores the cache knew so far."""
         self._judge = judge
         self._many = many
         self._cache = cache
@@ -84,7 +81,7 @@ class KnownScores:
     def of(
         self, sessions: pl.Series, messages: pl.Series, *, progress: Progress | None = None
     ) -> Opinion:
-        """What is said of sessions, in their order.
+        """The opinion of sessions, in their order.
 
         Args:
             sessions: lists of rows of the message table, none of them empty.
@@ -98,11 +95,13 @@ class KnownScores:
 
         # And back: which of the distinct ones each session is.
         times = rows["row"].list.len().to_numpy()
+        places = rows["row"].explode().to_numpy()
         of = np.empty(len(sessions), dtype=np.int64)
-        of[rows["row"].explode().to_numpy()] = np.repeat(np.arange(len(known)), times)
-        scores = np.array([score for score, _ in known], dtype=np.float64)[of]
+        of[places] = np.repeat(np.arange(len(known)), times)
+        scores = np.array([score for score, _ in known], dtype=np.float64)
         texts = [text for _, text in known]
-        return Opinion(scores, _decoded(texts)[of] if any(texts) else None)
+        more = _decoded(texts)[of] if any(texts) else None
+        return Opinion(scores[of], more)
 
     def _known(
         self, distinct: pl.Series, messages: pl.Series, *, progress: Progress | None
@@ -111,6 +110,7 @@ class KnownScores:
         ends = distinct.list.len().to_numpy().cumsum(dtype=np.int64)
         flat = distinct.explode().to_numpy().astype(np.int64)
         keys = self._keys(flat, ends, messages=messages)
+        # What this object remembers comes first, then what the cache on disk knows.
         known = {key: self._remembered[key] for key in keys if key in self._remembered}
         if self._cache is not None and len(known) < len(keys):
             cached = self._cache.known(key for key in keys if key not in known)
@@ -121,15 +121,14 @@ class KnownScores:
         # run loses little.
         new = [place for place, key in enumerate(keys) if key not in known]
         lots = [new[start : start + _AT_ONCE] for start in range(0, len(new), _AT_ONCE)]
-        sessions = (
-            [flat[ends[place - 1] if place else 0 : ends[place]] for place in places]
-            for places in lots
-        )
+        begins = [0, *ends[:-1].tolist()]
+        sessions = ([flat[begins[place] : ends[place]] for place in places] for places in lots)
         opinions = self._opinions(sessions, messages, total=len(new), progress=progress)
         for places, opinion in zip(lots, opinions, strict=True):
             more = [None] * len(places) if opinion.more is None else _encoded(opinion.more)
             pairs = zip(opinion.scores.tolist(), more, strict=True)
-            fresh = dict(zip((keys[place] for place in places), pairs, strict=True))
+            keys_of_lot = [keys[place] for place in places]
+            fresh = dict(zip(keys_of_lot, pairs, strict=True))
             known |= fresh
             if self._cache is not None:
                 self._cache.keep(fresh)
@@ -149,7 +148,7 @@ class KnownScores:
         total: int,
         progress: Progress | None,
     ) -> Iterator[Opinion]:
-        """What is said of lots of sessions that are not known, `total` in all."""
+        """Opinions of lots of sessions that are not known, `total` sessions in all."""
         if self._many is not None:
             yield from self._many(lots, messages)
             return
@@ -160,11 +159,12 @@ class KnownScores:
             done += len(sessions)
 
     def _keys(self, flat: Rows, ends: Rows, *, messages: pl.Series) -> list[bytes]:
-        """A digest of each session's messages, by their texts: rows are others in another call."""
+        """A digest of each session's messages, by their texts: rows differ from call to call."""
         new = messages[len(self._digests) :]
         if len(new):
             digests = [blake2b(message.encode(), digest_size=_DIGEST).digest() for message in new]
-            rows = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, _DIGEST)
+            joined = np.frombuffer(b"".join(digests), dtype=np.uint8)
+            rows = joined.reshape(-1, _DIGEST)
             self._digests = np.concatenate([self._digests, rows])
         # A session's digest is that of its messages' digests, one after the other.
         texts = memoryview(self._digests[flat].tobytes())
@@ -181,11 +181,11 @@ def _encoded(more: pl.DataFrame) -> list[str | None]:
 
 
 def _decoded(texts: Sequence[str | None]) -> pl.DataFrame:
-    """What `_encoded` made JSON of; nothing in the rows of nothing."""
+    """The rows that `_encoded` wrote as JSON; an empty row where there is no text."""
     rows = [{} if text is None else json.loads(text) for text in texts]
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _further(progress: Progress, done: int, *, total: int) -> Progress:
-    """The same progress, of which so much was told before."""
+    """The same progress, counted on from what was done before."""
     return lambda more, _: progress(done + more, total)

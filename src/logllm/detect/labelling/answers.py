@@ -14,8 +14,8 @@ from logllm.storage import write_atomic
 ANOMALOUS, NORMAL, SKIPPED = "anomalous", "normal", "skipped"
 """What may be answered."""
 _ASKED = "asked_about"
-"""The column that names the session that was shown: others with the same messages have the same
-label."""
+"""The column with the name of the session that was shown: others with the same messages have the
+same label."""
 _SPELT = {
     "anomalous": ANOMALOUS,
     "anomaly": ANOMALOUS,
@@ -37,18 +37,18 @@ class Tally(NamedTuple):
 class Answers:
     """Answers in their order, each written at once.
 
-    What was skipped stands there with an empty label, which is none, so that it is not asked again.
+    A skipped session stands in the file with an empty label, so that it is not asked about again.
     """
 
     def __init__(self, path: Path, settings: LabelFileSection) -> None:
-        """Read those that are there already.
+        """Read the answers that are there already.
 
         Args:
-            path: the file; none there: no answer yet.
+            path: the file; where it is missing, there is no answer yet.
             settings: what the run's format calls its columns and labels.
 
         Raises:
-            DataError: the file is another one.
+            DataError: the file is no file of answers.
         """
         self._path = path
         self._columns = (settings.session, settings.label, _ASKED)
@@ -76,7 +76,10 @@ class Answers:
         self.write()
 
     def take_back(self) -> str | None:
-        """Forget the last answer; gives the session that was asked about, none where there is no answer."""
+        """Forget the last answer, and give the session that it was about.
+
+        None where there is no answer.
+        """
         if not self._given:
             return None
         # Answers lie in the order in which they were given.
@@ -91,7 +94,7 @@ class Answers:
         write_atomic(self._path, frame.write_csv().encode())
 
     def _rows(self) -> Iterator[tuple[str, str | None, str]]:
-        """The file's rows; a long session of several pieces is anomalous where one of them is."""
+        """The file's rows; a session of several pieces is anomalous if one of them is."""
         # The label is of the whole session: `prepare` reads one line a session.
         # One session may have been asked about twice, as itself and as a piece of a longer one.
         anomalous: set[str] = set()
@@ -101,7 +104,8 @@ class Answers:
         for asked, (answer, names) in self._given.items():
             for name in names:
                 overruled = answer == NORMAL and name in anomalous
-                yield name, self._words[ANOMALOUS if overruled else answer], asked
+                label = ANOMALOUS if overruled else answer
+                yield name, self._words[label], asked
 
     def _read(self) -> dict[str, tuple[str, tuple[str, ...]]]:
         """What the file holds."""
@@ -132,11 +136,11 @@ def returned(path: Path, asked: Sequence[Question]) -> list[tuple[Question, str]
 
     Args:
         path: a CSV file with columns `session` and `label`.
-        asked: what could be asked about.
+        asked: all questions that could be asked.
 
     Raises:
-        DataError: it cannot be read, holds other labels than normal and anomalous, or other
-            sessions than the log's.
+        DataError: it cannot be read, or holds labels other than normal and anomalous, or sessions
+            of another log.
     """
     table = _table(path)
     if missing := {"session", "label"}.difference(table.columns):
@@ -146,8 +150,9 @@ def returned(path: Path, asked: Sequence[Question]) -> list[tuple[Question, str]
         )
     rows: list[tuple[str, str]] = []
     for session, label in table.select("session", "label").iter_rows():
-        if label.strip():
-            rows.append((session, label.strip().lower()))
+        if word := label.strip().lower():
+            rows.append((session, word))
+    # Only the two labels are read: a third word may be a slip of the pen.
     wrong = sorted({label for _, label in rows if label not in _SPELT})
     if wrong:
         raise DataError(

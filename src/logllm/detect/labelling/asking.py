@@ -13,9 +13,9 @@ from logllm.detect.labelling.questions import Question
 from logllm.logs.tally import printable
 
 _LINES = 24
-"""Lines of a session that are shown at first."""
+"""How many lines of a session are shown at first."""
 _WIDTH = 160
-"""Characters of each."""
+"""How many characters of each line are shown at first."""
 _KEYS = "a anomalous   n normal   s skip   m more   u undo   q quit"
 _MEANINGS = {"a": ANOMALOUS, "n": NORMAL, "s": SKIPPED}
 _COLUMNS = {
@@ -25,7 +25,7 @@ _COLUMNS = {
     "sessions": pl.UInt32(),
     "lines": pl.String(),
 }
-"""Of a file that is handed out; `sessions` is how many of the same messages there are."""
+"""Columns of a file that is handed out; `sessions` counts those with the same messages."""
 
 
 def ask(
@@ -36,7 +36,7 @@ def ask(
     key: Callable[[], str],
     say: Callable[[str], None],
 ) -> None:
-    """Ask one question after the other, until all are answered or it is enough.
+    """Ask one question after the other, until all are answered or the person quits.
 
     Args:
         asked: what is asked.
@@ -48,13 +48,14 @@ def ask(
     at, lines = 0, _LINES
     while at < len(asked):
         # `m` shows the same session once more, with all its lines; any other key goes on with few.
-        _show(asked[at], log, begin=f"{at + 1} of {len(asked)}", lines=lines, say=say)
+        question = asked[at]
+        _show(question, log, begin=f"{at + 1} of {len(asked)}", lines=lines, say=say)
         pressed = key().lower()
         lines = _LINES
         if pressed == "q":
             return
         if pressed in _MEANINGS:
-            answers.give(asked[at], _MEANINGS[pressed])
+            answers.give(question, _MEANINGS[pressed])
             at += 1
         elif pressed == "u" and at:
             answers.take_back()
@@ -66,13 +67,14 @@ def ask(
 
 
 def handed_out(asked: Sequence[Question], log: JudgedLog) -> pl.DataFrame:
-    """What would be asked, a session a row, its label left open."""
+    """What would be asked, one row for each session, with an empty label."""
     rows: list[tuple[str, None, float, int, str]] = []
     for question in asked:
         # All of it in one cell: the file is filled in with a spreadsheet, away from the log.
         lines = _lines(question, log, most=_LINES)
         text = "\n".join(f"{mark} {where}: {shown}" for mark, where, shown in lines.iter_rows())
-        rows.append((question.session, None, question.score, len(question.names), text))
+        alike = len(question.names)
+        rows.append((question.session, None, question.score, alike, text))
     return pl.DataFrame(rows, schema=_COLUMNS, orient="row")
 
 
@@ -86,7 +88,6 @@ def _show(
 ) -> None:
     """A session, its most telling line marked."""
     # How many labels one answer gives, and what the run thought, which a person may doubt.
-    # One answer labels all of them.
     alike = len(question.names) - 1
     others = f", and {alike:,} more of just the same messages" if alike else ""
     called = "anomalous" if question.anomalous else "normal"
@@ -102,7 +103,8 @@ def _show(
 
 
 def _lines(question: Question, log: JudgedLog, *, most: int) -> pl.DataFrame:
-    """Lines of a session, `mark`, `where` and `text`: the first ones, and the most telling one."""
+    """The first lines of a session and the most telling one: `mark`, `where` and `text`."""
+    # One row for each line of the session, with its place.
     row = log.sessions.row(question.row, named=True)
     columns = {
         "file": row["files"],
@@ -114,14 +116,15 @@ def _lines(question: Question, log: JudgedLog, *, most: int) -> pl.DataFrame:
     telling = pl.col("at") == question.telling
     # The most telling line is shown in any case: it takes the place of the last of the first ones.
     others = most if question.telling < most else most - 1
-    chosen = lines.filter((pl.col("at") < others) | telling)
+    is_first = pl.col("at") < others
+    chosen = lines.filter(is_first | telling)
 
-    texts = [printable(text) for text in log.written.texts(chosen.drop("at"))]
+    # What stands in the log may move the cursor, and may be longer than a screen is wide.
+    written = log.written.texts(chosen.drop("at"))
+    texts = [printable(text) for text in written]
     if most == _LINES:
         texts = [text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…" for text in texts]
     files = [Path(log.files[file]).name for file in chosen["file"]]
-    return chosen.select(
-        mark=pl.when(telling).then(pl.lit(">")).otherwise(pl.lit(" ")),
-        where=pl.format("{}:{}", pl.Series(files, dtype=pl.String), "line"),
-        text=pl.Series(texts, dtype=pl.String),
-    )
+    mark = pl.when(telling).then(pl.lit(">")).otherwise(pl.lit(" "))
+    where = pl.format("{}:{}", pl.Series(files, dtype=pl.String), "line")
+    return chosen.select(mark=mark, where=where, text=pl.Series(texts, dtype=pl.String))

@@ -38,12 +38,12 @@ def open_labelling(
     Args:
         run: a folder that `train` wrote.
         verdicts: what the run said of the log.
-        logs: the log's files; none: those that the verdicts name.
+        logs: the log's files; empty: those that the verdicts name.
         redacted: take what is secret out of the lines that are shown.
         progress: told the bytes read and all there are (0: not known).
 
     Raises:
-        DataError: the verdicts are of another run or of another log, or say not of which.
+        DataError: the verdicts are of another run or of another log, or do not name the log.
         ModelError: the run cannot be used.
     """
     opened = OpenedRun.open(run, progress=None, engine=None, threshold=None, verify=False)

@@ -1,4 +1,4 @@
-"""A log and the verdicts on it, brought together again."""
+"""A log and its verdicts, brought together again."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -43,14 +43,16 @@ class JudgedLog(NamedTuple):
 
 
 def read_verdicts(path: Path, *, model: str) -> pl.DataFrame:
-    """Verdicts: `session`, `score`, `anomalous`, `model`, and `files`, null where there was one input.
+    """Verdicts as a frame: `session`, `score`, `anomalous`, `model` and `files`.
+
+    `files` is null where there was one input.
 
     Args:
         path: what `logllm detect RUN LOG --out PATH` wrote.
         model: what verdicts call the run.
 
     Raises:
-        DataError: the file cannot be read, holds no verdicts, or those of another run.
+        DataError: the file cannot be read, or holds no verdicts or those of another run.
     """
     try:
         verdicts = pl.read_ndjson(path, schema=_SCHEMA)
@@ -78,12 +80,13 @@ _NO_VERDICTS = (
 
 
 def files_of(verdicts: pl.DataFrame, path: Path) -> list[str]:
-    """The log that was judged, where its verdicts name its files.
+    """The files of the log that was judged, as its verdicts name them.
 
     Raises:
-        DataError: they do not, or a file is not here.
+        DataError: they name none, or a file is not here.
     """
-    names = verdicts["files"].explode().drop_nulls().unique(maintain_order=True).to_list()
+    of_lines = verdicts["files"].explode().drop_nulls()
+    names = of_lines.unique(maintain_order=True).to_list()
     if not names or not all(Path(name).is_file() for name in names):
         raise DataError(
             f"{path} does not say which log it is of: name the log that was judged after it"
@@ -111,6 +114,7 @@ def read_judged(
     Raises:
         DataError: it cannot be read, or no verdict is of one of its sessions.
     """
+    # The same format and the same grouping as when it was judged: so sessions have the same names.
     names = named_files(logs)
     reader = reader_of(settings, names, today=datetime.now(UTC).date())
     sessionizer = Sessionizer(settings.sessions)
@@ -118,7 +122,8 @@ def read_judged(
     frames: list[pl.DataFrame] = []
     try:
         for batch in reader.read(names, progress=progress):
-            frames.append(sessionizer.push(table.numbered(batch)))
+            records = table.numbered(batch)
+            frames.append(sessionizer.push(records))
     except WrongFormat as exc:
         raise advised(exc, today=reader.today) from None
     # A session that was judged twice, such as a late one, has its last verdict and its last lines.
@@ -134,6 +139,7 @@ def read_judged(
             f" {verdicts['session'][0]}, and the log holds {plural(sessions.height, 'session')}:"
             " name the log that was judged"
         )
+    # Lines are read once more from the files, for the person who labels.
     inputs = [(name, reader.described(name)) for name in names]
     hide = redacted or settings.redact
     written = WrittenLines(inputs, key_field=settings.sessions.key_field, redacted=hide)

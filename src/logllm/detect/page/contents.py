@@ -19,12 +19,12 @@ class Source(NamedTuple):
     """Names of the inputs."""
     lines: int
     records: int
-    """Those that are in sessions."""
+    """How many records are in sessions."""
     start: datetime | None
     """Time of the first record."""
     end: datetime | None
     troubles: tuple[str, ...]
-    """Counts of what was not read as it should be."""
+    """Counts of what could not be read as it should."""
     rejects: tuple[Mapping[str, object], ...]
     """The first lines that did not parse: `file`, `line`, `text`."""
     grouping: str
@@ -34,7 +34,7 @@ class Source(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """Who judged, and what came of it."""
+    """What judged, and with which result."""
 
     ranked: bool
     """Whether sessions were ranked, not judged."""
@@ -60,7 +60,7 @@ class Tell(NamedTuple):
     """Where it is."""
     said: str
     times: int
-    """Sessions that have it, or lines that are like it; 0: nobody counted."""
+    """How many sessions have it, or how many lines are like it; 0: not counted."""
 
 
 class Group(NamedTuple):
@@ -89,7 +89,7 @@ class Line(NamedTuple):
     last: int
     """The line of the last of them."""
     mark: float | None
-    """How much it speaks for "anomalous"; none: it is not marked."""
+    """How much it speaks for "anomalous"; None: it is not marked."""
     before: int
     """Records before it that are not shown."""
     more: int
@@ -101,12 +101,12 @@ class Session(NamedTuple):
 
     anchor: str
     verdict: Mapping[str, Any]
-    """As `logllm.detect.verdict` has it."""
+    """Its verdict, by the names of `logllm.detect.verdict`."""
     call: str
     """`anomalous`, `normal`, or `cut`: anomalous if nothing of it were missing."""
     lasts: timedelta | None
     length: int
-    """Records."""
+    """How many records it has."""
     telling: str
     """What its foremost marked line says; where none is marked the first line."""
     marked: int
@@ -126,7 +126,7 @@ class Contents(NamedTuple):
     timeline: Timeline | None
     """None where times are not known."""
     groups: tuple[Group, ...]
-    """Incidents; of a ranked log the ways in which sessions are unusual."""
+    """Incidents; for a ranked log, the ways in which sessions are unusual."""
     groups_left_out: int
     new_kinds: tuple[Tell, ...] | None
     """None where nothing says what is new."""

@@ -1,6 +1,6 @@
-"""What a page says is gathered.
+"""Gathers what a page says.
 
-Incidents, sessions with their lines, new kinds of message, and what was read.
+That is incidents, sessions with their lines, new kinds of message, and what was read.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from logllm.detect.reading import Reading
 
 SESSIONS, OTHERS = 150, 50
-"""Most anomalous sessions on a page, and most others."""
+"""How many anomalous sessions, and how many others, a page shows at most."""
 KINDS = 60
-"""Most new kinds of message."""
+"""How many new kinds of message it shows at most."""
 
 _NO_TROUBLE = ("lines", "continued", "scores_from_cache", "headers")
-"""Counts that are as they should be."""
+"""Counts that are no sign of trouble."""
 
 
 class _Table(NamedTuple):
@@ -61,8 +61,8 @@ def gathered(log: Judged, wish: Wish) -> Contents:
     """What a page says of a log.
 
     Args:
-        log: It, judged.
-        wish: What else there is to say.
+        log: The log, judged.
+        wish: What the page is to be made of besides.
     """
     groups = unusual_ways(log) if log.ranked else incidents(log)
     told = groups[:GROUPS]
@@ -74,15 +74,22 @@ def gathered(log: Judged, wish: Wish) -> Contents:
     # All texts at once: each file is read once more.
     redacted = wish.redact or log.reading.settings.redact
     tells = [placed for group in told for placed, _ in group.tells]
-    wanted = [*_placed([*tells, *shown_kinds]), *_of_sessions(table, log.messages)]
+    of_tells = _placed([*tells, *shown_kinds])
+    of_sessions = _of_sessions(table, log.messages)
+    wanted = [*of_tells, *of_sessions]
     texts = Texts(wanted, log.reading, logs=wish.logs, redacted=redacted, aside=wish.aside)
 
     safe = redact_text if redacted else str
     rows = _rows(table, texts, level=log.reading.threshold, safe=safe)
+    # What judged, when incidents were, and what is new.
     anomalous = sum(bool(row.verdict["anomalous"]) for row in rows)
-    judgement = _judgement(log, good=[safe(name) for name in wish.good])
+    good = [safe(name) for name in wish.good]
+    judgement = _judgement(log, good=good)
     # An unusual session may last as long as the log, so it stands where it began.
-    when = [Interval(group.start, group.start if log.ranked else group.end) for group in told]
+    when: list[Interval] = []
+    for group in told:
+        end = group.start if log.ranked else group.end
+        when.append(Interval(group.start, end))
     new_kinds = None
     if kinds is not None:
         new_kinds = tuple(_tell(kind, kind.lines, texts=texts) for kind in shown_kinds)
@@ -111,36 +118,37 @@ def gathered(log: Judged, wish: Wish) -> Contents:
 
 def _groups(told: Sequence[ToldOf], texts: Texts, *, rows: Sequence[Session]) -> tuple[Group, ...]:
     """Incidents, or ways of being unusual, numbered."""
-    # The first of several rows with a name, as the last one put into the dict stays.
-    # Backwards: of a session with several pieces the first one in the table is linked to.
+    # Backwards: the first of several rows with a name is linked to, as the last one put into the
+    # dict stays.
     anchors = {row.verdict["session"]: row.anchor for row in reversed(rows)}
     numbered: list[Group] = []
-    for number, group in enumerate(told, 1):
-        tells = tuple(_tell(placed, sessions, texts=texts) for placed, sessions in group.tells)
-        such_as = tuple((name, score, anchors.get(name)) for name, score in group.such_as)
-        numbered.append(
-            Group(
-                number,
-                group.start,
-                group.end,
-                group.sessions,
-                group.score,
-                tells=tells,
-                such_as=such_as,
-            )
+    for number, told_of in enumerate(told, 1):
+        tells = tuple(_tell(placed, sessions, texts=texts) for placed, sessions in told_of.tells)
+        such_as = tuple((name, score, anchors.get(name)) for name, score in told_of.such_as)
+        group = Group(
+            number,
+            told_of.start,
+            told_of.end,
+            told_of.sessions,
+            told_of.score,
+            tells=tells,
+            such_as=such_as,
         )
+        numbered.append(group)
     return tuple(numbered)
 
 
 def _table(log: Judged, *, names: Sequence[str]) -> _Table:
-    """The sessions with the highest scores, those called anomalous first, opened.
+    """The sessions with the highest scores, opened; anomalous ones come first.
 
-    Those of some names are among them.
+    Sessions of the given names are among them.
     """
+    # First the sessions that incidents name, so that their links lead somewhere.
     foremost = pl.col("session").is_in(names)
     ordered = log.verdicts.sort(foremost, "score", descending=True, maintain_order=True)
     room = SESSIONS + OTHERS
-    others = room if log.ranked or log.verdicts.height <= room else OTHERS
+    all_fit = log.verdicts.height <= room
+    others = room if log.ranked or all_fit else OTHERS
     anomalous = ordered.filter("anomalous").head(SESSIONS)
     normal = ordered.filter(~pl.col("anomalous")).head(others)
     shown = pl.concat([anomalous, normal])
@@ -155,7 +163,7 @@ def _table(log: Judged, *, names: Sequence[str]) -> _Table:
 
 
 def _placed(tells: Sequence[Placed]) -> Iterator[Wanted]:
-    """What tells of something, as records that are to be shown."""
+    """Telling lines, as records that are to be shown."""
     return (Wanted((tell.file, tell.line), tell.message) for tell in tells)
 
 
@@ -177,16 +185,16 @@ def _rows(
     safe: Callable[[str], str],
 ) -> tuple[Session, ...]:
     """The rows of the table."""
-    # What the page has no column for, or shows in another way.
-    # Lists, which are shown as lines and not as cells.
+    # Lists are left out: they are shown as lines and not as cells.
     columns = ("messages", "lines", "files", "evidence")
     verdicts = table.sessions.drop(*columns, strict=False)
     pairs = zip(verdicts.iter_rows(named=True), table.opened, strict=True)
     rows: list[Session] = []
     for number, (verdict, opened) in enumerate(pairs, 1):
         begun, ended = verdict["start"], verdict["end"]
-        shown = sum(line.before + line.times for line in opened.lines)
-        telling = texts.said(_foremost(opened.lines).place) if opened.lines else ""
+        lines = opened.lines
+        shown = sum(line.before + line.times for line in lines)
+        telling = texts.said(_foremost(lines).place) if lines else ""
         row = Session(
             anchor=f"s{number}",
             verdict=_shown_verdict(verdict, safe=safe),
@@ -194,8 +202,8 @@ def _rows(
             lasts=None if begun is None else ended - begun,
             length=shown + opened.after,
             telling=telling,
-            marked=sum(line.mark is not None for line in opened.lines),
-            lines=tuple(_line(line, texts) for line in opened.lines),
+            marked=sum(line.mark is not None for line in lines),
+            lines=tuple(_line(line, texts) for line in lines),
             after=opened.after,
         )
         rows.append(row)
@@ -203,22 +211,22 @@ def _rows(
 
 
 def _shown_verdict(verdict: Mapping[str, Any], *, safe: Callable[[str], str]) -> dict[str, Any]:
-    """All fields of a verdict as they may be shown; those that it lacks are none."""
+    """All fields of a verdict as they may be shown; fields that it lacks are None."""
     expected = [safe(message) for message in verdict.get("expected") or ()]
-    return {**dict.fromkeys(OPTIONAL), **verdict, "expected": expected}
+    lacking = dict.fromkeys(OPTIONAL)
+    return {**lacking, **verdict, "expected": expected}
 
 
-def _call(verdict: Mapping[str, object], *, level: float) -> str:
-    """What a session is called."""
+def _call(verdict: Mapping[str, Any], *, level: float) -> str:
+    """What a session is called: `anomalous`, `cut` or `normal`."""
     if verdict["anomalous"]:
         return "anomalous"
-    score = float(verdict["score"])  # type: ignore[arg-type]
-    doubtful = verdict.get("cut") is not None and score >= level
-    return "cut" if doubtful else "normal"
+    is_cut = verdict.get("cut") is not None
+    return "cut" if is_cut and verdict["score"] >= level else "normal"
 
 
 def _foremost(lines: Sequence[ShownLine]) -> ShownLine:
-    """The line that speaks most, or the first."""
+    """The line that speaks most for "anomalous", or else the first."""
     return max(lines, key=lambda line: -1.0 if line.mark is None else line.mark)
 
 
@@ -242,7 +250,7 @@ def _tell(placed: Placed, times: int, *, texts: Texts) -> Tell:
 
 
 def _where(place: Place) -> str:
-    """Where a line is: its number, and its file where there are several."""
+    """Where a line is: its number, preceded by its file where there are several."""
     file, line = place
     return f"{line:,}" if file is None else f"{Path(file).name}:{line:,}"
 
@@ -256,9 +264,11 @@ def _name(reading: "Reading") -> str:
 
 
 def _source(log: Judged, *, how_read: str) -> Source:
-    """What was read."""
+    """What was read, and how."""
     verdicts, reading = log.verdicts, log.reading
     counts = reading.counts
+    records = verdicts["lines"].list.len().sum()
+    # Of all counts, those that a reader should worry about.
     troubles: list[str] = []
     for name, count in counts.items():
         if count and name not in _NO_TROUBLE:
@@ -266,7 +276,7 @@ def _source(log: Judged, *, how_read: str) -> Source:
     return Source(
         inputs=tuple(reading.files),
         lines=counts["lines"],
-        records=int(verdicts["lines"].list.len().sum()),
+        records=int(records),
         start=verdicts["start"].min(),  # type: ignore[arg-type]
         end=verdicts["end"].max(),  # type: ignore[arg-type]
         troubles=tuple(troubles),
@@ -277,20 +287,22 @@ def _source(log: Judged, *, how_read: str) -> Source:
 
 
 def _judgement(log: Judged, *, good: Sequence[str]) -> Judgement:
-    """Who judged, and what came of it."""
+    """What judged, and with which result."""
     verdicts, detector = log.verdicts, log.detector
     cut, doubtful = 0, 0
     # Called normal although they reach the threshold: what is missing may explain them.
     if "cut" in verdicts.columns:
         of_cut = verdicts.filter(pl.col("cut").is_not_null())
         cut = of_cut.height
+        is_normal = ~pl.col("anomalous")
         reaches = pl.col("score") >= detector.threshold
-        doubtful = of_cut.filter(~pl.col("anomalous") & reaches).height
+        doubtful = of_cut.filter(is_normal & reaches).height
+    threshold = detector.run.manifest.get("threshold", {})
     return Judgement(
         ranked=log.ranked,
         model=detector.model,
         threshold=detector.threshold,
-        chosen=detector.run.manifest.get("threshold", {}).get("how", ""),
+        chosen=threshold.get("how", ""),
         good=tuple(good),
         drift=drifted(log),
         sessions=verdicts.height,

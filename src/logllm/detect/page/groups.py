@@ -1,6 +1,6 @@
-"""What there is to tell of a log before its sessions.
+"""What a page tells of a log before it comes to the sessions.
 
-Incidents, ways of being unusual, what is new.
+That is incidents, or ways in which sessions are unusual, and what is new.
 """
 
 from datetime import datetime
@@ -17,10 +17,10 @@ from logllm.detect.unusual import unusual
 from logllm.sessions.message_table import rows_of
 
 GROUPS = 20
-"""Most incidents, or ways in which sessions are unusual."""
+"""How many incidents, or ways in which sessions are unusual, are told at most."""
 
 _TELLS = 3
-"""Lines that tell of an incident."""
+"""How many lines tell of an incident at most."""
 
 
 class ToldOf(NamedTuple):
@@ -31,15 +31,16 @@ class ToldOf(NamedTuple):
     sessions: int
     score: float
     tells: tuple[tuple[Placed, int], ...]
-    """Lines, and how many sessions have each; 0: nobody counted."""
+    """Lines, and how many sessions have each; 0: not counted."""
     such_as: tuple[tuple[str, float], ...]
     """Some of the sessions, and their scores."""
 
 
 def incidents(log: Judged) -> list[ToldOf]:
-    """What was wrong, the foremost first."""
+    """The incidents of a log, the foremost first."""
     if not log.verdicts["anomalous"].any():
         return []
+    # Where verdicts bring no evidence, messages are scored by themselves.
     told = summarise(
         log.verdicts,
         log.messages,
@@ -47,17 +48,19 @@ def incidents(log: Judged) -> list[ToldOf]:
         threshold=log.reading.threshold,
         shown=_TELLS,
     )
-    return [
-        ToldOf(
+    groups: list[ToldOf] = []
+    for incident in told:
+        tells = [(telling, telling.sessions) for telling in incident.messages]
+        group = ToldOf(
             incident.start,
             incident.end,
             incident.sessions,
             incident.score,
-            tells=tuple((telling, telling.sessions) for telling in incident.messages),
+            tells=tuple(tells),
             such_as=incident.top,
         )
-        for incident in told
-    ]
+        groups.append(group)
+    return groups
 
 
 def unusual_ways(log: Judged) -> list[ToldOf]:
@@ -73,24 +76,25 @@ def unusual_ways(log: Judged) -> list[ToldOf]:
     names = [session.session for session in sessions]
     is_shown = pl.col("session").is_in(names)
     first = log.verdicts.filter(is_shown).unique("session", keep="first")
-    times = {
-        name: (start, end)
-        for name, start, end in first.select("session", "start", "end").iter_rows()
-    }
-    return [
-        ToldOf(
-            *times[session.session],
-            session.alike + 1,
-            session.score,
-            tells=tuple((line, 0) for line in session.lines),
-            such_as=((session.session, session.score),),
+    rows = first.select("session", "start", "end").iter_rows()
+    times = {name: (start, end) for name, start, end in rows}
+    # One group for each way of being unusual, shown by its first session.
+    groups: list[ToldOf] = []
+    for session in sessions:
+        start, end = times[session.session]
+        tells = [(line, 0) for line in session.lines]
+        such_as = ((session.session, session.score),)
+        sessions_alike = session.alike + 1
+        group = ToldOf(
+            start, end, sessions_alike, session.score, tells=tuple(tells), such_as=such_as
         )
-        for session in sessions
-    ]
+        groups.append(group)
+    return groups
 
 
 def kinds_never_seen(log: Judged) -> list[NewKind] | None:
-    """Kinds of message that good logs lack; none where there are no good logs."""
+    """Kinds of message that good logs lack; None where there are no good logs."""
+    # Only good logs say which kinds of message a healthy log holds.
     judge = log.detector.run
     if not isinstance(judge, Against):
         return None
@@ -103,8 +107,9 @@ def kinds_never_seen(log: Judged) -> list[NewKind] | None:
 
 
 def drifted(log: Judged) -> Drift | None:
-    """Whether the log holds far more that is new than good logs bring."""
+    """How far the log holds more that is new than good logs bring; None where it does not."""
     judge = log.detector.run
     if not isinstance(judge, Against):
         return None
-    return drift(rows_of(log.verdicts["messages"]), log.messages, novelty=judge.novelty)
+    sessions = rows_of(log.verdicts["messages"])
+    return drift(sessions, log.messages, novelty=judge.novelty)

@@ -1,4 +1,4 @@
-"""Pages of HTML that need nothing else: no network, no other file, and scripts of ours alone."""
+"""Pages of HTML that need nothing else: no network, no other file, and only our own scripts."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -13,15 +13,14 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 def rendered(template: str, values: Mapping[str, Any], *, script: str | None = None) -> str:
     """A template with values in it.
 
-    All of them are text, whatever they hold, unless it says `safe`.
-
-    Templates, and what they include, are named by their places in the package. `script` and
-    `policy` are values of every one; the policy lets nothing in, and lets no script run but this.
+    All values are shown as text, whatever they hold, unless the template says `safe`. Templates,
+    and what they include, are named by their places in the package. Every template also has the
+    values `script` and `policy`; the policy lets nothing in, and lets only this script run.
 
     Args:
         template: such as `evaluate/report.html.jinja`.
-        values: by the names that it knows them by.
-        script: the place of the only script that may run; none: none may.
+        values: by the names that the template has for them.
+        script: the place of the only script that may run; None: no script may.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -43,11 +42,8 @@ def rendered(template: str, values: Mapping[str, Any], *, script: str | None = N
         share=share,
     )
     code = "" if script is None else _source(script)
-    return environment.get_template(template).render(
-        **values,
-        script=code,
-        policy=_policy(code),
-    )
+    page = environment.get_template(template)
+    return page.render(**values, script=code, policy=_policy(code))
 
 
 def _source(name: str) -> str:
@@ -61,8 +57,8 @@ def _policy(script: str) -> str:
     if not script:
         return policy
     # The page's own script by its hash: a script that a log smuggles in would not run.
-    digest = b64encode(sha256(script.encode()).digest()).decode()
-    return f"{policy}; script-src 'sha256-{digest}'"
+    digest = sha256(script.encode()).digest()
+    return f"{policy}; script-src 'sha256-{b64encode(digest).decode()}'"
 
 
 def figure(value: float | None) -> str:
@@ -118,8 +114,10 @@ def moment(value: datetime | None) -> str:
 def duration(value: timedelta | None) -> str:
     """How long something lasts, in its two largest units.
 
-    >>> duration(timedelta(hours=26, minutes=5)), duration(timedelta(seconds=75)), duration(timedelta(milliseconds=40))
-    ('1 d 2 h', '1 min 15 s', '0.04 s')
+    >>> duration(timedelta(hours=26, minutes=5)), duration(timedelta(seconds=75))
+    ('1 d 2 h', '1 min 15 s')
+    >>> duration(timedelta(milliseconds=40))
+    '0.04 s'
     """
     if value is None:
         return "–"

@@ -1,4 +1,4 @@
-"""A log that has been judged, and what a page is wanted of it."""
+"""A log that has been judged, and what a page about it is to be made of."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,10 +20,10 @@ class Judged(NamedTuple):
     verdicts: pl.DataFrame
     """All of them, with `messages`."""
     reading: "Reading"
-    """Gave them, and has been read to its end; where the log was judged against others it has
-    counted its messages."""
+    """The reading that gave them, read to its end; where the log was judged against others it has
+    counted the messages."""
     detector: "Detector"
-    """What judged."""
+    """The detector that judged."""
 
     @property
     def ranked(self) -> bool:
@@ -42,12 +42,12 @@ class Wish(NamedTuple):
     logs: Sequence[str]
     """The inputs, as they were given."""
     made: datetime
-    """When."""
+    """When the page is made."""
     how_read: str = ""
     """What was found out about the logs, a sentence a line."""
     good: Sequence[str] = ()
-    """The logs that were judged against."""
+    """The good logs that the log was judged against."""
     redact: bool = False
-    """Nothing secret may be shown."""
+    """Whether secrets must not be shown."""
     aside: PutAside | None = None
     """What `-` has read, where it was put aside."""

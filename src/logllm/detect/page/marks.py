@@ -1,6 +1,6 @@
-"""Lines that are marked since they speak for "anomalous".
+"""Which lines of sessions a page marks because they speak for "anomalous".
 
-The evidence of verdicts, or what is most surprising.
+They are the evidence of verdicts, or the most surprising lines.
 """
 
 import polars as pl
@@ -11,9 +11,9 @@ from logllm.detect.unusual import strangest
 from logllm.sessions.message_table import rows_of
 
 _LINES = 3
-"""Lines that are marked of a session that is ranked."""
+"""How many lines of a ranked session are marked at most."""
 _SURPRISING = 0.5
-"""How surprising they are at least, as a share of the most surprising one."""
+"""How surprising each must be at least, as a share of the most surprising one."""
 
 
 def marked_lines(sessions: pl.DataFrame, log: Judged) -> pl.DataFrame:
@@ -30,13 +30,13 @@ def marked_lines(sessions: pl.DataFrame, log: Judged) -> pl.DataFrame:
 
 
 def _evidence(rows: pl.DataFrame) -> pl.DataFrame:
-    """What verdicts bring as evidence."""
+    """The lines that verdicts bring as evidence."""
     told = rows.select("row", "evidence").explode("evidence")
     told = told.filter(pl.col("evidence").is_not_null()).unnest("evidence")
-    # Of one file verdicts do not name it.
+    # Where there is one file, verdicts do not name it.
     file = "file" if "file" in told.columns else pl.lit(None).alias("file")
-    marks = told.select("row", "line", file, mark="score").cast(MARKS)
-    return marks.unique(["row", "line", "file"], keep="first", maintain_order=True)
+    marks = told.select("row", "line", file, mark="score")
+    return marks.cast(MARKS).unique(["row", "line", "file"], keep="first", maintain_order=True)
 
 
 def _surprising(rows: pl.DataFrame, log: Judged) -> pl.DataFrame:
@@ -48,12 +48,16 @@ def _surprising(rows: pl.DataFrame, log: Judged) -> pl.DataFrame:
         # Half of what the foremost line says: a line that says hardly anything is not worth a mark.
         least = _SURPRISING * of_lines.max()
         for at in strangest(session, of_lines, lines=_LINES):
-            if of_lines[at] >= least:
-                marked.append((row, at, float(of_lines[at])))
+            score = float(of_lines[at])
+            if score >= least:
+                marked.append((row, at, score))
+    # From the place in the session to the line and its file.
     schema = {"row": pl.UInt32, "at": pl.UInt32, "mark": pl.Float64}
     places = pl.DataFrame(marked, schema=schema, orient="row")
     places = places.join(rows, on="row", maintain_order="left")
     at_place = pl.col("at")
-    line = pl.col("lines").list.get(at_place).alias("line")
-    file = pl.col("files").list.get(at_place) if "files" in rows.columns else pl.lit(None)
-    return places.select("row", line, file.alias("file"), "mark").cast(MARKS)
+    line = pl.col("lines").list.get(at_place)
+    several = "files" in rows.columns
+    file = pl.col("files").list.get(at_place) if several else pl.lit(None)
+    marks = places.select("row", line.alias("line"), file.alias("file"), "mark")
+    return marks.cast(MARKS)

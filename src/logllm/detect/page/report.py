@@ -53,7 +53,7 @@ def check_report(path: Path, *, force: bool) -> None:
 
 
 def page(contents: Contents) -> str:
-    """The page: all that it needs is in it, and what it shows of a log is text."""
+    """The page as HTML: all that it needs is in it, and what it shows of a log is text."""
     calls = sorted({session.call for session in contents.table})
     marked = any(session.marked for session in contents.table)
     values = {"page": contents, "calls": calls, "marked": marked, "logllm": version("logllm")}
@@ -92,5 +92,6 @@ def write_report(
         lines = "".join(json_lines(verdicts.drop("messages")))
         write_atomic(place / VERDICTS, lines.encode())
         files = {file.name: sha256(file) for file in sorted(place.iterdir())}
-        write_json(place / MANIFEST, {"kind": KIND, "version": 1, "files": files})
+        manifest = {"kind": KIND, "version": 1, "files": files}
+        write_json(place / MANIFEST, manifest)
     return path / PAGE

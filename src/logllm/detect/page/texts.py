@@ -1,6 +1,7 @@
 """Lines as a page shows them.
 
-As they are written where they can be read again, without secrets where that is wanted.
+They are shown as they are written where they can be read again, without secrets where that is
+wanted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,21 +27,21 @@ class Wanted(NamedTuple):
     place: Place
     """Its first line."""
     masked: str
-    """Its message, masked."""
+    """Its masked message."""
     further: tuple[int, ...] = ()
-    """Numbers of the lines that it goes on with."""
+    """Numbers of its further lines."""
 
 
 class Text(NamedTuple):
     """What is shown of a record."""
 
     text: str
-    """It, of several lines where it has them."""
+    """The text, of several lines where the record has them."""
     masked: bool
-    """Whether it is the masked message, since what is written cannot be read again, or may not be
-    shown."""
+    """Whether it is the masked message, because what is written cannot be read again, or must not
+    be shown."""
     left_out: int
-    """Characters after it that are not shown."""
+    """How many characters after it are not shown."""
 
 
 class Texts:
@@ -55,15 +56,16 @@ class Texts:
         redacted: bool,
         aside: PutAside | None,
     ) -> None:
-        """Read them again.
+        """Read the records again.
 
         Args:
-            wanted: the records; of two of one place the later one counts.
+            wanted: the records; where two have the same place, the later one counts.
             reading: has read the log.
             logs: the inputs, as they were given.
             redacted: whether what is secret is to be taken out.
             aside: what `-` has read, where it was put aside.
         """
+        # Of two records at one place the later one stays.
         settings = reading.settings
         records = {record.place: record for record in wanted}
         lines: dict[Place, str] = {}
@@ -73,6 +75,7 @@ class Texts:
             for (file, line), record in records.items():
                 numbers += [(file, number) for number in (line, *record.further)]
             lines = written_lines(numbers, logs, reading=reading, aside=aside)
+        # The first line of each record, if it was read again, and what it says behind its time.
         first = {place: lines[place] for place in records if place in lines}
         masked = {place: record.masked for place, record in records.items()}
         said = said_in(first, settings.format)
@@ -89,18 +92,20 @@ class Texts:
 
     @property
     def any_masked(self) -> bool:
-        """Whether some could not be read again."""
+        """Whether some records could not be read again."""
         return bool(self._masked)
 
     def whole(self, place: Place) -> Text:
         """All that is written in a record."""
         text = self._whole[place]
-        return Text(_shown(text), place in self._masked, max(0, len(text) - _LONGEST))
+        left_out = max(0, len(text) - _LONGEST)
+        return Text(_shown(text), place in self._masked, left_out)
 
     def said(self, place: Place) -> str:
         """What a record says, in one line, without what stands before its message."""
         text = self._short[place]
-        return _shown(text) + ("…" if len(text) > _LONGEST else "")
+        rest = "…" if len(text) > _LONGEST else ""
+        return _shown(text) + rest
 
 
 def _whole(record: Wanted, lines: Mapping[Place, str]) -> str:
@@ -113,10 +118,11 @@ def _whole(record: Wanted, lines: Mapping[Place, str]) -> str:
 
 def _without_secrets(texts: Mapping[Place, str]) -> dict[Place, str]:
     """Texts that may be shown; they are cut afterwards, since half a secret is not recognised."""
-    redacted = redact(pl.Series(list(texts.values()), dtype=pl.String))
-    return dict(zip(texts, redacted, strict=True))
+    as_read = pl.Series(list(texts.values()), dtype=pl.String)
+    return dict(zip(texts, redact(as_read), strict=True))
 
 
 def _shown(text: str) -> str:
-    """The beginning of a text, in lines without what would move a cursor."""
-    return "\n".join(map(printable, text[:_LONGEST].split("\n")))
+    """The beginning of a text, its lines without characters that would move a cursor."""
+    lines = text[:_LONGEST].split("\n")
+    return "\n".join(map(printable, lines))

@@ -22,15 +22,15 @@ _STEPS = (
 )
 """Seconds between two marks of time."""
 _MARKS = 6
-"""Most marks of time."""
+"""How many marks of time there are at most."""
 _EDGE = 6.0
 """How near to an end, in per cent, a mark has no room for its words."""
 _LABEL = 5.0
-"""How wide the number of an incident is at least, in per cent: on a phone it has no more room."""
+"""How wide the number of an incident is, in per cent: as wide as on a phone, the narrowest page."""
 _EDGE_OF_LABELS = 1.0
-"""How near to an end the middle of a number may come."""
+"""How near to an end, in per cent, the middle of a number may come."""
 _LEAST = 0.6
-"""Width of the shortest span."""
+"""Width of the shortest span, in per cent."""
 
 
 class Bar(NamedTuple):
@@ -43,7 +43,7 @@ class Bar(NamedTuple):
     height: float
     """In per cent of the highest bar."""
     marked: float
-    """The part of it for the anomalous ones."""
+    """The height of its part for anomalous sessions, in per cent of the highest bar."""
     start: datetime
 
 
@@ -53,11 +53,11 @@ class Mark(NamedTuple):
     x: float
     words: str
     seldom: bool
-    """Whether it goes where there is little room."""
+    """Whether it is left out where there is little room."""
 
 
 class Interval(NamedTuple):
-    """From when to when something was; none where that is not known."""
+    """From when to when something was; None where that is not known."""
 
     start: datetime | None
     end: datetime | None
@@ -73,7 +73,7 @@ class Span(NamedTuple):
     lane: int
     """How many spans lie above it."""
     label: float
-    """The middle of its number."""
+    """Where the middle of its number is."""
 
 
 class Timeline(NamedTuple):
@@ -90,7 +90,7 @@ class Timeline(NamedTuple):
 
 
 def timeline(verdicts: pl.DataFrame, incidents: Sequence[Interval]) -> Timeline | None:
-    """The timeline of a log; none where its times are not known, or all of them are one.
+    """The timeline of a log; None where its times are not known, or are all the same.
 
     Args:
         verdicts: of all its sessions.
@@ -102,14 +102,16 @@ def timeline(verdicts: pl.DataFrame, incidents: Sequence[Interval]) -> Timeline 
         return None
     spans = _spans(incidents, start=start, end=end)
     bars = _bars(verdicts, start=start, end=end)
+    lanes = {span.lane for span in spans}
+    most = max(bar.sessions for bar in bars)
     return Timeline(
         bars=bars,
         marks=_marks(start, end),
         spans=spans,
-        lanes=1 + max((span.lane for span in spans), default=-1),
+        lanes=len(lanes),
         start=start,
         end=end,
-        most=max(bar.sessions for bar in bars),
+        most=most,
     )
 
 
@@ -118,24 +120,28 @@ def _bars(verdicts: pl.DataFrame, *, start: datetime, end: datetime) -> tuple[Ba
     length = (end - start).total_seconds()
     timed = verdicts.filter(pl.col("start").is_not_null())
     # Which of the 72 bars each session began in; the log's last moment belongs to the last one.
-    after = (timed["start"] - start).dt.total_microseconds().to_numpy() / 1e6
-    place = np.minimum((after / length * BARS).astype(np.int64), BARS - 1)
+    after = timed["start"] - start
+    seconds = after.dt.total_microseconds().to_numpy() / 1e6
+    bar_of_session = (seconds / length * BARS).astype(np.int64)
+    place = np.minimum(bar_of_session, BARS - 1)
+    # How many sessions, and how many anomalous ones, each bar has; empty bars are not drawn.
+    calls = timed["anomalous"].to_numpy()
     counts = np.bincount(place, minlength=BARS)
-    anomalous = np.bincount(place, weights=timed["anomalous"].to_numpy(), minlength=BARS)
+    anomalous = np.bincount(place, weights=calls, minlength=BARS)
     most = counts.max()
     width = 100 / BARS
     bars: list[Bar] = []
-    for at, (count, bad) in enumerate(zip(counts.tolist(), anomalous.tolist(), strict=True)):
-        if not count:
-            continue
+    for at in np.flatnonzero(counts).tolist():
+        count, bad = int(counts[at]), float(anomalous[at])
+        began = timedelta(seconds=length * at / BARS)
         bar = Bar(
             x=at * width,
             width=width,
-            sessions=int(count),
+            sessions=count,
             anomalous=int(bad),
             height=100 * count / most,
             marked=100 * bad / most,
-            start=start + timedelta(seconds=length * at / BARS),
+            start=start + began,
         )
         bars.append(bar)
     return tuple(bars)
@@ -144,17 +150,20 @@ def _bars(verdicts: pl.DataFrame, *, start: datetime, end: datetime) -> tuple[Ba
 def _marks(start: datetime, end: datetime) -> tuple[Mark, ...]:
     """Marks at round times, few enough to be read.
 
-    >>> [mark.words for mark in _marks(datetime(2026, 1, 5, 9, 58, tzinfo=UTC), datetime(2026, 1, 5, 10, 23, tzinfo=UTC))]
+    >>> start = datetime(2026, 1, 5, 9, 58, tzinfo=UTC)
+    >>> [mark.words for mark in _marks(start, start + timedelta(minutes=25))]
     ['10:00', '10:05', '10:10', '10:15', '10:20']
     """
     length = (end - start).total_seconds()
     # The smallest step that gives few enough marks; of a log of many years a multiple of the last.
     longest = _STEPS[-1]
+    multiple = 1 + length // (_MARKS * longest)
     steps = (step for step in _STEPS if length / step <= _MARKS)
-    step = next(steps, longest * (1 + length // (_MARKS * longest)))
-    began = start.timestamp()
+    step = next(steps, longest * multiple)
+    began, ended = start.timestamp(), end.timestamp()
     first = -(-began // step) * step
-    times = np.arange(first, end.timestamp() + 1e-6, step)
+    times = np.arange(first, ended + 1e-6, step)
+    # Seconds are written only where marks are less than a minute apart.
     clock = "%H:%M" if step >= _MINUTE else "%H:%M:%S"
     several_days = start.date() != end.date()
     marks: list[Mark] = []
@@ -166,30 +175,34 @@ def _marks(start: datetime, end: datetime) -> tuple[Mark, ...]:
         time = datetime.fromtimestamp(seconds, UTC)
         midnight = several_days and time.time() == time.min.time()
         words = time.strftime("%m-%d" if midnight else clock)
-        marks.append(Mark(x, words, len(marks) % 2 == 1))
+        every_second = len(marks) % 2 == 1
+        marks.append(Mark(x, words, seldom=every_second))
     return tuple(marks)
 
 
 def _spans(incidents: Sequence[Interval], *, start: datetime, end: datetime) -> tuple[Span, ...]:
-    """Incidents whose times are known, those that would touch each other below one another."""
+    """Incidents whose times are known; those that would touch each other lie in several lanes."""
     length = (end - start).total_seconds()
+    known: list[tuple[datetime, datetime, int]] = []
+    for number, incident in enumerate(incidents, 1):
+        if incident.start and incident.end:
+            known.append((incident.start, incident.end, number))
     # The right end of the last span in each lane: the next one goes into the first lane with room.
     ends: list[float] = []
     spans: list[Span] = []
-    known = [
-        (number, incident.start, incident.end)
-        for number, incident in enumerate(incidents, 1)
-        if incident.start and incident.end
-    ]
-    for number, began, ended in sorted(known, key=lambda span: span[1]):
+    for began, ended, number in sorted(known, key=lambda span: span[0]):
         place = 100 * (began - start).total_seconds() / length
         lasts = 100 * (ended - began).total_seconds() / length
-        x, width = min(place, 100 - _LEAST), max(lasts, _LEAST)
-        middle = min(max(x + width / 2, _EDGE_OF_LABELS), 100 - _EDGE_OF_LABELS)
+        # A short incident still has to be seen, and its number must not leave the page.
+        x = min(place, 100 - _LEAST)
+        width = max(lasts, _LEAST)
+        middle = max(x + width / 2, _EDGE_OF_LABELS)
+        label = min(middle, 100 - _EDGE_OF_LABELS)
         # Its number may be wider than the span itself.
-        left = min(x, middle - _LABEL / 2)
-        right = max(x + width, middle + _LABEL / 2)
-        lane = next((lane for lane, last in enumerate(ends) if last <= left), len(ends))
+        left = min(x, label - _LABEL / 2)
+        right = max(x + width, label + _LABEL / 2)
+        with_room = (lane for lane, last in enumerate(ends) if last <= left)
+        lane = next(with_room, len(ends))
         ends[lane : lane + 1] = [right]
-        spans.append(Span(number, x, width, lane, middle))
+        spans.append(Span(number, x, width, lane, label))
     return tuple(spans)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from logllm.detect.reading import Reading
 
 Place = tuple[str | None, int]
-"""A file, none where there is only one input, and a line's number."""
+"""A file (None where there is only one input) and a line's number."""
 
 _MOST = 1 << 30
-"""Bytes of standard input that are put aside."""
+"""How many bytes of standard input are put aside at most."""
 
 
 class Placed(Protocol):
@@ -29,7 +29,7 @@ class Placed(Protocol):
 
     @property
     def message(self) -> str:
-        """It, masked."""
+        """The masked message."""
 
     @property
     def line(self) -> int:
@@ -37,21 +37,21 @@ class Placed(Protocol):
 
     @property
     def file(self) -> str | None:
-        """That line's file; none where there is one input."""
+        """That line's file; None where there is one input."""
 
 
 class PutAside:
-    """Standard input that is put aside while it is read, in a file without a name, so that lines can be looked up later.
+    """Standard input that is put aside while it is read, so that lines can be looked up later.
 
-    What is more than 1 GiB is read, and not put aside.
+    It goes into a file without a name. What is beyond 1 GiB is read, but not put aside.
     """
 
     def __init__(self, stream: Bytes) -> None:
-        """Nothing read yet."""
+        """Begin with nothing read."""
         self.arriving = arrives(stream)
         """Whether a short read means a pause (`logllm.logs.archives.arrives`)."""
         self._stream = stream
-        # It is closed, and so is gone, when this object is
+        # It is closed, and so is gone, when this object is gone.
         self._file = TemporaryFile()  # noqa: SIM115
         finalize(self, self._file.close)
         self._size = 0
@@ -69,7 +69,7 @@ class PutAside:
         return self._stream.comes(wait) if arrives(self._stream) else True
 
     def again(self) -> Bytes | None:
-        """What was read, from its beginning; none where it was too much."""
+        """What was read, from its beginning; None where it was too much."""
         if self._size > _MOST:
             return None
         self._file.seek(0, os.SEEK_SET)
@@ -83,7 +83,7 @@ def written_lines(
     reading: "Reading",
     aside: PutAside | None = None,
 ) -> dict[Place, str]:
-    """What is written in some lines; nothing of inputs that can be read only once.
+    """What is written in some lines; lines of inputs that can be read only once are left out.
 
     Args:
         places: of the lines.
@@ -99,7 +99,9 @@ def written_lines(
     # Each file once, however many of its lines are wanted.
     for file, wanted in numbers.items():
         name = names[file or reading.files[0]]
-        stdin = aside.again() if aside is not None and name == STDIN else None
+        stdin: Bytes | None = None
+        if aside is not None and name == STDIN:
+            stdin = aside.again()
         if stdin is not None or read_again(name):
             encoding = reading.settings.format.encoding
             lines = lines_at(name, wanted, encoding=encoding, stdin=stdin)
@@ -108,14 +110,16 @@ def written_lines(
 
 
 def said_in(lines: Mapping[Place, str], described: FormatSection) -> dict[Place, str]:
-    """What lines say without what stands before their messages, of those of which that is known.
+    """What lines say, without what stands before their messages.
+
+    Lines of which this is not known are left out.
 
     Args:
         lines: as they are written.
         described: their format.
     """
-    # Of rows of a table and of blocks a line is only a part, which says nothing by itself.
-    # Rows are known by their header, which a line by itself does not have.
+    # Rows are known by their header, and blocks have several lines: one line by itself says
+    # nothing.
     if described.kind in ("csv", "w3c", "export") or not lines:
         return {}
     texts = pl.Series(list(lines.values()), dtype=pl.String)

@@ -1,6 +1,6 @@
 """Processes that share the work on one log.
 
-Who does what, and what becomes of it where one of them dies.
+Here is decided which of them does what, and what happens if one of them dies.
 """
 
 from collections import deque
@@ -15,21 +15,21 @@ from logllm.detect.spread.labour import Job
 from logllm.errors import ServeError
 
 _AHEAD = 2
-"""Jobs that a process has before it, besides the one whose result is waited for."""
+"""How many jobs each process has waiting, besides the one whose result is waited for."""
 _MOST_DEATHS = 3
 _LOOK = 2.0
-"""Seconds after which a wait asks whether the process is still there."""
+"""Seconds of waiting after which it is asked whether the process is still there."""
 
 
 class Died(Exception):
-    """A process that no longer answers; the text says what is known of it."""
+    """A process no longer answers; the text says what is known of it."""
 
 
 class Hand(Protocol):
     """A process that does jobs in the order in which it is given them."""
 
     def begin(self, job: Job, lessons: list[pl.Series]) -> Any:
-        """Have it do a job, once it has been taught; gives a ticket."""
+        """Teach it the lessons, then have it do a job; gives a ticket for the result."""
 
     def done(self, ticket: Any, *, wait: float) -> bool:
         """Whether a job is done, or has failed, within some seconds.
@@ -39,7 +39,7 @@ class Hand(Protocol):
         """
 
     def result(self, ticket: Any) -> Any:
-        """What came of a job that is done.
+        """The result of a job that is done.
 
         Raises:
             Died: it no longer answers.
@@ -47,12 +47,12 @@ class Hand(Protocol):
         """
 
     def leave(self) -> None:
-        """Be let go."""
+        """End the process."""
 
 
 @dataclass(eq=False)
 class _Begun:
-    """A job that somebody has begun."""
+    """A job that a process has begun."""
 
     job: Job
     lessons: int
@@ -62,24 +62,24 @@ class _Begun:
 
 
 class Crew:
-    """Some processes and what they have been given to do.
+    """Some processes and the jobs that they have been given.
 
-    Results come in the order of the jobs, whoever did them. A process that dies is replaced by a
-    new one, which is taught what the old one knew and does again what it had not done: the results
-    are the same.
+    Results come in the order of the jobs, whichever process did them. A process that dies is
+    replaced by a new one, which is taught what the old one knew and does again what that had not
+    finished: the results are the same.
     """
 
     def __init__(self, hire: Callable[[int], Hand], *, hands: int) -> None:
-        """Hire.
+        """Hire the processes.
 
         Args:
-            hire: gives the process at a place, the first one there or a new one.
-            hands: how many there are to be.
+            hire: starts a process for a place, the first one there or one that replaces another.
+            hands: how many processes to hire.
         """
         self.shards = 0
-        """Jobs so far."""
+        """How many jobs there were so far."""
         self.deaths = 0
-        """Processes so far that had to be replaced."""
+        """How many processes had to be replaced so far."""
         self._hire = hire
         self.hands = [hire(place) for place in range(hands)]
         """The processes."""
@@ -91,11 +91,12 @@ class Crew:
         return len(self.hands)
 
     def each(self, jobs: Iterable[Job]) -> Iterator[Any]:
-        """What comes of some jobs, in their order; several are done at once.
+        """The results of jobs, in their order; several are done at once.
 
         Raises:
             LogLLMError: what a job raised; or processes die again and again.
         """
+        # Enough jobs are begun that no process waits, and no more: results lie in memory.
         waiting: deque[_Begun] = deque()
         for job in jobs:
             waiting.append(self._begun(job))
@@ -105,7 +106,7 @@ class Crew:
             yield self._result(waiting.popleft())
 
     def one(self, job: Job) -> Any:
-        """What comes of one job.
+        """The result of one job.
 
         Raises:
             LogLLMError: as `each`.
@@ -113,7 +114,7 @@ class Crew:
         return self._result(self._begun(job))
 
     def close(self) -> None:
-        """Let all go."""
+        """End all processes."""
         for hand in self.hands:
             hand.leave()
         self._unfinished.clear()
@@ -127,9 +128,11 @@ class Crew:
         load = [0] * len(self.hands)
         for other in self._unfinished:
             load[other.hand] += 1
-        begun = _Begun(job, len(self._lessons), load.index(min(load)))
+        fewest = load.index(min(load))
+        begun = _Begun(job, len(self._lessons), fewest)
         if job.lesson is not None:
             self._lessons.append(job.lesson)
+        # Noted before it is given: if the process dies of it, its successor is given it again.
         self._unfinished.append(begun)
         try:
             self._give(begun)
@@ -138,8 +141,9 @@ class Crew:
         return begun
 
     def _give(self, begun: _Begun) -> None:
-        """Give a job to its process, and before it what that one has not been taught."""
+        """Give a job to its process, with the lessons that this one has missed."""
         hand, job = begun.hand, begun.job
+        # The job's own messages are no lesson for the process that does it.
         lessons: list[pl.Series] = []
         if job.lesson is not None:
             lessons = self._lessons[self._taught[hand] : begun.lessons]
@@ -147,8 +151,9 @@ class Crew:
         begun.ticket = self.hands[hand].begin(job, lessons)
 
     def _result(self, begun: _Begun) -> Any:
-        """What comes of a job, whoever does it in the end."""
+        """The result of a job, whichever process does it in the end."""
         while True:
+            # After a death another process has the job, and another ticket.
             hand = self.hands[begun.hand]
             try:
                 while not hand.done(begun.ticket, wait=_LOOK):
@@ -177,6 +182,7 @@ class Crew:
                     " its machine's memory, and whether the run and the logs are there under the"
                     " same names"
                 ) from died
+            # A new process knows nothing, and has all jobs of the old one before it.
             self.hands[place].leave()
             self._taught[place] = 0
             try:

@@ -1,6 +1,6 @@
-"""What a process that helps to judge a log does.
+"""The work of a process that helps to judge a log.
 
-It reads files, and scores sessions with a run of its own.
+It reads files, and scores sessions with a run that it opens itself.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Origin(NamedTuple):
     """Which run judges, as every process can open it."""
 
     folder: Path
-    """The run's, under the same name on every machine."""
+    """The run's folder, under the same name on every machine."""
     engine: str
     threshold: float
     verify: bool
@@ -50,26 +50,26 @@ class FileRead(NamedTuple):
     """What one file holds."""
 
     frames: list[pl.DataFrame]
-    """Its records (`logllm.sessions.message_table.NUMBERED`), numbered from 1, a frame a batch of
-    lines."""
+    """Its records (`logllm.sessions.message_table.NUMBERED`), numbered from 1, one frame for each
+    batch of lines."""
     messages: pl.Series
     """Its message table."""
     tallied: Tallied
     zones: set[str]
     """Abbreviations of zones that its times name."""
     fault: str | None = None
-    """Why its end cannot be read; none: it can."""
+    """Why its end cannot be read; None: it can."""
 
 
 class Job(NamedTuple):
-    """One thing to be done, by whichever process."""
+    """One thing to be done, by any of the processes."""
 
     task: str
-    """A method of `Labour`."""
+    """The name of a method of `Labour`."""
     arguments: tuple[Any, ...]
     lesson: pl.Series | None = None
-    """Messages that whoever does it keeps for later jobs, which those others must be taught; none:
-    it keeps nothing."""
+    """Messages that the process which does the job remembers, and which the others must be taught
+    before their next job; None: it remembers nothing."""
 
 
 class Sessions(NamedTuple):
@@ -86,20 +86,20 @@ class Sessions(NamedTuple):
         >>> some.rows[0].tolist(), some.messages.to_list()
         ([1, 0], ['b', 'd'])
         """
+        # Sent to another process, a small table costs less than the whole one.
         there = occurring(sessions)
-        return cls(
-            [np.searchsorted(there, session) for session in sessions], messages.gather(there)
-        )
+        renumbered = [np.searchsorted(there, session) for session in sessions]
+        return cls(renumbered, messages.gather(there))
 
 
 class Labour:
-    """What one process does; each thing asked of it is a method by its name."""
+    """The work of one process; each task is a method by its name."""
 
     def __init__(self, origin: Origin | None) -> None:
-        """Open nothing yet; a run is opened when it is first asked to score.
+        """Open nothing yet: the run is opened when there is something to score.
 
         Args:
-            origin: the run; none: nothing is scored here.
+            origin: the run; None: nothing is scored here.
         """
         self._origin = origin
 
@@ -107,8 +107,8 @@ class Labour:
         """Do a job.
 
         Args:
-            job: says which method it is, and what that is given.
-            lessons: messages of the calls before this one that another process answered, a table a
+            job: names the method and its arguments.
+            lessons: the messages of earlier calls that other processes answered, one table for each
                 call.
         """
         for messages in lessons:
@@ -135,7 +135,7 @@ class Labour:
         return FileRead(frames, table.messages, reader.tally.tallied, reader.zones, fault)
 
     def score(self, which: str, sessions: Sessions) -> Any:
-        """What a run's method says of sessions.
+        """What the run's method says of sessions.
 
         Args:
             which: `opinion` or `score_lines`.
@@ -145,7 +145,7 @@ class Labour:
 
     @cached_property
     def _run(self) -> OpenedRun:
-        """The run, verified here, too."""
+        """The run, verified in this process, too."""
         assert self._origin is not None  # noqa: S101 - only a run's sessions are scored here
         folder, engine, threshold, verify = self._origin
         return OpenedRun.open(

@@ -1,6 +1,6 @@
 """Processes of a Ray cluster, or of one that is started here.
 
-An actor a machine, which holds the model.
+Each machine has one actor, which holds the model.
 """
 
 import logging
@@ -22,7 +22,7 @@ LOCAL = "local"
 _START = 40.0
 """Seconds that an actor may take until it first answers."""
 _SILENCE = 15.0
-"""Seconds that an actor may be silent: it answers while it works, from a thread of its own."""
+"""Seconds that an actor may be silent: a thread of its own answers while it works."""
 _CONNECT = 5.0
 _NO_CLUSTER = (
     "name HOST:PORT as `ray start --head` gives it, or `local` for a cluster on this machine"
@@ -32,12 +32,11 @@ _NO_CLUSTER = (
 def ray_crew(address: str, origin: Origin | None) -> Crew:
     """Actors, one on each machine of a cluster.
 
-    Each has all processors of its machine but one, so that there is room for what puts the records
-    in order; of two it has one.
+    Each has all processors of its machine but one, which is left for putting the records in order.
 
     Args:
         address: the cluster's, or `local`.
-        origin: the run that they score with; none: they read alone.
+        origin: the run that they score with; None: they only read.
 
     Raises:
         RecipeError: Ray is not installed, or there is no cluster.
@@ -46,9 +45,12 @@ def ray_crew(address: str, origin: Origin | None) -> Crew:
     import ray
 
     _connect(address)
-    machines = [
-        node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
-    ]
+    # A machine may have left the cluster, or have no processor to give.
+    machines: list[dict[str, Any]] = []
+    for node in ray.nodes():
+        processors = node["Resources"].get("CPU", 0)
+        if node["Alive"] and processors >= 1:
+            machines.append(node)
     if not machines:
         raise RecipeError(
             f"the Ray cluster {address} has no machine with a processor: {_NO_CLUSTER}"
@@ -65,7 +67,7 @@ class _RayCrew(Crew):
     """Actors, which leave the cluster together."""
 
     def close(self) -> None:
-        """Let all go, and a cluster that was started here end."""
+        """End all actors, and with them a cluster that was started here."""
         import ray
 
         super().close()
@@ -73,15 +75,15 @@ class _RayCrew(Crew):
 
 
 class RayHand:
-    """One actor, from here."""
+    """One actor, as this process sees it."""
 
     def __init__(
         self, machine: dict[str, Any], origin: Origin | None, *, threads: str | None
     ) -> None:
-        """Ask for one.
+        """Ask for an actor.
 
         Args:
-            machine: where, as Ray describes it; another one where it has gone.
+            machine: where to start it, as Ray describes it; another machine if that has gone.
             origin: the run that it scores with.
             threads: the value of `OMP_NUM_THREADS` here; scores are the same to the last bit with
                 the same number of threads.
@@ -93,15 +95,16 @@ class RayHand:
         actor = ray.remote(concurrency_groups={"alive": 1})(_Actor)
         where = NodeAffinitySchedulingStrategy(machine["NodeID"], soft=True)
         processors = max(1, int(machine["Resources"]["CPU"]) - 1)
-        self._actor = actor.options(num_cpus=processors, scheduling_strategy=where).remote(
-            origin, threads
-        )
+        placed = actor.options(num_cpus=processors, scheduling_strategy=where)
+        self._actor = placed.remote(origin, threads)
+        # It is asked for a sign of life at once: the answer comes when it has started.
         self._asked = self._actor.alive.options(concurrency_group="alive").remote()
         self._limit = time.monotonic() + _START
 
     def begin(self, job: Job, lessons: list[pl.Series]) -> Any:
-        """Have it do a job; gives a reference to what will come of it."""
-        return self._actor.do.remote(job._replace(lesson=None), lessons)
+        """Have it do a job; gives a reference to the result that will come."""
+        without_lesson = job._replace(lesson=None)
+        return self._actor.do.remote(without_lesson, lessons)
 
     def done(self, ticket: Any, *, wait: float) -> bool:
         """Whether a job is done, or has failed, within some seconds.
@@ -123,10 +126,10 @@ class RayHand:
         return False
 
     def result(self, ticket: Any) -> Any:
-        """What came of a job.
+        """The result of a job.
 
         Raises:
-            Died: the actor, or the machine that held the result.
+            Died: the actor has died, or the machine that held the result.
             LogLLMError: what the job raised.
         """
         import ray
@@ -145,9 +148,8 @@ class RayHand:
         """The number of its process, on its machine."""
         import ray
 
-        number: int = ray.get(
-            self._actor.alive.options(concurrency_group="alive").remote(), timeout=_START
-        )
+        asked = self._actor.alive.options(concurrency_group="alive").remote()
+        number: int = ray.get(asked, timeout=_START)
         return number
 
     def leave(self) -> None:
@@ -159,7 +161,7 @@ class RayHand:
 
 
 class _Actor:
-    """What Ray runs elsewhere."""
+    """The object that Ray runs in another process."""
 
     def __init__(self, origin: Origin | None, threads: str | None) -> None:
         """Open nothing yet, so that it answers soon."""
@@ -205,10 +207,10 @@ def _connect(address: str) -> None:
 
 
 def _reach(address: str) -> None:
-    """Whether anything answers at an address: Ray itself would try for a minute.
+    """Check that something answers at an address: Ray itself would try for a minute.
 
     Raises:
-        RecipeError: nothing does.
+        RecipeError: nothing answers.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():

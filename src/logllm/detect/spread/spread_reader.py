@@ -1,4 +1,4 @@
-"""A log whose files are read by several processes, and given as one reader gives it."""
+"""A log whose files are read by several processes, with the same records as from one reader."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -37,7 +37,7 @@ class SpreadReader:
         batch_lines: int,
         redact: bool,
     ) -> None:
-        """Check the settings; the arguments are those of `Reader`, and `crew` the processes.
+        """Check the settings; the arguments are those of `Reader`, and `crew` is the processes.
 
         Raises:
             RecipeError: a pattern is no regular expression, or a group is missing.
@@ -51,9 +51,9 @@ class SpreadReader:
             )
         Reader(settings, today=today)  # raises what reading would raise elsewhere
         self.settings = settings
-        """What it reads by."""
+        """How it reads."""
         self.today = today
-        """The day that gives times without a year theirs."""
+        """The day that gives times without a year their year."""
         self._crew = crew
         redactor = Redactor() if redact or settings.redact else None
         self.manner = Manner(settings, today, batch_lines, redactor)
@@ -78,7 +78,7 @@ class SpreadReader:
         return name if redactor is None else redactor.name(name)
 
     def close(self) -> None:
-        """Files end by themselves."""
+        """Do nothing: files end by themselves."""
 
     def read(
         self, sources: Sequence[str | Path], *, progress: Progress | None = None
@@ -101,6 +101,7 @@ class SpreadReader:
 
     def _records(self, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
         """Records of files."""
+        # Where a file, or its folder, is the session, its name is the key of all its records.
         sessions = self.settings.sessions
         of_files = session_names(names, by=sessions.by) if sessions.by_file else [None] * len(names)
         total, read, count, without = input_bytes(names), 0, 0, 0
@@ -116,10 +117,8 @@ class SpreadReader:
             # Numbers count on from file to file.
             before = count
             for records in _with_texts(file):
+                yield self._placed(records, place, after=count, session=of_files[place])
                 count += records.height
-                yield self._placed(
-                    records, place, after=count - records.height, session=of_files[place]
-                )
             without += count == before
             if file.fault is not None:
                 raise CutOff(file.fault)
@@ -137,25 +136,26 @@ class SpreadReader:
         after: int,
         session: str | None,
     ) -> pl.DataFrame:
-        """Records of a file with their numbers and its place among all, and their session where files name it."""
+        """Records of a file, numbered on from those before, with its place among all files.
+
+        Where files name sessions, the file's session is the key of its records.
+        """
         keys = records["keys"]
         if session is not None:
             named = pl.Series([[session]])
             redactor = self.manner.redactor
-            named = (
-                named
-                if redactor is None
-                else redactor.names(named, field=self.settings.sessions.key_field)
-            )
+            if redactor is not None:
+                named = redactor.names(named, field=self.settings.sessions.key_field)
             keys = named.new_from_index(0, records.height)
-        return records.with_columns(
-            record=pl.int_range(after + 1, after + 1 + records.height, dtype=pl.UInt64, eager=True),
-            file=pl.lit(place, dtype=pl.UInt32),
-            keys=keys,
-        ).select(RECORDS.keys())
+        first = after + 1
+        numbers = pl.int_range(first, first + records.height, dtype=pl.UInt64, eager=True)
+        file = pl.lit(place, dtype=pl.UInt32)
+        numbered = records.with_columns(record=numbers, file=file, keys=keys)
+        return numbered.select(RECORDS.keys())
 
 
 def _with_texts(file: FileRead) -> Iterator[pl.DataFrame]:
     """The frames of a file with its messages in place of their numbers."""
     for frame in file.frames:
-        yield frame.with_columns(file.messages.gather(frame["message"]).alias("message"))
+        texts = file.messages.gather(frame["message"])
+        yield frame.with_columns(texts.alias("message"))

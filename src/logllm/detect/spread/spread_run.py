@@ -22,7 +22,7 @@ from logllm.sessions.message_table import Rows
 
 
 class SpreadRun(OpenedRun):
-    """A run at work elsewhere: here it says what follows of the scores."""
+    """A run whose method works in other processes: here it says what follows from the scores."""
 
     _crew: Crew
 
@@ -51,26 +51,25 @@ class SpreadRun(OpenedRun):
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores] | None:
         """How much each message of sessions speaks for "anomalous".
 
-        None: as much as in a session of its own.
+        None: each speaks as much as it would in a session of its own.
         """
         if not self._reads_lines:
             return None
-        scores: list[Scores] = self._crew.one(
-            _scoring("score_lines", Sessions.of(sessions, messages))
-        )
+        job = _scoring("score_lines", Sessions.of(sessions, messages))
+        scores: list[Scores] = self._crew.one(job)
         return scores
 
     def _opinions(self, lots: Iterable[Sequence[Rows]], messages: pl.Series) -> Iterator[Opinion]:
-        """What is said of lots of sessions."""
-        return self._crew.each(
-            _scoring("opinion", Sessions.of(sessions, messages)) for sessions in lots
-        )
+        """The opinions of lots of sessions, in their order."""
+        # Jobs are made when a process has room for them, so that not all are in memory at once.
+        jobs = (_scoring("opinion", Sessions.of(sessions, messages)) for sessions in lots)
+        return self._crew.each(jobs)
 
 
 def _scoring(which: str, some: Sessions) -> Job:
-    """A job that scores sessions in one go.
+    """A job that scores sessions all at once.
 
-    A division of them would change the last bits of scores.
+    Scored in several jobs, the last bits of scores would differ.
     """
     return Job("score", (which, some), lesson=some.messages)
 
@@ -85,22 +84,20 @@ class SpreadDetector(Detector):
     def of(cls, detector: Detector, crew: Crew) -> Self:
         """The same detector, with processes that share its work.
 
-        It reads no scores that are kept.
+        It does not use scores that are kept on this machine.
         """
         run = detector.run
-        spread = cls(
-            SpreadRun.of(run, crew) if isinstance(run, OpenedRun) else run,
-            settings=detector.settings,
-            cached=False,
-        )
+        if isinstance(run, OpenedRun):
+            run = SpreadRun.of(run, crew)
+        spread = cls(run, settings=detector.settings, cached=False)
         spread.crew = crew
         return spread
 
     def reader(self, names: Sequence[str], *, stdin: Bytes | None, redact: bool) -> Reads:
-        """What reads some inputs, each by one process.
+        """The reader of some inputs, each read by one process.
 
         Raises:
-            DataError: standard input, which has one reader.
+            DataError: standard input is among them, which only one process can read.
         """
         if STDIN in names:
             raise DataError(
