@@ -39,7 +39,7 @@ Counters = Mapping[str, Any]
 
 
 class Leaning(NamedTuple):
-    """What an assembly leans on."""
+    """What an assembly uses."""
 
     settings: PrepareSection
     """How lines are read and grouped."""

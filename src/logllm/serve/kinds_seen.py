@@ -68,9 +68,11 @@ class KindsSeen:
         of_messages = texts.with_columns(message=numbers)
         lines = records.select("file", "line", "message")
         rows = lines.join(of_messages.filter(new), on="message", maintain_order="left")
-        first = rows.unique("kind", keep="first", maintain_order=True).head(_MOST - self._stored)
+        room = _MOST - self._stored
+        first = rows.unique("kind", keep="first", maintain_order=True).head(room)
         wanted = first.select("file", "line", message="text")
-        shown = first.with_columns(written=self._texts(wanted), grade=grades(first["text"]))
+        written_lines = self._texts(wanted)
+        shown = first.with_columns(written=written_lines, grade=grades(first["text"]))
         if self._redacted:
             shown = shown.with_columns(kind=redact(shown["kind"]))
         # PostgreSQL takes no NUL.
@@ -93,7 +95,7 @@ class KindsSeen:
             connection.execute(insert_new(connection, kinds), rows)
 
     def stored(self) -> None:
-        """Told after the transaction."""
+        """Called after the transaction."""
         # Not before: a transaction that failed is made again, with the same kinds.
         self._stored += len(self._waiting)
         self._waiting = {}

@@ -144,7 +144,8 @@ def _recogniser(
     def recognise(lines: pl.Series) -> Recognised:
         # As if the lines were a file: the format is found as `logllm detect` finds it.
         text = BytesIO("\n".join(lines).encode(errors="replace"))
-        log = suited([STDIN], today=datetime.now(UTC).date(), stdin=text, zone=zone)
+        today = datetime.now(UTC).date()
+        log = suited([STDIN], today=today, stdin=text, zone=zone)
         if only_postgres and not log.format.innermost.name.startswith(POSTGRES):
             raise DataError(
                 f"{log.notes[0]}, and the run that comes with logllm knows only PostgreSQL logs: "

@@ -74,7 +74,8 @@ class Partition:
         """
         # A source may begin before the first line that is not accounted for: those before it are
         # passed over.
-        fresh = lines.filter(pl.col("line") >= self._low).select(LINES.keys())
+        is_unaccounted = pl.col("line") >= self._low
+        fresh = lines.filter(is_unaccounted).select(LINES.keys())
         self.lines += fresh.height
         self._latest = arrived
         self._written.append(fresh)
@@ -95,7 +96,9 @@ class Partition:
             held: the first line of it that an open session holds.
         """
         # What is in no record yet counts as held: a restart must read it again.
-        low = self._pushed.low if held is None else min(held, self._pushed.low)
+        low = self._pushed.low
+        if held is not None:
+            low = min(held, low)
         return max(low, self._low)
 
     def texts(self, lines: pl.DataFrame) -> pl.DataFrame:
@@ -107,7 +110,8 @@ class Partition:
         wanted = lines.select("line").unique()
         there = [frame.join(wanted, on="line", how="semi") for frame in self._written]
         written = pl.concat([pl.DataFrame(schema=LINES), *there])
-        return written.select(pl.lit(self.file, dtype=pl.UInt32).alias("file"), "line", "text")
+        file = pl.lit(self.file, dtype=pl.UInt32).alias("file")
+        return written.select(file, "line", "text")
 
     @property
     def written(self) -> int:
@@ -140,7 +144,9 @@ class Partition:
         session = pl.col("keys").map_batches(stored_names, return_dtype=pl.String)
         names = rows.with_columns(session=session)
         judged = names.join(self._accounted, on="session", how="left", maintain_order="left")
-        fresh = judged.filter((pl.col("line") > pl.col("last")).fill_null(True))
+        # A session that is not stored has no last line: all of its lines are new.
+        is_new = pl.col("line") > pl.col("last")
+        fresh = judged.filter(is_new.fill_null(True))
 
         # And records again, each with the keys that are left.
         others = pl.exclude("row", "keys").first()

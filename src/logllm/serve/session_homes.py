@@ -30,7 +30,9 @@ class SessionHomes:
         """
         seen_before = self.divided
         first = None
-        for name, partition, state in rows.select("session", "partition", "state").iter_rows():
+        told = rows.select("session", "partition", "state")
+        # Sessions in their order: a home is the partition where one was first seen.
+        for name, partition, state in told.iter_rows():
             home = self._homes.setdefault(name, partition)
             if home != partition and name not in self._counted:
                 self._counted.add(name)
@@ -43,5 +45,6 @@ class SessionHomes:
 
     def leave(self, partition: str) -> None:
         """Forget a partition that another process has now."""
-        self._homes = {name: home for name, home in self._homes.items() if home != partition}
+        homes = self._homes.items()
+        self._homes = {name: home for name, home in homes if home != partition}
         self._counted &= self._homes.keys()

@@ -166,7 +166,8 @@ def shown_of(
 def _quiet(normal: pl.DataFrame, messages: pl.Series, *, redacted: bool) -> pl.DataFrame:
     """The messages of some normal sessions (`row`, `quiet`), drawn by their names."""
     # By name, not by chance: a session that is judged twice is drawn both times or neither.
-    drawn = normal.filter(pl.col("session").hash(seed=0) % _QUIET == 0)
+    lot = pl.col("session").hash(seed=0) % _QUIET
+    drawn = normal.filter(lot == 0)
     first_messages = pl.col("messages").list.head(_MOST_TEXTS)
     places = drawn.select("row", first_messages).explode("messages")
     lines = places.select("row", quiet=messages.gather(places["messages"]))

@@ -48,7 +48,7 @@ def lines(incident: Incident) -> Iterator[str]:
 
 
 def more_kinds(incident: Incident) -> str:
-    """What there is besides; empty where there is nothing."""
+    """The incident's other kinds in words; empty where there are none."""
     more = len(incident["kinds"]) - _MOST_KINDS
     return f"and {plural(more, 'more kind')} of line" if more > 0 else ""
 

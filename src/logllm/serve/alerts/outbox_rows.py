@@ -22,7 +22,9 @@ from logllm.serve.store.frames import stored_time
 from logllm.serve.store.service_schema import UNSENT, deliveries, incidents, outbox, sinks
 
 _STEPS = 3
-"""Waits of a request, each of at most the timeout: to connect, to be heard, to be answered."""
+"""A request waits this often, each time for at most the timeout: to connect, to send, to be
+answered.
+"""
 _MARGIN = 15
 """Seconds more for which a process has a place to itself than its request may take."""
 _HOUR = timedelta(hours=1)
@@ -36,7 +38,7 @@ class Leased(NamedTuple):
     """A place that this process has to itself."""
 
     failures: int
-    """Requests that failed, one after the other."""
+    """How many requests have failed in a row."""
 
 
 def introduce(connection: Connection, sink: Sink, *, now: datetime) -> None:

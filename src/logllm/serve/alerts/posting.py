@@ -33,25 +33,27 @@ class Answer(NamedTuple):
     """What a place answered."""
 
     status: int | None
-    """Of HTTP; none: there was no answer."""
+    """HTTP's status; none: there was no answer."""
     words: str
-    """What it says, or what went wrong, for people."""
+    """What the place says, or what went wrong, for people."""
     wait: float | None = None
-    """Seconds after which it asks to be tried again."""
+    """Seconds after which the place asks to be tried again."""
 
     @property
     def taken(self) -> bool:
-        """Whether it has taken the message."""
+        """Whether the place has taken the message."""
         return self.status is not None and 200 <= self.status < 300
 
     @property
     def told(self) -> str:
         """What a person is told of it."""
-        return self.words if self.status is None else f"HTTP {self.status} {self.words}".strip()
+        if self.status is None:
+            return self.words
+        return f"HTTP {self.status} {self.words}".strip()
 
     @property
     def refused(self) -> bool:
-        """Whether it will never take it."""
+        """Whether the place will never take this message."""
         return self.status in _REFUSED
 
 

@@ -147,11 +147,10 @@ class SinkWorker:
     def _again(self, connection: Connection, *, now: datetime) -> Batch | None:
         """Alerts that still hold, told again, when it is time."""
         form = self.sink.form
-        if (
-            not isinstance(form, AlertmanagerForm)
-            or self._resend_at is None
-            or now < self._resend_at
-        ):
+        # Only an Alertmanager must be told again.
+        if not isinstance(form, AlertmanagerForm) or self._resend_at is None:
+            return None
+        if now < self._resend_at:
             return None
         rows = outbox_rows.open_incidents_of(connection, self.sink)
         if not rows:
@@ -176,7 +175,10 @@ class SinkWorker:
         for number, own_rows in by_incident.items():
             # As it is now; as it was, where it has been deleted for its age.
             stored = current.get(number)
-            incident = json.loads(own_rows[-1].body) if stored is None else incident_object(stored)
+            if stored is None:
+                incident = json.loads(own_rows[-1].body)
+            else:
+                incident = incident_object(stored)
             # Each event once, in order: `continues` may have waited several times.
             events = tuple(dict.fromkeys(row.event for row in own_rows))
             messages = [row.id for row in own_rows]
@@ -187,8 +189,9 @@ class SinkWorker:
                 values = {"state": "withdrawn", "updated": stored_time(now)}
                 outbox_rows.settle(connection, self.sink, messages=messages, values=values)
                 continue
+            key = key_of(messages, incident)
             link = link_to(self._around.page, incident)
-            notes.append(Note(key_of(messages, incident), events, incident, link))
+            notes.append(Note(key, events, incident, link))
         return notes
 
     def _record(self, batch: Batch, answer: Answer, *, failures: int) -> None:
@@ -239,14 +242,16 @@ class SinkWorker:
         """Try again later; what has been tried for too long is given up."""
         now = self._around.clock()
         # A place that is gone for good must not keep messages for ever.
-        oldest = stored_time(now - timedelta(hours=self.sink.section.give_up))
+        patience = timedelta(hours=self.sink.section.give_up)
+        oldest = stored_time(now - patience)
         too_old = [row.id for row in batch.rows if row.made < oldest]
         if too_old:
             self._bury(connection, too_old, answer=answer, now=now)
         failed = {"error": answer.told, "updated": stored_time(now)}
         # Messages of one request may have been tried differently often, and wait accordingly.
-        for tries in sorted({row.tries + 1 for row in batch.rows}):
-            messages = [row.id for row in batch.rows if row.tries + 1 == tries]
+        for former in sorted({row.tries for row in batch.rows}):
+            messages = [row.id for row in batch.rows if row.tries == former]
+            tries = former + 1
             due = stored_time(now + self._wait(tries, answer))
             put_off = failed | {"tries": tries, "due": due}
             outbox_rows.settle(connection, self.sink, messages=messages, values=put_off)

@@ -142,7 +142,8 @@ def _kind(parts: SplitResult) -> SinkKind:
 
 def _basic(parts: SplitResult) -> str:
     """A URL's user and password as a header."""
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    user = unquote(parts.username or "")
+    password = unquote(parts.password or "")
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 

@@ -75,7 +75,9 @@ def shares(answers: Sequence[Answer], *, count: int, seed: int) -> list[list[Ans
         for place in rng.permutation(len(drawn)):
             # The share that has the fewest of this kind, of several such the one with the fewest of
             # all.
-            smallest = min(range(count), key=lambda share: (sizes[share], len(divided[share])))
+            # Of this kind the fewest; of equals the share with the fewest answers.
+            fewest = [(sizes[share], len(divided[share])) for share in range(count)]
+            smallest = fewest.index(min(fewest))
             divided[smallest].extend(drawn[place])
             sizes[smallest] += len(drawn[place])
     return divided

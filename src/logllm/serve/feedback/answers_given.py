@@ -332,7 +332,8 @@ def _before(connection: Connection, row: dict[str, Any]) -> int | None:
 def _unmute(connection: Connection, number: int, *, now: datetime, change: int) -> None:
     """Take back what an answer has muted."""
     # A mute has no column for its answer: its reason names it.
-    due_to_it = select(mutes.c.id).where(mutes.c.why == _why(number))
+    is_due_to_it = mutes.c.why == _why(number)
+    due_to_it = select(mutes.c.id).where(is_due_to_it)
     for mute in list(connection.scalars(due_to_it)):
         take_mute_back(connection, mute, now=now, change=change)
 

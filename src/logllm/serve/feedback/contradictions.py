@@ -19,7 +19,7 @@ class Contradiction(NamedTuple):
     """An answer, and what speaks against it."""
 
     number: int
-    """Of the answer."""
+    """The number of the answer."""
     session: str
     answer: str
     against: str
@@ -62,10 +62,12 @@ def _against(
     guilty: Mapping[str, int],
 ) -> str | None:
     """What labelled sessions say against an answer; none: nothing."""
-    kinds = kinds_of(pl.Series(answer.messages, dtype=pl.String)).to_list()
+    messages = pl.Series(answer.messages, dtype=pl.String)
+    kinds = kinds_of(messages).to_list()
     # The whole session is the stronger word. A session that is called anomalous cannot be
     # contradicted by one kind of line: others of its lines, or their order, may be why.
-    words = _against_equal(answer, equal.get("\n".join(kinds)))
+    whole_session = "\n".join(kinds)
+    words = _against_equal(answer, equal.get(whole_session))
     if words is not None or answer.anomalous:
         return words
     telling = next((kind for kind in kinds if kind in guilty), None)
@@ -77,7 +79,8 @@ def _against(
 def _equal_sessions(train: pl.DataFrame, kinds: pl.Series) -> dict[str, tuple[int, int]]:
     """For each sequence of kinds, how many sessions are normal and how many anomalous."""
     counts: dict[str, tuple[int, int]] = {}
-    for session, anomalous in zip(rows_of(train["messages"]), train["anomalous"], strict=True):
+    labelled = zip(rows_of(train["messages"]), train["anomalous"], strict=True)
+    for session, anomalous in labelled:
         name = "\n".join(kinds.gather(session))
         normal, bad = counts.get(name, (0, 0))
         counts[name] = (normal + (not anomalous), bad + bool(anomalous))
@@ -95,7 +98,8 @@ def _guilty_kinds(train: pl.DataFrame, kinds: pl.Series) -> dict[str, int]:
 
     # Each session counts once for each kind that it holds.
     by_session = marked.group_by("row", "kind").agg(pl.col("guilty").max())
-    counted = by_session.group_by("kind").agg(pl.col("guilty").sum(), of=pl.len())
+    guilty = pl.col("guilty").sum()
+    counted = by_session.group_by("kind").agg(guilty, of=pl.len())
     # Not all: labels of before hold errors, too.
     enough = pl.col("guilty") >= _ENOUGH
     nearly_all = pl.col("guilty") >= _NEARLY_ALL * pl.col("of")
@@ -109,7 +113,8 @@ def _against_equal(answer: Answer, counts: tuple[int, int] | None) -> str | None
         return None
     # Those with the other label: normal ones where the answer says anomalous.
     others = counts[0] if answer.anomalous else counts[1]
-    if others < _ENOUGH or others < _NEARLY_ALL * sum(counts):
+    nearly_all = _NEARLY_ALL * sum(counts)
+    if others < _ENOUGH or others < nearly_all:
         return None
     other = "normal" if answer.anomalous else "anomalous"
     return f"{others:,} labelled sessions of just the same kinds of message are {other}"

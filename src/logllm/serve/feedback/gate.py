@@ -78,7 +78,7 @@ class _Judged(NamedTuple):
     """What both runs say of the same sessions."""
 
     scores: tuple[Scores, Scores]
-    """Of the current run, and of the newer one."""
+    """Scores of the current run, and of the newer one."""
     called: tuple[Labels, Labels]
     """Which sessions each of them calls anomalous."""
     thresholds: tuple[float, float]

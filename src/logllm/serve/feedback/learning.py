@@ -46,7 +46,8 @@ def feedback_on(run: Path, store: Store, *, most: int) -> Feedback:
     own_alarms = [row for row in alarms if ours(row.model)]
 
     # An alarm of a kind that was called false once is probably false as well.
-    called_false = {(row.stream, row.kind) for row in own_answers if row.answer == "normal"}
+    false_alarms = [row for row in own_answers if row.answer == "normal"]
+    called_false = {(row.stream, row.kind) for row in false_alarms}
     others = [row for row in own_alarms if (row.stream, row.kind) not in called_false]
 
     def mark(numbers: Sequence[int], model: str) -> None:

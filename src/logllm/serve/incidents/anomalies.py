@@ -37,7 +37,7 @@ class _Kinds:
     """The kinds of some messages, and how grave they are: all found at once."""
 
     def __init__(self, messages: Collection[str], *, own: Collection[str]) -> None:
-        """Of messages, and kinds by which sessions are known."""
+        """The kinds of these messages, and the kinds by which sessions are known."""
         texts = pl.Series(list(messages), dtype=pl.String)
         # As long as a verdict's own `kind` is stored, with which these are compared.
         kinds = kinds_of(texts).str.slice(0, LONGEST_KIND)

@@ -156,7 +156,7 @@ class Board:
         section: IncidentSection,
         muted: Collection[str],
     ) -> None:
-        """As the store has them.
+        """A board of the incidents that the store has.
 
         Args:
             incidents: Those that are open.
@@ -218,18 +218,20 @@ class Board:
 
     def _numbered(self, number: int | None) -> OpenIncident | None:
         """The one of a number."""
-        return next((it for it in self.incidents if it.number == number), None)
+        numbered = (incident for incident in self.incidents if incident.number == number)
+        return next(numbered, None)
 
     def _open(self) -> list[OpenIncident]:
         """Those that are not over."""
         return [incident for incident in self.incidents if not incident.over]
 
     def _same_kind(self, anomaly: Anomaly) -> OpenIncident | None:
-        """The one that has a session's kind of message."""
-        return next((it for it in self._open() if anomaly.kind in it.kinds), None)
+        """The open incident that has a session's kind of message."""
+        of_kind = (incident for incident in self._open() if anomaly.kind in incident.kinds)
+        return next(of_kind, None)
 
     def _joinable(self, anomaly: Anomaly) -> list[OpenIncident]:
-        """Those that a session of another kind may join, the newest first.
+        """Incidents that a session of another kind may join, the newest first.
 
         What is muted stays alone.
         """
@@ -240,7 +242,7 @@ class Board:
         return sorted(near, key=lambda incident: incident.opened, reverse=True)
 
     def _related(self, anomaly: Anomaly) -> OpenIncident | None:
-        """The one whose fault a session of another kind shows, too.
+        """The incident whose fault a session of another kind shows, too.
 
         It has a line of that incident's kind among its telling lines, or its own line says nearly
         the same, or it came when the incident began.
@@ -261,7 +263,7 @@ class Board:
         return None
 
     def _crowded(self, anomaly: Anomaly) -> OpenIncident | None:
-        """The newest one, where there are too many for another."""
+        """The newest incident, where there are too many for another one."""
         loud = [incident for incident in self._open() if not incident.muted]
         if len(loud) < MOST_OPEN:
             return None
@@ -276,13 +278,14 @@ class Board:
 
     def _opened(self, anomaly: Anomaly) -> OpenIncident:
         """A new one."""
+        muted = anomaly.kind in self._muted
         incident = OpenIncident(
             self._stream,
             opened=anomaly.arrived,
             updated=anomaly.arrived,
             first=anomaly.moment,
             evidence=anomaly.evidence,
-            muted=anomaly.kind in self._muted,
+            muted=muted,
         )
         self.incidents.append(incident)
         return incident

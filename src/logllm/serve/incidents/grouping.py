@@ -126,7 +126,8 @@ class Incidents:
         with store.transaction() as connection:
             # The number's lock first, then what is open: a session that joined meanwhile is seen.
             change = next_change(connection)
-            silent = [it for it in open_incidents.load(connection, stream) if it.updated < before]
+            going_on = open_incidents.load(connection, stream)
+            silent = [incident for incident in going_on if incident.updated < before]
             for incident in silent:
                 incident.over = True
                 keep(connection, incident, now=now, change=change, repeat=self._repeat)
@@ -138,9 +139,10 @@ class _Numbers:
 
     def __init__(self, rows: Sequence[Row[Any]]) -> None:
         ordered = anomalies(rows)
+        counted = [it for it in ordered if it.incident is not None]
         self.fresh = [it for it in ordered if it.incident is None]
         """Anomalous now for the first time."""
-        self.revised = [it for it in ordered if it.incident is not None and it.anomalous]
+        self.revised = [it for it in counted if it.anomalous]
         """Counted already."""
         self.normal = [it for it in ordered if not it.anomalous]
         """Counted, and no longer anomalous."""

@@ -126,7 +126,8 @@ class Learner:
             everything = LearntRow(self._last, True, self._learnt.state())
             put(connection, self._learning, row=everything)
         ours = (verdicts.c.change == change, verdicts.c.stream == stream)
-        closed = select(*_KEY, *_COLUMNS).where(*ours, verdicts.c.state != "open")
+        is_over = verdicts.c.state != "open"
+        closed = select(*_KEY, *_COLUMNS).where(*ours, is_over)
         sessions = connection.execute(closed).all()
         answers = connection.execute(self._new_answers()).all()
         entry = self._entry(sessions, answers)
@@ -199,7 +200,8 @@ class Learner:
         normal = [row for row in closed if not row.anomalous]
         # What was closed early is not all of a session, and what an incident counts was anomalous
         # once.
-        whole = [row for row in normal if row.state == "closed" and row.incident is None]
+        uncounted = [row for row in normal if row.incident is None]
+        whole = [row for row in uncounted if row.state == "closed"]
         keys = (tuple(row[: len(KEY)]) for row in whole)
         waiting = (self._offered.get(key) for key in keys)
         bags = [bag for bag in waiting if bag is not None]

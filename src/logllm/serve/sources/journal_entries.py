@@ -37,12 +37,16 @@ def entries_in(block: bytes, *, after: int) -> Entries:
     raw = block.removesuffix(b"\n").split(b"\n")
     long = [place for place, line in enumerate(raw) if len(line) > LONGEST_LINE]
     for place in long:
-        raw[place] = _as_text(raw[place].decode(errors="replace"), most=_MOST_KEPT).encode()
+        whole = raw[place].decode(errors="replace")
+        short = _as_text(whole, most=_MOST_KEPT)
+        raw[place] = short.encode()
     frame = lines_in(b"\n".join(raw), after=0, encoding="utf-8").frame
     # An entry begins and ends, and has a cursor: what else a dying program writes has not.
-    begins = pl.col("text").str.starts_with("{") & pl.col("text").str.ends_with("}")
+    written = pl.col("text").str
+    is_object = written.starts_with("{") & written.ends_with("}")
     cursor = pl.col("text").str.extract(_CURSOR)
-    entries = frame.with_columns(cursor=cursor).filter(begins & pl.col("cursor").is_not_null())
+    with_cursor = frame.with_columns(cursor=cursor)
+    entries = with_cursor.filter(is_object & pl.col("cursor").is_not_null())
     text = _texts(entries["text"])
     numbers = pl.int_range(after + 1, after + 1 + len(text), dtype=pl.UInt64, eager=True)
     lines = entries.with_columns(line=numbers, text=text)

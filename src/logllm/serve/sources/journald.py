@@ -177,7 +177,11 @@ class JournaldSource:
         # journalctl begins elsewhere without a word where a cursor is gone: it is asked for that
         # entry.
         there = own or cursor
-        if there and last_cursor(self._asked(f"--cursor={there}", "--lines=1")) != there:
+        is_gone = False
+        if there:
+            answer = self._asked(f"--cursor={there}", "--lines=1")
+            is_gone = last_cursor(answer) != there
+        if is_gone:
             # Lines are not given under the numbers of others that were deleted.
             self._counts["lost_cursors"] += 1
             self._counts["lost_lines"] += last + 1 - line
@@ -188,7 +192,8 @@ class JournaldSource:
     def _go_to(self, cursor: str, last: int) -> None:
         """The next entry is the one after a cursor."""
         self._cursor, self._last = cursor, last
-        self._lines, self._cursors = array("Q", [last + 1]), [(cursor, "")]
+        self._lines = array("Q", [last + 1])
+        self._cursors = [(cursor, "")]
 
     def _after(self) -> list[str]:
         """What makes journalctl begin behind what was given."""
@@ -208,11 +213,13 @@ class JournaldSource:
     def _read(self, wait: float) -> bytes:
         """Whole lines that have come, within some seconds; none: nothing did, or it has ended."""
         if self._process is None or self._process.stdout is None:
-            time.sleep(min(wait, max(0.0, self._not_before - time.monotonic())))
+            until_start = max(0.0, self._not_before - time.monotonic())
+            time.sleep(min(wait, until_start))
             return b""
         # Readable and yet nothing: the other end has gone.
-        ready, _, _ = select.select([self._process.stdout], [], [], min(wait, 1.0))
-        piece = os.read(self._process.stdout.fileno(), _PIECE) if ready else b""
+        output = self._process.stdout
+        ready, _, _ = select.select([output], [], [], min(wait, 1.0))
+        piece = os.read(output.fileno(), _PIECE) if ready else b""
         if ready and not piece:
             self._died()
         return self._whole_lines(piece)
@@ -254,14 +261,16 @@ class JournaldSource:
         due = self._lines[-1] + _EVERY
         first_row = max(0, due - self._last - 1)
         for row in range(first_row, frame.height, _EVERY):
+            before_and_own = (cursors[row], cursors[row + 1])
             self._lines.append(self._last + 1 + row)
-            self._cursors.append((cursors[row], cursors[row + 1]))
+            self._cursors.append(before_and_own)
         # A store that is away for hours stores nothing: the index gets coarser, not longer.
         if len(self._lines) > _MOST_CURSORS:
             del self._lines[1::2], self._cursors[1::2]
         self._last += frame.height
         self._cursor = cursors[-1]
-        return [Arrival(self.name, frame.select("line", "text"), time.time())]
+        lines = frame.select("line", "text")
+        return [Arrival(self.name, lines, time.time())]
 
     def _look_after(self, now: float) -> None:
         """Start journalctl again if it has ended, or is silent while there is more."""
@@ -283,8 +292,10 @@ class JournaldSource:
         # It is not waited for: lines may come meanwhile.
         if question.poll() is None and now - self._heard < _PATIENCE:
             return
+        # Of one that did not answer in time nothing is known: it is asked again later.
         answer = b""
-        if question.poll() is not None and question.stdout is not None:
+        has_ended = question.poll() is not None
+        if has_ended and question.stdout is not None:
             answer = question.stdout.read(_PIECE)
         _end(question)
         self._question = None
@@ -340,10 +351,9 @@ def _argument(argument: str) -> str:
     if name.isupper():
         return argument
     if name not in _OPTIONS:
-        raise ServeError(
-            f"{name!r} chooses no entries; did you mean {nearest(name, _OPTIONS)}? There are "
-            f"{', '.join(_OPTIONS)}, and fields of the journal in capitals"
-        )
+        what = f"{name!r} chooses no entries; did you mean {nearest(name, _OPTIONS)}?"
+        options = ", ".join(_OPTIONS)
+        raise ServeError(f"{what} There are {options}, and fields of the journal in capitals")
     return f"--{name}={value}"
 
 

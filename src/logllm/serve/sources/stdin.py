@@ -74,7 +74,10 @@ class _Pipe:
             return b""
         most = _PIECE if size < 0 else min(size, _PIECE)
         # Not through Python's buffer, which would wait until it is full.
-        piece = os.read(self._handle, most) if self._handle >= 0 else self._stream.read(most)
+        if self._handle >= 0:
+            piece = os.read(self._handle, most)
+        else:
+            piece = self._stream.read(most)
         self.given += len(piece)
         return piece
 

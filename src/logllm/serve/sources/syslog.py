@@ -160,7 +160,8 @@ class _Syslog:
         What has no priority is counted, and a line like all others.
         """
         texts = texts_of(frames, self._counts)
-        self._counts.add(without_priority=sum(_PRIORITY.match(text) is None for text in texts))
+        lacking = [text for text in texts if _PRIORITY.match(text) is None]
+        self._counts.add(without_priority=len(lacking))
         writer.add(texts)
 
     def _holds(self, more: int) -> int:

@@ -68,4 +68,5 @@ def _of_server(rest: str) -> Address:
             "with %40 for @, %2F for / and %3A for : inside user and password"
         ) from None
     port = "" if url.port is None else f":{url.port}"
-    return Address(url, None, f"postgresql://{url.host or ''}{port}/{url.database or ''}")
+    host, database = url.host or "", url.database or ""
+    return Address(url, None, f"postgresql://{host}{port}/{database}")

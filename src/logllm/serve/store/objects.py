@@ -9,7 +9,8 @@ import polars as pl
 from logllm.detect.verdict import FIELDS, OPTIONAL, SCHEMA
 
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
-_FIRST = ("stream", *FIELDS, "state", *(name for name in OPTIONAL if name != "state"))
+_OPTIONAL = [name for name in OPTIONAL if name != "state"]
+_FIRST = ("stream", *FIELDS, "state", *_OPTIONAL)
 """Keys in their order, what only a store has apart."""
 _TIMES = ("start", "end", "updated")
 _JSON = ("evidence", "texts")

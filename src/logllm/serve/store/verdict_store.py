@@ -101,7 +101,7 @@ class Store:
         return cls(place, engine, clock=clock)
 
     def __init__(self, place: Address, engine: Engine, *, clock: Clock) -> None:
-        """Of an address whose tables are up to date."""
+        """A store at an address whose tables are up to date."""
         self._place = place
         self._engine = engine
         self._clock = clock
@@ -245,9 +245,8 @@ class Store:
         Returns:
             Of `frames.READ`.
         """
-        wanted = reading.Wanted(
-            anomalous, state, None if since is None else stored_time(since), limit
-        )
+        since_text = None if since is None else stored_time(since)
+        wanted = reading.Wanted(anomalous, state, since_text, limit)
         streams = self._streams() if stream is None else [stream]
         with self.transaction(reading=True) as connection:
             # Each stream by itself, as the index has it; the newest of all are among the newest of
@@ -341,6 +340,7 @@ def _check_partitions(verdicts: pl.DataFrame, kept: Mapping[str, Kept]) -> None:
     """
     # A session over several partitions names them in `files`, beside the one of its first line.
     files = verdicts["files"].cast(VERDICTS["files"]).explode().drop_nulls()
-    absent = {*verdicts["partition"].unique(), *files.unique()} - kept.keys()
+    named = {*verdicts["partition"].unique(), *files.unique()}
+    absent = named - kept.keys()
     if absent:
         raise ValueError(f"verdicts of partitions whose places are not given: {sorted(absent)}")

@@ -29,7 +29,7 @@ from logllm.serve.web.verdict_ids import decode, encode
 MOST_LINES = 5_000
 """Lines that are judged at once."""
 MOST_BYTES = 64 * 2**20
-"""Of a log that is compared with another."""
+"""The most bytes of a log that is compared with another."""
 _LONGEST_LINE = 20_000
 
 
@@ -94,7 +94,8 @@ class Toolbox:
         Their sessions with the highest scores have ids.
         """
         now = datetime.now(UTC)
-        wished = Wished(stream=stream, state=state, since=now - timedelta(hours=hours), limit=limit)
+        since = now - timedelta(hours=hours)
+        wished = Wished(stream=stream, state=state, since=since, limit=limit)
         # What one transaction changed is not divided, so that there may be more than were asked
         # for.
         changed = incidents(self._store, wished, now=now)[:limit]
@@ -133,8 +134,9 @@ class Toolbox:
         given = _bytes(lines)
         with closing(detector.read([STDIN], stdin=given, redact=self._redact)) as reading:
             verdicts = _objects(reading)
+        counts = _counts(reading)
         # The run's name says by what was judged: it may have been promoted a minute ago.
-        more = {"sessions": len(verdicts), "counts": _counts(reading), "model": detector.model}
+        more = {"sessions": len(verdicts), "counts": counts, "model": detector.model}
         return told("verdicts", verdicts, **more)
 
     def new_against(self, good: Lines, log: Lines) -> dict[str, Any]:
@@ -173,7 +175,8 @@ class Toolbox:
             DataError: there is no such session, or no such line in it.
         """
         said = Said(answer, self._by, tuple(lines) or None, note)
-        return told("labels", [give(self._store, key, said=said)])
+        stored = give(self._store, key, said=said)
+        return told("labels", [stored])
 
     def _loaded(self) -> Detector:
         """What judges: the run that stands where it is named, now."""
@@ -217,12 +220,13 @@ class Toolbox:
         inside = any(path.is_relative_to(folder) for folder in self._folders)
         if not inside or not path.is_file():
             where = ", ".join(map(str, self._folders)) or "none: give lines instead"
-            raise DataError(
-                f"{name} is no file that may be read; files may lie in {where} (--logs)"
-            )
+            what = f"{name} is no file that may be read"
+            raise DataError(f"{what}; files may lie in {where} (--logs)")
         size = path.stat().st_size
         if size > MOST_BYTES:
-            what = f"{name} has {size / 2**20:,.0f} MiB, at most {MOST_BYTES // 2**20} are compared"
+            mebibytes = size / 2**20
+            most = MOST_BYTES // 2**20
+            what = f"{name} has {mebibytes:,.0f} MiB, at most {most} are compared"
             raise DataError(f"{what}: use `logllm detect`")
         return str(path)
 
@@ -253,13 +257,16 @@ def _objects(reading: Reading) -> list[dict[str, Any]]:
 
 
 def _object(verdict: Verdict) -> dict[str, Any]:
-    """A verdict with the keys of its schema, what says nothing left out."""
+    """A verdict with the keys of its schema, optional ones only where they say something."""
     values = {name: getattr(verdict, name) for name in (*FIELDS, *OPTIONAL)}
     for name in ("start", "end"):
-        values[name] = values[name] and values[name].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    speaking = {
-        name: value for name, value in values.items() if name in FIELDS or value is not None
-    }
+        time = values[name]
+        values[name] = time and time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # The schema promises its fields, null or not.
+    speaking = {}
+    for name, value in values.items():
+        if name in FIELDS or value is not None:
+            speaking[name] = value
     return {**speaking, "schema": SCHEMA}
 
 
@@ -276,7 +283,8 @@ def _kinds(reading: Reading, detector: Detector) -> list[dict[str, Any]]:
     objects = []
     for kind in kinds:
         where = {"lines": kind.lines, "first_line": kind.line}
-        objects.append({"message": kind.message, **where, "trouble": kind.grade > 0})
+        is_trouble = kind.grade > 0
+        objects.append({"message": kind.message, **where, "trouble": is_trouble})
     return objects
 
 

@@ -37,7 +37,7 @@ class Feed:
     """
 
     def __init__(self, store: Store, *, every: float = _EVERY) -> None:
-        """Nobody follows yet.
+        """A feed that nobody follows yet.
 
         Args:
             store: where changes are looked for.

@@ -81,7 +81,8 @@ class _Stored(Collector):
         )
         for name, about in _OF_WATCHES.items():
             # A lag that no source knows is left out: 0 would say that nothing waits.
-            known = [(row["stream"], row[name]) for row in watches if row[name] is not None]
+            telling = [row for row in watches if row[name] is not None]
+            known = [(row["stream"], row[name]) for row in telling]
             yield _by_label(f"logllm_watch_{name}", about, label="stream", values=known)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Row, TextClause, and_, func, or_, select, tuple_
 
-from logllm.serve.store.frames import READ, VerdictKey, from_rows, stored_time
+from logllm.serve.store.frames import READ, Columns, VerdictKey, from_rows, stored_time
 from logllm.serve.store.objects import verdict_objects
 from logllm.serve.store.reading import streams as stored_streams
 from logllm.serve.store.schema import IS_ANOMALOUS, IS_OPEN, numbers, places, verdicts
@@ -23,9 +23,11 @@ _CLOCKS_DIFFER = timedelta(minutes=10)
 _TEXTS = {"lines", "files", "start", "end", "updated"}
 _UNSEEN = {"texts", "messages"}
 """Columns that lists of verdicts are without."""
-_ROWS = {name: pl.String if name in _TEXTS else kind for name, kind in READ.items()}
+_ROWS: Columns = READ | dict.fromkeys(_TEXTS, pl.String)
+"""Columns as the database gives them."""
 _KEY = tuple(verdicts.c[name] for name in VerdictKey._fields)
-_NEWEST = (verdicts.c.change.desc(), *(column.desc() for column in _KEY))
+_KEY_BACKWARDS = [column.desc() for column in _KEY]
+_NEWEST = (verdicts.c.change.desc(), *_KEY_BACKWARDS)
 _OLDEST = (verdicts.c.change, *_KEY)
 Conditions = list[ColumnElement[bool] | TextClause]
 Objects = list[dict[str, Any]]

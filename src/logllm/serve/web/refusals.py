@@ -41,7 +41,7 @@ class Refusal(Exception):
         *,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Of an HTTP status, with what the client can do."""
+        """A refusal with an HTTP status, and what the client can do."""
         super().__init__(message)
         self.status = status
         self.message = message
@@ -56,12 +56,12 @@ class Refusal(Exception):
 
 
 def absent(what: str) -> Refusal:
-    """Of something that is not there."""
+    """The refusal of what is not there."""
     return Refusal(404, f"there is no such {what}: it may have been deleted since")
 
 
 def too_large() -> Refusal:
-    """Of a body that is too large: what is left of it is not taken in."""
+    """The refusal of a body that is too large; the rest of it is not read."""
     message = "the body is too large: send less at once"
     return Refusal(413, message, headers={"connection": "close"})
 

@@ -20,8 +20,10 @@ class Cursor(NamedTuple):
     """None: all of the change was given."""
 
     def __str__(self) -> str:
-        """As a client gives it back."""
-        return str(self.change) if self.key is None else f"{self.change}.{encode(self.key)}"
+        """The text that a client gives back."""
+        if self.key is None:
+            return str(self.change)
+        return f"{self.change}.{encode(self.key)}"
 
 
 def cursor(written: str) -> Cursor:
@@ -94,9 +96,9 @@ class VerdictQuery(_Asked):
     until: Time | None = None
     """Written before this time."""
     before: WrittenCursor | None = None
-    """Older ones than this change, or than the page whose `next` it is."""
+    """Only older ones than this change, or than the page whose `next` this is."""
     after: WrittenCursor | None = None
-    """Newer ones than this change, the oldest first."""
+    """Only newer ones than this change, the oldest first."""
     limit: int = Field(default=100, ge=1, le=500)
     """Show at most this many."""
 
@@ -137,9 +139,9 @@ class IncidentQuery(_Asked):
     since: Time | None = None
     """Sessions joined at this time or later."""
     before: Change | None = None
-    """Those that changed last before this change."""
+    """Only those that changed last before this change."""
     after: Change | None = None
-    """Those that changed after this change, the oldest change first."""
+    """Only those that changed after this change, the oldest change first."""
     limit: int = Field(default=100, ge=1, le=500)
     """Show at most this many."""
 
@@ -200,11 +202,11 @@ class NewFeedback(_Asked):
     """The incident that is meant as a whole, by one of its sessions: a false alarm mutes all its
     kinds."""
     stream: ShortText | None = None
-    """Of a session that was missed: its watch."""
+    """The watch of a session that was missed."""
     session: ShortText | None = None
-    """Of a session that was missed: its name."""
+    """The name of a session that was missed."""
     lines_text: Annotated[list[str], Field(max_length=1_000)] | None = None
-    """Of a session that was missed: its lines as they are written."""
+    """The lines of a session that was missed, as they are written."""
     answer: Literal["anomalous", "normal"]
     """Whether something is wrong in it."""
     lines: Annotated[list[Change], Field(max_length=1_000)] | None = None

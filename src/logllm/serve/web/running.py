@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
         *,
         closing: Sequence[Callable[[], None]],
     ) -> None:
-        """Of an application.
+        """A server of an application.
 
         Args:
             app: what answers.

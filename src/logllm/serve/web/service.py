@@ -1,4 +1,4 @@
-"""What the routes lean on, made once when the service starts."""
+"""What the routes use, made once when the service starts."""
 
 from collections.abc import Callable
 from pathlib import Path

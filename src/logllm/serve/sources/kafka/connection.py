@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from logllm.errors import ServeError, nearest
 
 PORT = 9092
-"""Of a server that is named without one."""
+"""The port of a server that is named without one."""
 GROUP = "logllm"
 """The consumer group, where none is named."""
 
@@ -65,7 +65,8 @@ def topic_of(url: str) -> Topic:
     if "@" in parts.netloc:
         problem = "an address of Kafka holds no user and no password"
         raise ServeError(f"{problem}: those belong into the settings of a TOML file")
-    servers = ",".join(_server(server, url=url) for server in parts.netloc.split(","))
+    named = parts.netloc.split(",")
+    servers = ",".join(_server(server, url=url) for server in named)
     name = unquote(parts.path.removeprefix("/"))
     if not _TOPIC.fullmatch(name):
         problem = f"{name!r} cannot be the name of a topic" if name else "it names no topic"

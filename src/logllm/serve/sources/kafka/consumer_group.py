@@ -7,7 +7,7 @@ class Group(NamedTuple):
     """What is read, and by whom together."""
 
     name: str
-    """The source's, for people."""
+    """The source's name, for people."""
     topic: str
     group: str
     timeout: float

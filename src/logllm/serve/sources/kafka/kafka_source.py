@@ -147,7 +147,9 @@ class KafkaSource:
         # topic.
         positions = {_number(name): position for name, position in self._position.items()}
         both = ends.keys() & positions.keys()
-        return sum(max(0, ends[number] - positions[number]) for number in both) if both else None
+        if not both:
+            return None
+        return sum(max(0, ends[number] - positions[number]) for number in both)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -172,7 +174,8 @@ class KafkaSource:
             return Consumer({**self._settings, **callbacks}, logger=LOGGER)
         except (KafkaException, TypeError, ValueError) as exc:
             # A wrong name and a wrong value come as different exceptions.
-            problem = exc.args[0].str() if isinstance(exc.args[0], KafkaError) else exc
+            cause = exc.args[0]
+            problem = cause.str() if isinstance(cause, KafkaError) else exc
             raise ServeError(f"{self.name}: a setting is wrong: {problem}") from exc
 
     def _partitions(self, consumer: Consumer) -> set[int]:
@@ -198,17 +201,19 @@ class KafkaSource:
                 raise not_let_in(earlier, name=self.name)
         if whole:
             down = KafkaError._ALL_BROKERS_DOWN  # this one says no reason
-            reasons = [earlier for earlier in self._errors if earlier.code() != down] or [error]
-            problem = f"no broker at {self._servers} answers ({reasons[-1].str()})"
-            remedy = (
-                "is it running, and do its listeners name an address that is reached from here?"
-            )
-            raise ServeError(f"{self.name}: {problem}; {remedy}")
+            reasons = [earlier for earlier in self._errors if earlier.code() != down]
+            last = reasons[-1] if reasons else error
+            problem = f"no broker at {self._servers} answers ({last.str()})"
+            running = "is it running"
+            reached = "do its listeners name an address that is reached from here?"
+            raise ServeError(f"{self.name}: {problem}; {running}, and {reached}")
 
     def _no_topic(self, topics: list[str]) -> ServeError:
         """The error of a topic that is not there."""
         topic = self._group.topic
-        visible = [name for name in topics if not name.startswith("__") and name != topic]
+        # Kafka's own topics begin with two underscores.
+        ordinary = [name for name in topics if not name.startswith("__")]
+        visible = [name for name in ordinary if name != topic]
         hint = "it shows none that we may read"
         if visible:
             hint = f"did you mean {nearest(topic, visible)!r}?"

@@ -101,7 +101,8 @@ class Polling:
     def refuse(self, numbers: Iterable[int]) -> None:
         """Let go of partitions that the store says are another's; later see whether they are."""
         with self._lock:
-            self._refused |= dict.fromkeys(numbers, time.monotonic() + self._group.timeout)
+            due = time.monotonic() + self._group.timeout
+            self._refused |= dict.fromkeys(numbers, due)
 
     def stop(self) -> None:
         """Leave the group."""

@@ -54,7 +54,9 @@ class Waiting:
     @property
     def roomy(self) -> bool:
         """Whether less than half of what may wait is waiting."""
-        return self._lines < self._most_lines / 2 and self._bytes < _MOST_BYTES / 2
+        few_lines = self._lines < self._most_lines / 2
+        few_bytes = self._bytes < _MOST_BYTES / 2
+        return few_lines and few_bytes
 
     def put(self, arrival: Arrival) -> None:
         """Lines that came."""
@@ -147,4 +149,5 @@ def _joined(arrivals: list[Arrival]) -> Arrival:
     """Arrivals of one partition as one, which came when the last of them did."""
     if len(arrivals) == 1:
         return arrivals[0]
-    return arrivals[-1]._replace(lines=pl.concat([arrival.lines for arrival in arrivals]))
+    lines = pl.concat([arrival.lines for arrival in arrivals])
+    return arrivals[-1]._replace(lines=lines)

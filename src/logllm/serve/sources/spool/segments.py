@@ -175,12 +175,16 @@ class Spool:
             segments = list(self._segments)
         # The segment that the line is in, or after it: where entries are damaged, lines are
         # missing.
-        start = bisect_right([segment.first for segment in segments], line) - 1
-        for segment in segments[max(start, 0) :]:
-            for entry in self._entries(segment, self._byte_of(segment, line)):
+        firsts = [segment.first for segment in segments]
+        start = max(0, bisect_right(firsts, line) - 1)
+        for segment in segments[start:]:
+            byte = self._byte_of(segment, line)
+            for entry in self._entries(segment, byte):
+                # Bytes between the last whole entry and this one are none that can be read.
                 self.counts["damaged_bytes"] += entry.start - self._place[1]
-                self._place = (segment.first, entry.end, entry.first + entry.height)
-                if self._place[2] > line:
+                after = entry.first + entry.height
+                self._place = (segment.first, entry.end, after)
+                if after > line:
                     self.counts["missing_lines"] += max(0, entry.first - line)
                     return _unpacked(entry, line)
         return None
@@ -196,8 +200,11 @@ class Spool:
         The last segment stays, so that its numbers go on.
         """
         with self._changed:
-            whole = bisect_right([segment.first for segment in self._segments[1:]], low)
-            old, self._segments = self._segments[:whole], self._segments[whole:]
+            # A segment holds nothing but such lines if the next one begins at one of them.
+            next_firsts = [segment.first for segment in self._segments[1:]]
+            whole = bisect_right(next_firsts, low)
+            old = self._segments[:whole]
+            self._segments = self._segments[whole:]
             self.size -= sum(segment.size for segment in old)
         for segment in old:
             # Should one stay, its lines are passed over at the next start.
@@ -218,8 +225,12 @@ class Spool:
         The last segment is read through and cut after its last whole entry.
         """
         # Their names have twenty digits, so that they sort as the numbers do.
-        paths = sorted(path for path in self.folder.glob("*.lines") if path.stem.isdecimal())
-        self._segments = [_Segment(int(path.stem), path, path.stat().st_size) for path in paths]
+        named = self.folder.glob("*.lines")
+        paths = sorted(path for path in named if path.stem.isdecimal())
+        self._segments = []
+        for path in paths:
+            size = path.stat().st_size
+            self._segments.append(_Segment(int(path.stem), path, size))
         if not self._segments:
             self._begin_segment()
             self.size = 0
@@ -229,7 +240,8 @@ class Spool:
         self._written = os.open(last.path, os.O_RDWR)
         end, self.next = 0, last.first
         for entry in _entries_of(self._written, start=0, end=last.size):
-            end, self.next = entry.end, max(self.next, entry.first + entry.height)
+            end = entry.end
+            self.next = max(self.next, entry.first + entry.height)
         if end < last.size:
             self.counts["torn_bytes"] += last.size - end
             os.ftruncate(self._written, end)
@@ -294,18 +306,23 @@ def _packed(lines: Sequence[str], *, first: int, arrived: float) -> bytes:
     # Half of a character, as a sender may give it, is no UTF-8: it becomes a question mark.
     text = "\n".join(lines).encode("utf-8", errors="replace")
     packed = zstandard.ZstdCompressor(level=_LEVEL).compress(text)
-    body = _BODY.pack(len(packed), first, len(lines), arrived) + packed
-    return _HEAD.pack(_MAGIC, zlib.crc32(body)) + body
+    figures = _BODY.pack(len(packed), first, len(lines), arrived)
+    body = figures + packed
+    head = _HEAD.pack(_MAGIC, zlib.crc32(body))
+    return head + body
 
 
 def _unpacked(entry: _Entry, line: int) -> Group:
     """The lines of an entry from one of them on."""
     text = zstandard.ZstdDecompressor().decompress(entry.packed).decode()
-    texts = pl.Series("text", [text], dtype=pl.String).str.split("\n").explode()
+    whole = pl.Series("text", [text], dtype=pl.String)
     # A sender's empty text is a line as well: splitting gives as many as were joined.
-    numbers = pl.int_range(entry.first, entry.first + entry.height, dtype=pl.UInt64, eager=True)
+    texts = whole.str.split("\n").explode()
+    after = entry.first + entry.height
+    numbers = pl.int_range(entry.first, after, dtype=pl.UInt64, eager=True)
     frame = pl.DataFrame({"line": numbers, "text": texts}, schema=LINES)
-    return Group(frame.slice(max(0, line - entry.first)), entry.arrived)
+    wanted = frame.slice(max(0, line - entry.first))
+    return Group(wanted, entry.arrived)
 
 
 def _entries_of(handle: int, *, start: int, end: int) -> Iterator[_Entry]:
@@ -335,7 +352,9 @@ def _entry_at(handle: int, *, start: int, end: int) -> _Entry | None:
     if begin + length > end:
         return None
     packed = os.pread(handle, length, begin)
-    if zlib.crc32(packed, zlib.crc32(head[_HEAD.size :])) != checksum:
+    # Over the figures and the text, as if they were one.
+    of_figures = zlib.crc32(head[_HEAD.size :])
+    if zlib.crc32(packed, of_figures) != checksum:
         return None
     return _Entry(start, begin + length, first, height, arrived, packed)
 

@@ -86,7 +86,9 @@ class Writer:
 
         None of them holds a line break; somebody has asked for room before.
         """
-        lot = Lot(lines, time.time(), sum(map(len, lines)) + len(lines))
+        # With a line end each.
+        size = sum(map(len, lines)) + len(lines)
+        lot = Lot(lines, time.time(), size)
         if not lines:
             lot.stored.set()
             return lot
@@ -118,7 +120,9 @@ class Writer:
             self._thread.join()
 
     def _is_full(self) -> bool:
-        return self._pending >= _PENDING or self._spool.size + self._pending >= self.limit
+        if self._pending >= _PENDING:
+            return True
+        return self._spool.size + self._pending >= self.limit
 
     def _write(self) -> None:
         """Write until the end."""
@@ -129,9 +133,9 @@ class Writer:
                     # not keep the program from ending.
                     last = self._closing or self._changed.wait_for(lambda: self._closing, _AGAIN)
                 if last and not self._written(lots):
-                    self.counts["lost_lines"] += sum(
-                        len(lot.lines) for lot in lots if not lot.withdrawn
-                    )
+                    # What was withdrawn is not lost: its sender was told.
+                    expected = [lot for lot in lots if not lot.withdrawn]
+                    self.counts["lost_lines"] += sum(len(lot.lines) for lot in expected)
                     return
                 if last:
                     break

@@ -108,7 +108,8 @@ class _Plain:
         # A network's file system may give fewer bytes than there are, and more at the next call.
         block = os.pread(self._descriptor, size, offset)
         while block and len(block) < size:
-            further = os.pread(self._descriptor, size - len(block), offset + len(block))
+            lacking = size - len(block)
+            further = os.pread(self._descriptor, lacking, offset + len(block))
             if not further:
                 break
             block += further
@@ -174,7 +175,9 @@ class _Packed:
     def _forget(self, offset: int) -> None:
         """Let go of what lies far before an offset."""
         # At least 8 MiB stay, and 1 MiB before what was asked for.
-        surplus = min(len(self._window) - _WINDOW, offset - _STEP - self._start)
+        too_many = len(self._window) - _WINDOW
+        far_before = offset - _STEP - self._start
+        surplus = min(too_many, far_before)
         if surplus > 0:
             del self._window[:surplus]
             self._start += surplus

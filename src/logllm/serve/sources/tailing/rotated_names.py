@@ -257,7 +257,8 @@ def fitting(mark: Mark, entries: Sequence[Entry], *, since: int) -> Entry | None
         since: when the file had changed when it was last seen, in ns.
     """
     # A file keeps its number through a change of its name; a copy or a packed form has another.
-    same = [entry for entry in entries if (entry.device, entry.inode) == mark[:2]]
+    number = mark[:2]
+    same = [entry for entry in entries if (entry.device, entry.inode) == number]
     # Of an empty file nothing tells but that it is the same.
     if not mark.head_bytes:
         return same[0] if same else None

@@ -126,7 +126,9 @@ class TailedPath:
         # Nobody will end the last line of a file to which nobody writes: it counts as it is.
         rest = self._rest(first, file)
         self._counts["unfinished_lines"] += rest is not None
-        return self._numbered(rest) if rest else None, len(self.files.ahead) > 1
+        lines = self._numbered(rest) if rest else None
+        has_next = len(self.files.ahead) > 1
+        return lines, has_next
 
     def _rest(self, first: Generation, file: OpenFile) -> Piece | None:
         """What stands behind a file's last whole line."""
@@ -164,8 +166,10 @@ class TailedPath:
         if len(self.files.ahead) == 1:
             return False
         # Until the next file has a byte the program may still hold this one.
-        later = any(generation.size for generation in list(self.files.ahead)[1:])
-        return first.whole or (later and now - first.quiet_since >= self._quiet)
+        following = list(self.files.ahead)[1:]
+        has_bytes = any(generation.size for generation in following)
+        is_quiet = now - first.quiet_since >= self._quiet
+        return first.whole or (has_bytes and is_quiet)
 
     def _start(self, first: Generation) -> None:
         """Lines come from this file now."""
@@ -180,7 +184,8 @@ class TailedPath:
         # What was given stays given; what the store knows of its last line is passed over, so that
         # the numbers of later lines stay the same.
         if first.lost:
-            self._counts["lost_files"] += first.stop is None or first.offset < first.stop
+            unread = first.stop is None or first.offset < first.stop
+            self._counts["lost_files"] += unread
         self._counts["truncated_bytes"] += max(0, first.seen - first.offset)
         if first.until is not None and first.until > self.last:
             self._counts["lost_lines"] += first.until - self.last
@@ -217,7 +222,8 @@ class TailedPath:
     @property
     def unread(self) -> int:
         """Bytes that are there and were not given."""
-        return sum(generation.unread for generation in self.files.ahead if not generation.lost)
+        present = [generation for generation in self.files.ahead if not generation.lost]
+        return sum(generation.unread for generation in present)
 
     @property
     def waiting(self) -> bool:
@@ -233,13 +239,10 @@ class TailedPath:
         if self.files.ahead and not self.files.ahead[0].lost:
             self._start(self.files.ahead[0])
         stretches = self._given.from_line(line, self.last)
+        recorded = [stretch.as_json() for stretch in stretches]
         before = [list(mark) for mark in self.files.finished]
-        return {
-            "stretches": [stretch.as_json() for stretch in stretches],
-            "before": before,
-            "last": self.last,
-            "since": self.files.since,
-        }
+        files = {"stretches": recorded, "before": before}
+        return {**files, "last": self.last, "since": self.files.since}
 
     def stored(self, low: int) -> None:
         """Lines below `low` will not be asked for."""

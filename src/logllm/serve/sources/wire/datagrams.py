@@ -75,7 +75,8 @@ class Datagrams:
         """Datagrams that the kernel dropped because nobody took them, where it tells (Linux)."""
         if self._socket is not None and self._socket.fileno() >= 0:
             # The kernel's count goes with the socket: what it said last stays.
-            self._dropped = max(self._dropped, _dropped(os.fstat(self._socket.fileno()).st_ino))
+            inode = os.fstat(self._socket.fileno()).st_ino
+            self._dropped = max(self._dropped, _dropped(inode))
         return self._dropped
 
     def close(self) -> None:

@@ -48,7 +48,8 @@ class Refused(Exception):
     def __init__(self, status: int, reason: str, **headers: str) -> None:
         super().__init__(reason)
         self.status = status
-        self.headers = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+        given = headers.items()
+        self.headers = tuple((name.replace("_", "-"), value) for name, value in given)
 
 
 class Room:

@@ -50,7 +50,8 @@ def parsed(address: str, *, scheme: str, example: str) -> Address:
     except ValueError:  # a port that is no number, a bracket that is not closed
         host = port = None
     # A path is taken for a mistake: nothing that listens on a port has one.
-    whole = host and port is not None and parts.scheme == scheme and not parts.path.strip("/")
+    has_path = parts.path.strip("/")
+    whole = host and port is not None and parts.scheme == scheme and not has_path
     if not whole or host is None or port is None:
         raise ServeError(f"{address} is no address to listen on: write {example}")
     return Address(host, port, parts.query)

@@ -42,16 +42,25 @@ def _record(record: Any) -> Record:
     """
     if not isinstance(record, dict):
         raise Malformed("a record that is no object")
+    # When it happened, or where nobody says that, when it was seen.
+    happened = _whole(record.get("timeUnixNano"))
+    time = happened or _whole(record.get("observedTimeUnixNano"))
+    number = _whole(record.get("severityNumber"))
+    severity = _text(record.get("severityText"))
+    body = _value(record.get("body"))
+    attributes = _pairs(record.get("attributes"))
+    trace = _text(record.get("traceId"))
+    span = _text(record.get("spanId"))
+    event = _text(record.get("eventName"))
     return Record(
-        # When it happened, or where nobody says that, when it was seen.
-        time=_whole(record.get("timeUnixNano")) or _whole(record.get("observedTimeUnixNano")),
-        number=_whole(record.get("severityNumber")),
-        severity=_text(record.get("severityText")),
-        body=_value(record.get("body")),
-        attributes=_pairs(record.get("attributes")),
-        trace=_text(record.get("traceId")),
-        span=_text(record.get("spanId")),
-        event=_text(record.get("eventName")),
+        time=time,
+        number=number,
+        severity=severity,
+        body=body,
+        attributes=attributes,
+        trace=trace,
+        span=span,
+        event=event,
     )
 
 
@@ -87,7 +96,11 @@ def _pairs(pairs: Any, depth: int = 0) -> dict[str, Any]:
         return {}
     if not isinstance(pairs, list) or not all(isinstance(pair, dict) for pair in pairs):
         raise Malformed("attributes that are no list of keys and values")
-    return {str(pair.get("key", "")): _value(pair.get("value"), depth) for pair in pairs}
+    entries = {}
+    for pair in pairs:
+        key = str(pair.get("key", ""))
+        entries[key] = _value(pair.get("value"), depth)
+    return entries
 
 
 def _items(holder: Any, name: str, *, records: bool = False) -> Sequence[Any]:

@@ -15,9 +15,9 @@ _SECOND = 1_000_000_000
 _LATEST = 253_402_300_800  # seconds: the year 10000, which no date has
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _HALF_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-f]{0,3})?$")
-"""What is left of a character written in several, at the end of a text.
+"""A part of an escape sequence at the end of a text.
 
-Those before it are written in pairs.
+Backslashes before it come in pairs, each of which is one escaped backslash.
 """
 _MOST = 64 << 20  # characters of a request's lines
 
@@ -65,7 +65,7 @@ class Written(NamedTuple):
     rejected: int
     """Records that are none."""
     reason: str
-    """Of the first that was rejected."""
+    """Why the first one was rejected."""
 
 
 def written(groups: Iterable[Group]) -> Written:

@@ -29,15 +29,22 @@ def groups_of_protobuf(body: bytes) -> Iterator[Group]:
 
 def _record(record: Any) -> Record:
     """One record."""
+    # When it happened, or where nobody says that, when it was seen.
+    time = record.time_unix_nano or record.observed_time_unix_nano
+    severity = _text(record.severity_text)
+    body = _value(record.body)
+    attributes = _pairs(record.attributes)
+    trace, span = record.trace_id.hex(), record.span_id.hex()
+    event = _text(record.event_name)
     return Record(
-        time=record.time_unix_nano or record.observed_time_unix_nano,
+        time=time,
         number=record.severity_number,
-        severity=_text(record.severity_text),
-        body=_value(record.body),
-        attributes=_pairs(record.attributes),
-        trace=record.trace_id.hex(),
-        span=record.span_id.hex(),
-        event=_text(record.event_name),
+        severity=severity,
+        body=body,
+        attributes=attributes,
+        trace=trace,
+        span=span,
+        event=event,
     )
 
 

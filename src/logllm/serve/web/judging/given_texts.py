@@ -98,7 +98,7 @@ class GivenTexts:
         settings: PrepareSection,
         redacted: bool,
     ) -> None:
-        """Of all that is judged together.
+        """The texts of all that is judged together.
 
         Args:
             several: what was sent.

@@ -45,7 +45,7 @@ class JudgingNow:
     """Asked before each request for the run that was promoted since; none: somebody else asks."""
 
     def __init__(self, detector: Detector, *, lines: int, at_once: int, redact: bool) -> None:
-        """Of a run that is loaded.
+        """Judging by a run that is loaded.
 
         Args:
             detector: judges.

@@ -30,7 +30,7 @@ class Access:
         host: str,
         names: Sequence[str],
     ) -> None:
-        """Around an application.
+        """A layer around an application.
 
         Args:
             app: the application.
@@ -83,7 +83,9 @@ class Access:
         if origin is None:
             return headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
         sender = origin.partition("://")[2].lower()
-        return sender != "" and (sender == host.lower() or _name(sender) in self._names)
+        if not sender:
+            return False
+        return sender == host.lower() or _name(sender) in self._names
 
     def _without_token(self, headers: Headers) -> Refusal | None:
         """What is wrong with the token of a request."""

@@ -10,13 +10,13 @@ from logllm.serve.web.refusals import too_large
 
 
 class Bodies:
-    """Refuses a request whose body is said to be too large, or does not come to its end in time.
+    """Refuses a request whose body is declared too large, or does not end in time.
 
     One that says nothing of its length is counted by the application while it comes.
     """
 
     def __init__(self, app: ASGIApp, *, most: int, seconds: float) -> None:
-        """Around an application.
+        """A layer around an application.
 
         Args:
             app: the application.
@@ -64,6 +64,6 @@ class Bodies:
 
 
 def _slow(seconds: float) -> HTTPException:
-    """Of a body that did not come; one of this kind passes through all who read a body."""
+    """The error of a body that did not come; all who read a body let this type pass."""
     message = f"the body did not come within {seconds:g} seconds"
     return HTTPException(408, message, headers={"connection": "close"})

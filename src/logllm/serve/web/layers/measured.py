@@ -17,7 +17,7 @@ class Measured:
     """Measures until an answer begins: streams go on as long as their clients do."""
 
     def __init__(self, app: ASGIApp, instruments: Instruments, *, log: bool) -> None:
-        """Around an application.
+        """A layer around an application.
 
         Args:
             app: the application.
@@ -66,4 +66,5 @@ def _line(scope: Scope, *, status: int, seconds: float) -> str:
     path = scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "replace")
     shown = "".join(letter if letter.isprintable() else "?" for letter in path)[:200]
     took = f"{1000 * seconds:.0f} ms"
-    return f"{time_now} {client_of(scope)} {scope['method']} {shown} {status} {took}\n"
+    client, method = client_of(scope), scope["method"]
+    return f"{time_now} {client} {method} {shown} {status} {took}\n"

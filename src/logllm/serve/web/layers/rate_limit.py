@@ -23,7 +23,7 @@ class RateLimit:
     """Refuses what comes too fast from one address."""
 
     def __init__(self, app: ASGIApp, *, rate: float, clock: Clock = time.monotonic) -> None:
-        """Around an application.
+        """A layer around an application.
 
         Args:
             app: the application.

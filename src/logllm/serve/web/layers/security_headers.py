@@ -12,11 +12,13 @@ _POLICY = {
 }
 _UNUSED = ("camera", "geolocation", "microphone", "payment", "usb")
 """What a browser can give to pages and ours never asks for."""
+_CONTENT = "; ".join(f"{name} {value}" for name, value in _POLICY.items())
+_PERMISSIONS = ", ".join(f"{name}=()" for name in _UNUSED)
 HEADERS = {
-    "content-security-policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
+    "content-security-policy": _CONTENT,
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": ", ".join(f"{name}=()" for name in _UNUSED),
+    "permissions-policy": _PERMISSIONS,
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",

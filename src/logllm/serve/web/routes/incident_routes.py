@@ -29,8 +29,10 @@ def list_incidents(service: Served, query: Annotated[IncidentQuery, Query()]) ->
         # Before the list: what changes between the two comes once more by the stream, and is not
         # missed.
         change = queries.newest_change(connection)
-    rows = incidents(service.store, Wished(**query.model_dump()), now=datetime.now(UTC))
-    following = rows[-1]["change"] if len(rows) >= query.limit else None
+    wished = Wished(**query.model_dump())
+    rows = incidents(service.store, wished, now=datetime.now(UTC))
+    is_full = len(rows) >= query.limit
+    following = rows[-1]["change"] if is_full else None
     return JSONResponse({"incidents": rows, "next": following, "change": change})
 
 
