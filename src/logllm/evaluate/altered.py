@@ -192,7 +192,8 @@ def _shuffle(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
     # How often the message has changed up to each place: a run is of one message alone if nothing
     # changed between its ends, and in another order it would be the same.
     turns = np.concatenate([[0], np.cumsum(session[1:] != session[:-1])])
-    turns_at_end, turns_at_start = turns[length - 1 :], turns[: len(turns) - length + 1]
+    turns_at_end = turns[length - 1 :]
+    turns_at_start = turns[: len(turns) - length + 1]
     starts = np.flatnonzero(turns_at_end > turns_at_start)
     start = int(rng.choice(starts))
     places = np.arange(len(session))

@@ -37,7 +37,8 @@ def _about_data(report: Report) -> Iterator[str]:
         )
     # A run knows where its threshold was chosen by words that hold the data's fingerprint; runs
     # from before that was so name only the part.
-    how, split = report.get("threshold_chosen", ""), report["split"]
+    how = report.get("threshold_chosen", "")
+    split = report["split"]
     is_own_validation = split == "validation" and " on validation" in how
     of_training = report.get("data_of_training", True)
     is_named = "fingerprint" in report and chosen_on(split, report["fingerprint"]) in how
@@ -91,7 +92,8 @@ def _about_rivals(report: Report) -> Iterator[str]:
             ends = report["intervals"].get(key)
             if not ends or rival[key] is None or rival[key] < ends[0]:
                 continue
-            theirs, ours = rival[key], report[key]
+            theirs = rival[key]
+            ours = report[key]
             comparison = f"{written} {theirs:.3f} against {ours:.3f}"
             (above if theirs > ours else within).append(comparison)
         if above:

@@ -27,7 +27,8 @@ def intervals(
     # pairs.
     columns = np.stack([scores, labels.astype(float)])
     pairs, counts = np.unique(columns, axis=1, return_counts=True)
-    score, label = pairs[0], pairs[1].astype(bool)
+    score = pairs[0]
+    label = pairs[1].astype(bool)
     chances = counts / counts.sum()
 
     # Some at once, to bound the memory; twice as many draws as are wanted, as one without an

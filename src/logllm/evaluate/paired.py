@@ -51,12 +51,14 @@ def paired_difference(
     >>> paired_difference(np.where(labels, 0.9, 0.1), np.full(40, 0.5), labels=labels).share_above
     1.0
     """
-    first, second = _rows(scores_a), _rows(scores_b)
+    first = _rows(scores_a)
+    second = _rows(scores_b)
     of = np.zeros(len(labels)) if groups is None else groups
     # Equal sessions weigh alike: a resample is a draw of counts over the distinct ones.
     columns = np.vstack([of, labels, first, second]).astype(np.float64)
     distinct, counts = np.unique(columns, axis=1, return_counts=True)
-    group, label = distinct[0], distinct[1].astype(np.bool_)
+    group = distinct[0]
+    label = distinct[1].astype(np.bool_)
     a = distinct[2 : 2 + len(first)]
     b = distinct[2 + len(first) :]
 

@@ -71,7 +71,8 @@ def write_report(
         RecipeError: the extra `report` is not installed.
     """
     check_report(folder, force=force)
-    report, scores = judged.report, judged.scores
+    report = judged.report
+    scores = judged.scores
     score = scores["score"].to_numpy()
     labels = scores["anomalous"].to_numpy().astype(bool)
     full = complete({**report, "logllm": version("logllm")})

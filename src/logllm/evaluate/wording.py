@@ -170,7 +170,8 @@ def reworded(message: str, rng: np.random.Generator, *, edits: int) -> str:
     for number in rng.permutation(len(EDITS)):
         changed = EDITS[number](message, rng)
         if changed != message and changed.strip():
-            message, edits = changed, edits - 1
+            message = changed
+            edits = edits - 1
         if not edits:
             break
     return message
@@ -228,8 +229,10 @@ def _whole(clause: str) -> bool:
     (True, False)
     """
     for pair in _BRACKETS:
-        opening, closing = pair[0], pair[1]
-        opened, closed = clause.count(opening), clause.count(closing)
+        opening = pair[0]
+        closing = pair[1]
+        opened = clause.count(opening)
+        closed = clause.count(closing)
         # A quote opens and closes alike: there must be an even number of them.
         balanced = opened == closed if opening != closing else opened % 2 == 0
         if not balanced:

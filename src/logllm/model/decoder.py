@@ -97,7 +97,8 @@ class Decoder(nn.Module):
             Logits under the model's own transform, (b, keep, v), float32, in the sequences' own
             order.
         """
-        device, layout = embeddings.device, self._layout
+        device = embeddings.device
+        layout = self._layout
         depths = torch.from_numpy(tree.depths).to(device)
         branches = branches_of(tree.paths, np.diff(tree.starts), layout=layout, device=device)
 

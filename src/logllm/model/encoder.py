@@ -46,7 +46,8 @@ class MessageTokens:
         ids = np.full((len(rows), longest), self._pad, dtype=np.int64)
         mask = np.zeros((len(rows), longest), dtype=np.int64)
         for at, row in enumerate(rows):
-            start, length = self.starts[row], self.lengths[row]
+            start = self.starts[row]
+            length = self.lengths[row]
             ids[at, :length] = self.ids[start : start + length]
             mask[at, :length] = 1
         return torch.from_numpy(ids), torch.from_numpy(mask)

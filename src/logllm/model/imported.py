@@ -123,7 +123,8 @@ def _skeleton(section: ModelSection) -> LogLLM:
     reads = outline(configuration(section.encoder.weights), section.encoder)
     writes = outline(configuration(section.decoder.weights), section.decoder)
     with torch.device("meta"):
-        encoder, decoder = Encoder(reads, section.encoder), Decoder(writes, section.decoder)
+        encoder = Encoder(reads, section.encoder)
+        decoder = Decoder(writes, section.decoder)
         return LogLLM(encoder, decoder, prompt=render(section.prompt, words))
 
 
@@ -144,7 +145,8 @@ def _check_adapter(path: Path, adapted: nn.Module) -> None:
 
     # Both ways: a tensor too many is of another model as much as one that is missing.
     for name in sorted(wanted.keys() | present.keys()):
-        own, takes = present.get(name, "none"), wanted.get(name, "none")
+        own = present.get(name, "none")
+        takes = wanted.get(name, "none")
         if own != takes:
             shapes = f"found {own}, the base model takes {takes}"
             bases = "name the base models with --encoder and --decoder"
@@ -155,7 +157,8 @@ def _check_adapter(path: Path, adapted: nn.Module) -> None:
 def _check_projector(released: Released, model: LogLLM) -> None:
     """Compare the projector's shapes with the two models' widths."""
     for name, parameter in model.projector.named_parameters():
-        own, takes = tuple(released.projector[name].shape), tuple(parameter.shape)
+        own = tuple(released.projector[name].shape)
+        takes = tuple(parameter.shape)
         if own != takes:
             shapes = f"{name} has shape {own}, encoder and decoder take {takes}"
             remedy = "name the base models with --encoder and --decoder"

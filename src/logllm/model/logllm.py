@@ -53,7 +53,8 @@ class Batch:
         """The same batch on a device."""
         vectors = None if self.vectors is None else self.vectors.to(device)
         labels = None if self.labels is None else self.labels.to(device)
-        ids, mask = self.ids.to(device), self.mask.to(device)
+        ids = self.ids.to(device)
+        mask = self.mask.to(device)
         return replace(self, ids=ids, mask=mask, vectors=vectors, labels=labels)
 
 

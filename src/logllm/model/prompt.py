@@ -112,7 +112,8 @@ def render(section: PromptSection, tokenizer: Any) -> Prompt:
     head, tail, normal, anomalous = pieces
     end = tokenizer.eos_token_id
     if end is not None:
-        normal, anomalous = (*normal, end), (*anomalous, end)
+        normal = (*normal, end)
+        anomalous = (*anomalous, end)
 
     # Where the two first differ the verdict is read: "The sequence is normal." and "... anomalous."
     # have several tokens in common.

@@ -184,7 +184,8 @@ def accelerate(recipe: Recipe) -> Any:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    train, processes = recipe.train, process_count()
+    train = recipe.train
+    processes = process_count()
     smallest = 1 if train.micro_batch == "auto" else train.micro_batch
     if processes > 1 and processes * smallest > train.batch:
         raise RecipeError(
@@ -209,7 +210,8 @@ def deterministic(seed: int) -> Iterator[None]:
 
     Afterwards its draws go on as if there had been none.
     """
-    before, draws = torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
+    before = torch.are_deterministic_algorithms_enabled()
+    draws = torch.get_rng_state()
     filling: Any = torch.utils.deterministic  # its setting has no type
     fills = filling.fill_uninitialized_memory
     os.environ.setdefault(

@@ -130,7 +130,8 @@ class Loop:
         self, stage: int, resumed: Path | None, *, encode_positions: int, watch: Watch | None
     ) -> None:
         """Run one stage, from a checkpoint within it where there is one."""
-        train, section = self.section, self.section.stages[stage]
+        train = self.section
+        section = self.section.stages[stage]
         order = self.orders[stage]
         steps = -(-len(order) // train.batch)
 
@@ -215,7 +216,8 @@ class Loop:
             group["lr"] = lr
 
         weights = [self._weight(micro_batch) for micro_batch in batches]
-        total, whole = 0.0, sum(weights)
+        total = 0.0
+        whole = sum(weights)
         for number, (micro_batch, weight) in own(zip(batches, weights, strict=True)):
             # What is drawn does not depend on which process draws it.
             torch.manual_seed(_draws(self.section.seed, stage, step, number))

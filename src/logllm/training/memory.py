@@ -117,7 +117,8 @@ def stage_memory(
         planned: which stage, and the sessions it trains on, in order.
         encode_positions: size of the encoder's passes while it is frozen.
     """
-    model, chosen = blueprint.model, section.stages[planned[0]]
+    model = blueprint.model
+    chosen = section.stages[planned[0]]
     learning = model.trains(
         chosen.trains, message_dropout=chosen.message_dropout, base_dropout=section.base_dropout
     )

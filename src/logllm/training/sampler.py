@@ -205,7 +205,8 @@ def normal_part(sessions: Sequence[Rows], alerts: Sequence[Alerts] | None) -> No
     >>> normal_part([np.array([1, 2]), np.array([2, 3])], [np.array([False, False]), np.array([True, False])])
     Normal(lines=array([1, 2, 3]), longest=2, messages=array([1, 3]), sessions=[array([1, 2])])
     """
-    lines, longest = np.concatenate(sessions), max(map(len, sessions))
+    lines = np.concatenate(sessions)
+    longest = max(map(len, sessions))
     if alerts is None:
         return Normal(lines, longest)
     bad = np.concatenate(alerts)
@@ -243,7 +244,8 @@ def augmented(
         )
     if section.crop and alerts is not None:
         cropped = _crop(alerts, rng)
-        session, alerts = session[cropped], alerts[cropped]
+        session = session[cropped]
+        alerts = alerts[cropped]
     if section.replace_normal and alerts is not None and len(normal.messages):
         replaced = (rng.random(len(session)) < section.replace_normal) & ~alerts
         session = np.where(replaced, rng.choice(normal.messages, size=len(session)), session)

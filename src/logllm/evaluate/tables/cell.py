@@ -154,7 +154,8 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
 
 def _commands(cell: Cell, home: Path, *, run: Path) -> dict[str, list[str]]:
     """The cell's commands by step."""
-    data, begun = str(cell.data.folder), run.is_dir()
+    data = str(cell.data.folder)
+    begun = run.is_dir()
     keep = ["--report", str(home / "scores"), "--force"] if cell.scores else []
     score = {"score": ["evaluate", str(run), "--data", data, "--json", *keep]}
     where = ["--data", data, "--out", str(run)]

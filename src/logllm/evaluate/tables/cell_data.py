@@ -171,7 +171,8 @@ def _unmasked(
         raise RecipeError("the log's lines carry no label: name the labels' file with --labels")
     manifest = prepare(raw, out, settings=settings, labels=labels, force=True)
     # Masks do not change which sessions there are: other counts mean another log.
-    here, there = _counts(manifest), _counts(given.manifest)
+    here = _counts(manifest)
+    there = _counts(given.manifest)
     if here != there:
         (out / MANIFEST).unlink()
         raise DataError(

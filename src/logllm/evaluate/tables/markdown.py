@@ -56,7 +56,8 @@ def _about(table_results: Mapping[str, Any]) -> list[str]:
         ),
     ]
     if table_results["missing"]:
-        missing, whole = table_results["missing"], len(table_results["cells"])
+        missing = table_results["missing"]
+        whole = len(table_results["cells"])
         lines += ["", f"**{missing} of {whole} cells are not done yet.**"]
     return lines
 
@@ -195,5 +196,6 @@ def _difference(difference: Mapping[str, float] | None) -> str:
     """How far LogLLM is ahead, with its paired interval."""
     if difference is None:
         return ""
-    lower, upper = difference["lower"], difference["upper"]
+    lower = difference["lower"]
+    upper = difference["upper"]
     return f"{difference['estimate']:+.3f} ({lower:+.3f} to {upper:+.3f})"

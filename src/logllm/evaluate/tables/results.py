@@ -203,7 +203,8 @@ def share_of_paper(data: CellData) -> dict[str, Any]:
     """How many sessions the paper's set has and how many are here, and whether those are the same, to one in a hundred."""
     if data.paper is None or not data.made():
         return {}
-    theirs, ours = SESSIONS[data.paper], int(data.manifest()["sessions"])
+    theirs = SESSIONS[data.paper]
+    ours = int(data.manifest()["sessions"])
     return {"sessions": theirs, "ours": ours, "same": abs(ours - theirs) <= theirs / 100}
 
 

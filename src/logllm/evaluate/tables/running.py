@@ -209,7 +209,8 @@ def _in_short(report: Mapping[str, Any] | None) -> str:
 
 def _counting(watch: Watch, count: int) -> Watch:
     """Say with each ended cell how many are done, and how long the others may take, each as long as those so far."""
-    began, done = time.monotonic(), 0
+    began = time.monotonic()
+    done = 0
 
     def told(text: str) -> None:
         nonlocal done

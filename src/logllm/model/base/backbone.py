@@ -97,7 +97,8 @@ def first_layers(config: Any, section: EncoderSection | DecoderSection) -> Any:
     """
     if not isinstance(section, DecoderSection) or section.layers is None:
         return config
-    layers, whole = section.layers, _text(config).num_hidden_layers
+    layers = section.layers
+    whole = _text(config).num_hidden_layers
     if layers > whole:
         asks = f"model.decoder.layers asks for {layers}"
         remedy = f"set it to {whole} or less, or leave it out to keep all"

@@ -68,7 +68,8 @@ def draw(section: ModelSection) -> Blueprint:
     rounding = torch.float16 if section.projector.output == "float16" else torch.float32
     with torch.device("meta"):
         prompt = render(section.prompt, tokenizers[-1])
-        encoder, decoder = Encoder(bases[0], section.encoder), Decoder(bases[1], section.decoder)
+        encoder = Encoder(bases[0], section.encoder)
+        decoder = Decoder(bases[1], section.decoder)
         model = LogLLM(encoder, decoder, prompt=prompt, rounding=rounding)
     mode = pretend(model)
     try_out(model.encoder, mode, name=section.encoder.weights)

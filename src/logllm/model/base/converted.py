@@ -118,7 +118,8 @@ def _tokenizer_config(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _tokenizer(facts: dict[str, Any]) -> dict[str, Any]:
     """The tokenizer: pairs of bytes, joined in the order in which they were learnt."""
-    tokens, kinds = facts["tokenizer.ggml.tokens"], facts["tokenizer.ggml.token_type"]
+    tokens = facts["tokenizer.ggml.tokens"]
+    kinds = facts["tokenizer.ggml.token_type"]
     strips = {"single_word": False, "lstrip": False, "rstrip": False}
     plain = {**strips, "normalized": False, "special": True}
     special = []
@@ -192,7 +193,8 @@ def _in_order(tensors: list[tuple[str, str]], source: Gguf) -> Iterator[Floats]:
     """Tensors as transformers has them."""
     # Of queries and keys alone the order of rows differs: those are turned by their positions.
     facts = source.facts
-    queries, keys = facts["llama.attention.head_count"], facts["llama.attention.head_count_kv"]
+    queries = facts["llama.attention.head_count"]
+    keys = facts["llama.attention.head_count_kv"]
     heads = {"attn_q": queries, "attn_k": keys}
     for _, stored in tensors:
         numbers = source.tensor(stored)

@@ -62,7 +62,8 @@ def _q4_1(blocks: npt.NDArray[np.uint8]) -> Floats:
 
     The first half in the low ones.
     """
-    scale, lowest = _half(blocks[:, 0:2]), _half(blocks[:, 2:4])
+    scale = _half(blocks[:, 0:2])
+    lowest = _half(blocks[:, 2:4])
 
     # 16 bytes hold 32 numbers: those 0 to 15 in the low halves, those 16 to 31 in the high ones.
     packed = blocks[:, 4:]
@@ -146,7 +147,8 @@ class Gguf:
         if self._bytes[: len(_MAGIC)] != _MAGIC:
             raise KeyError(_MAGIC)
         self._value(4)  # the format's version
-        tensors, facts = self._value(10), self._value(10)
+        tensors = self._value(10)
+        facts = self._value(10)
         for _ in range(facts):
             name = self._value(_STRING)
             self.facts[name] = self._value(self._value(4))
@@ -157,7 +159,8 @@ class Gguf:
             name = self._value(_STRING)
             reversed_shape = [self._value(10) for _ in range(self._value(4))]
             shape = tuple(reversed_shape[::-1])
-            kind, offset = self._value(4), self._value(10)
+            kind = self._value(4)
+            offset = self._value(10)
             places[name] = (shape, kind, offset)
 
         # The numbers begin at the next multiple of the alignment; -(-a // b) rounds up.
@@ -172,7 +175,8 @@ class Gguf:
             return self._take(self._value(10)).decode()
         if kind == _ARRAY:
             # Plain numbers in one go: a vocabulary has 49,152 of them.
-            inner, count = self._value(4), self._value(10)
+            inner = self._value(4)
+            count = self._value(10)
             if inner in _SCALARS:
                 layout = f"<{count}{_SCALARS[inner]}"
                 return list(struct.unpack(layout, self._take(struct.calcsize(layout))))

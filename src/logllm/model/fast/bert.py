@@ -36,15 +36,14 @@ class Run(NamedTuple):
 class _Layer(NamedTuple):
     """One layer's matrices, (d_in, d_out) each.
 
-    The biases of `output` and `outer` are in the states already: the norm before adds them, and
-    what else reads those states has them taken out of its own bias, so that no pass over a chunk is
-    made for them.
+    The states already hold the biases of `output` and `outer`: the norm before adds them. Whatever
+    else reads those states has them taken out of its own bias. This saves a pass over the chunk.
     """
 
     attention: Tensor
     """Keys, queries and values, whose heads are scaled."""
     bias: Tensor
-    """Bias of queries and values; one of the keys changes nothing under a softmax."""
+    """Bias of queries and values; a bias of the keys would change nothing under a softmax."""
     output: Tensor
     middle: Norm
     inner: Linear
@@ -69,9 +68,11 @@ class Bert:
             chunk: tokens that pass a layer together.
         """
         config = source.config
-        self._heads, self._width = config.num_attention_heads, config.hidden_size
+        self._heads = config.num_attention_heads
+        self._width = config.hidden_size
         self._eps: float = config.layer_norm_eps
-        self._pooling, self._chunk = pooling, chunk
+        self._pooling = pooling
+        self._chunk = chunk
         self._words = source.read("embeddings.word_embeddings.weight")
         self._places = source.read("embeddings.position_embeddings.weight")
         self._kind = source.read("embeddings.token_type_embeddings.weight")[0]
@@ -92,9 +93,13 @@ class Bert:
     def _taken(self, source: Source, layer: str, *, now: Tensor, then: Tensor) -> _Layer:
         """A layer whose states hold `now` more than the model's, and the next one's `then`."""
         own = f"{layer}.attention.self"
-        weight, bias = _without(now, source.linear(f"{own}.key", f"{own}.query", f"{own}.value"))
+        projections = source.linear(f"{own}.key", f"{own}.query", f"{own}.value")
+        weight, bias = _without(now, projections)
         later = source.read(f"{layer}.output.dense.bias").float()
-        scale = (self._width // self._heads) ** -0.5
+
+        # The scale of the scores, once for all, in the queries.
+        head_width = self._width // self._heads
+        scale = head_width**-0.5
         queries = slice(self._width, 2 * self._width)
         weight[:, queries] *= scale
         bias[queries] *= scale
@@ -109,9 +114,10 @@ class Bert:
         )
 
     def _norm(self, source: Source, part: str, *, more: Tensor) -> Norm:
-        """A part's norm, which adds something besides."""
+        """The norm of a part of the model, with `more` added to its bias."""
         norm = f"{part}.LayerNorm"
-        return source.read(f"{norm}.weight"), source.read(f"{norm}.bias") + more
+        bias = source.read(f"{norm}.bias") + more
+        return source.read(f"{norm}.weight"), bias
 
     @torch.inference_mode()
     def vectors(self, tokens: MessageTokens, *, device: torch.device) -> Tensor:
@@ -125,18 +131,21 @@ class Bert:
             # All tokens of these messages one after the other, and each one's position in its
             # message.
             lengths = tokens.lengths[rows]
-            depths = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            firsts = np.cumsum(lengths) - lengths
+            depths = np.arange(lengths.sum()) - np.repeat(firsts, lengths)
             ids = tokens.ids[np.repeat(tokens.starts[rows], lengths) + depths]
             words = self._words[torch.from_numpy(ids.astype(np.int64)).to(device)]
             places = self._places[torch.from_numpy(depths).to(device)]
-            x = layer_norm(
-                words + self._kind + places, shape, *self._start, self._eps
-            )  # (c, d_enc)
+            embedded = words + self._kind + places
+            x = layer_norm(embedded, shape, *self._start, self._eps)  # (c, d_enc)
+
             # The passes are of like length: messages of one length follow each other.
             counts = zip(*np.unique(lengths, return_counts=True), strict=True)
             runs = [Run(int(messages), int(length)) for length, messages in counts]
             for layer in self.layers:
                 x = self._pass(x, layer, runs=runs, room=room)  # (c, d_enc)
+
+            # From states to one vector a message.
             vectors = []
             for states in _by_run(x, runs):  # (g, t, d_enc)
                 pooler = None
@@ -156,19 +165,23 @@ class Bert:
         attended = room.take("attended", rows=len(x), columns=x.shape[1], dtype=x.dtype)
         for states, into in zip(_by_run(made, runs), _by_run(attended, runs), strict=True):
             split = states.view(*states.shape[:2], 3, self._heads, -1)  # (g, t, 3, heads, width)
-            _attend(split, into.view(*into.shape[:2], self._heads, -1), room=room)
+            outputs = into.view(*into.shape[:2], self._heads, -1)  # (g, t, heads, width)
+            _attend(split, outputs, room=room)
+
+        # The feed-forward part.
         shape = (self._width,)
         x = layer_norm(x.addmm_(attended, layer.output), shape, *layer.middle, self._eps)
-        inner = torch.ops.aten.gelu_(product(x, layer.inner, room=room, name="inner"))
+        inner = product(x, layer.inner, room=room, name="inner")
+        torch.ops.aten.gelu_(inner)
         return layer_norm(x.addmm_(inner, layer.outer), shape, *layer.end, self._eps)
 
 
 def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
-    """Attention of messages of one length, whose queries are scaled.
+    """Attention of messages of one length, whose queries are scaled already.
 
-    Products of one head of all messages read it where it stands, and the softmax divides what it
-    weighs instead of the weights; torch's own kernel takes up to twice the time for so few tokens a
-    message.
+    Each product takes one head of all messages, and reads it where it stands. The softmax divides
+    what the weights have summed instead of each weight. For so few tokens a message torch's own
+    kernel takes up to twice the time.
 
     Args:
         split: keys, queries and values, (g, t, 3, heads, width).
@@ -178,25 +191,22 @@ def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
     g, t, _, heads, width = split.shape
     key, query, value = split.permute(2, 3, 0, 1, 4)  # (heads, g, t, width) each
     if g * t >= MANY and split.device.type == "cpu":
-        scores = room.take("scores", rows=heads * g * t, columns=t, dtype=split.dtype).view(
-            heads, g, t, t
-        )
+        rows = heads * g * t
+        scores = room.take("scores", rows=rows, columns=t, dtype=split.dtype).view(heads, g, t, t)
         for queries, keys, score in zip(query, key, scores, strict=True):
             torch.bmm(queries, keys.transpose(1, 2), out=score)
+        # Where no sum overflows or vanishes there is no need to take off the largest score first.
         sums = scores.exp_().sum(-1, keepdim=True)  # (heads, g, t, 1)
         least, most = sums.aminmax()
         if least > 1 / _TAME and most < _TAME:
-            seen = room.take("seen", rows=heads * g * t, columns=width, dtype=split.dtype).view(
-                heads, g, t, width
-            )
+            memory = room.take("seen", rows=rows, columns=width, dtype=split.dtype)
+            seen = memory.view(heads, g, t, width)
             for score, weighed, out in zip(scores, value, seen, strict=True):
                 torch.bmm(score, weighed, out=out)
             torch.div(seen.permute(1, 2, 0, 3), sums.permute(1, 2, 0, 3), out=into)
             return
-    query, key, value = (
-        heads.transpose(0, 1) for heads in (query, key, value)
-    )  # (g, heads, t, width) each
-    seen = scaled_dot_product_attention(query, key, value, scale=1.0)
+    query, key, value = (heads.transpose(0, 1) for heads in (query, key, value))
+    seen = scaled_dot_product_attention(query, key, value, scale=1.0)  # (g, heads, t, width)
     into.copy_(seen.transpose(1, 2))
 
 
@@ -207,7 +217,8 @@ def _by_run(rows: Tensor, runs: Sequence[Run]) -> list[Tensor]:
 
 
 def _without(more: Tensor, linear: Linear) -> tuple[Tensor, Tensor]:
-    """A linear layer that reads states which hold `more` than they should."""
+    """A linear layer whose bias takes out the `more` that the states it reads hold, (d_in,)."""
     weight, bias = linear
     assert bias is not None  # noqa: S101 - all of BERT's have one
-    return weight, (bias.double() - more.double() @ weight.double()).to(bias.dtype)
+    surplus = more.double() @ weight.double()  # (d_out,)
+    return weight, (bias.double() - surplus).to(bias.dtype)

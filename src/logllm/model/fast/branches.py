@@ -18,10 +18,10 @@ _NO_MASK = (1, 1, 1, 1)
 
 @dataclass(frozen=True)
 class Branches:
-    """Who sees whom, as sequences of like length together.
+    """Who sees whom, with sequences of like length put together.
 
-    A mask over all pairs of a step's nodes took a fourth of a training step on a processor, for a
-    tenth of it that is seen.
+    A mask over all pairs of a step's nodes took a quarter of a training step on a processor, though
+    only a tenth of the pairs see each other.
 
     Attributes:
         groups: branches whose attention is computed together.
@@ -60,13 +60,14 @@ def branches_of(
 
     Args:
         paths: for each branch the nodes that it sees.
-        own: for how many of them, its last ones, something is seen, (b,); these follow each other,
+        own: how many of them are the branch's own, its last ones, (b,); these follow each other,
             branch by branch.
-        layout: where heads stand; in a row of queries nothing else, in a row of keys their values
+        layout: where heads stand; a row of queries holds nothing else, a row of keys has the values
             after them.
         device: where attention is computed.
     """
-    nodes, heads = int(own.sum()), layout.heads
+    nodes = int(own.sum())
+    heads = layout.heads
     (chunk,) = chunks(paths, own, nodes=nodes, layout=layout, device=device)
     places = torch.cat([group.places for group in chunk.groups])
     # Those of padding all go to the row after the last, which is left out.
@@ -126,4 +127,5 @@ def _attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     queries = (query[0] * scale).transpose(0, 1)  # (n, heads, width)
     stored = torch.cat([key[0], value[0]]).transpose(0, 1)  # (n, 2 * kv, width)
-    return branches.attend(queries, stored, dropout=how.get("dropout", 0.0))[None], None
+    attended = branches.attend(queries, stored, dropout=how.get("dropout", 0.0))
+    return attended[None], None

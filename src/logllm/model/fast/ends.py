@@ -37,7 +37,8 @@ def logits_at(
         ends: the same of the nodes where logits are wanted, and these nodes, (k,).
     """
     base = model.model
-    hidden, positions = inputs[None], depths[None]  # (1, n, d_dec) and (1, n)
+    hidden = inputs[None]  # (1, n, d_dec)
+    positions = depths[None]  # (1, n)
     turns = base.rotary_emb(hidden, position_ids=positions)  # cosines and sines, (1, n, width) each
     how = {
         "attention_mask": no_mask(inputs),
@@ -48,7 +49,8 @@ def logits_at(
     for layer in base.layers[:-1]:
         hidden = layer(hidden, use_cache=False, **how)
     states = _last(base.layers[-1], hidden, turns=turns, ends=ends)  # (1, k, d_dec)
-    logits: Tensor = model.lm_head(base.norm(states))[0]
+    normed = base.norm(states)
+    logits: Tensor = model.lm_head(normed)[0]
     return logits
 
 
@@ -61,10 +63,11 @@ def _last(
 ) -> Tensor:
     """A layer's states at some nodes, (1, k, d_dec).
 
-    The others give it their keys and values alone.
+    Of the other nodes it computes keys and values alone.
     """
     branches, nodes = ends
-    attention, width = layer.self_attn, layer.self_attn.head_dim
+    attention = layer.self_attn
+    width = attention.head_dim
     normed = layer.input_layernorm(hidden)  # (1, n, d_dec)
 
     def heads(projected: Tensor, norm: str | None = None) -> Tensor:
@@ -74,15 +77,19 @@ def _last(
         normed: Tensor = getattr(attention, norm)(split)  # Qwen3's
         return normed
 
-    query = heads(attention.q_proj(normed[:, nodes]), "q_norm")
-    key, value = heads(attention.k_proj(normed), "k_norm"), heads(attention.v_proj(normed))
-    query = _turned(query, [turn[:, nodes] for turn in turns]) * attention.scaling
+    at_ends = normed[:, nodes]  # (1, k, d_dec)
+    query = heads(attention.q_proj(at_ends), "q_norm")
+    key = heads(attention.k_proj(normed), "k_norm")
+    value = heads(attention.v_proj(normed))
+    turns_at_ends = [turn[:, nodes] for turn in turns]
+    query = _turned(query, turns_at_ends) * attention.scaling
     stored = torch.cat([_turned(key, turns), value], 2)  # (1, n, 2 * kv, width)
     dropout = attention.attention_dropout if attention.training else 0.0
     seen = branches.attend(query[0], stored[0], dropout=dropout)  # (k, heads, width)
 
     states = hidden[:, nodes] + attention.o_proj(seen.flatten(1)[None])  # (1, k, d_dec)
-    ended: Tensor = states + layer.mlp(layer.post_attention_layernorm(states))
+    between = layer.post_attention_layernorm(states)
+    ended: Tensor = states + layer.mlp(between)
     return ended
 
 
@@ -90,5 +97,6 @@ def _turned(heads: Tensor, turns: Any) -> Tensor:
     """Heads turned by their positions (Su et al. 2021), (1, n, heads, width)."""
     cos, sin = (turn[:, :, None] for turn in turns)  # (1, n, 1, width)
     left, right = heads.chunk(2, dim=-1)
-    turned: Tensor = heads * cos + torch.cat([-right, left], -1) * sin
+    crosswise = torch.cat([-right, left], -1)
+    turned: Tensor = heads * cos + crosswise * sin
     return turned

@@ -1,7 +1,4 @@
-"""A run's network and tokenizer as its files hold them.
-
-All that is needed to score, without transformers.
-"""
+"""A run's network and tokenizer, read from its files: enough to score, without transformers."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,7 +89,8 @@ def light_model(
         adapters: whether the run has adapters; a merged bundle has none.
 
     Returns:
-        None where passes of our own do not serve both models, or a tokenizer is more than its file.
+        None where passes of our own do not serve both models, or where a tokenizer does more than
+        its file says.
 
     Raises:
         ModelError: adapters of other models, or a prompt that cannot be rendered.
@@ -105,23 +103,31 @@ def light_model(
     tokenizer, words = map(FileTokenizer.of, folders.values())
     if tokenizer is None or words is None:
         return None
-    where, sources = device(), []
+    where = device()
+    sources = []
     for name, part in parts.items():
         added = None
         if adapters:
-            added = Adapters(load_file(run / name / ADAPTERS), part.lora, str(run / name))
+            tensors = load_file(run / name / ADAPTERS)
+            added = Adapters(tensors, part.lora, str(run / name))
         sources.append(mapped(folders[name], part, adapters=added, device=where))
     encoder, decoder = sources
-    if encoder is None or encoder.passes != "bert" or decoder is None or decoder.passes != "llama":
+    if encoder is None or encoder.passes != "bert":
         return None
+    if decoder is None or decoder.passes != "llama":
+        return None
+
+    # Of the embeddings only the prompt's own words are needed.
     prompt = render(section.prompt, words)
+    ids = torch.tensor(prompt.words, device=where)
     projector = {name: tensor.to(where) for name, tensor in load_file(run / PROJECTOR).items()}
+    reads = LightPart(encoder, encoder.config.max_position_embeddings, section.encoder.pooling)
     light = Light(
-        LightPart(encoder, encoder.config.max_position_embeddings, section.encoder.pooling),
+        reads,
         LightPart(decoder, decoder.config.max_position_embeddings),
         projector=projector,
         prompt=prompt,
-        words=decoder.read(EMBEDDINGS)[torch.tensor(prompt.words, device=where)],
+        words=decoder.read(EMBEDDINGS)[ids],
         rounding=torch.float16 if section.projector.output == "float16" else torch.float32,
         device=where,
     )
@@ -159,9 +165,9 @@ class LightPart:
 
 @dataclass(frozen=True)
 class Light:
-    """Encoder, projector and decoder around a prompt, to be scored with and nothing else.
+    """Encoder, projector and decoder around a prompt, for scoring and nothing else.
 
-    It has the names of `LogLLM` for what an engine asks of either.
+    What an engine asks of a network has the same names here as in `LogLLM`.
 
     Attributes:
         encoder: makes the messages' vectors.
@@ -182,7 +188,11 @@ class Light:
     device: torch.device
 
     def table(self, vectors: Tensor) -> Tensor:
-        """Input vectors of the prompt's words, then of messages, (w + u, d_dec), from the messages' vectors, (u, d_enc)."""
+        """Input vectors of the prompt's words, then of messages, (w + u, d_dec).
+
+        Args:
+            vectors: the messages', (u, d_enc).
+        """
         projected = nn.functional.linear(vectors, self.projector["weight"], self.projector["bias"])
         messages = projected.to(self.rounding).to(self.words.dtype)  # (u, d_dec)
         return torch.cat([self.words, messages])
@@ -206,11 +216,12 @@ class FileTokenizer:
 
     @classmethod
     def of(cls, folder: Path) -> Self | None:
-        """A folder's tokenizer; none where it is of a kind that transformers does not take from the file as it is."""
+        """A folder's tokenizer; None where transformers would not take the file as it is."""
         config = _config(folder)
         if config is None or any(config.get(name) for name in _ALTERS):
             return None
-        kind, names = config.get("tokenizer_class"), {}
+        kind = config.get("tokenizer_class")
+        names = {}
         if kind in _BERTS and _as_written(folder, config):
             names = _BERTS_NAMES
         elif kind not in _AS_THE_FILE_SAYS:
@@ -248,18 +259,16 @@ class FileTokenizer:
             self.tokenizer.enable_truncation(max_length)
         else:
             self.tokenizer.no_truncation()
+        how: Any = {"add_special_tokens": add_special_tokens}
         if isinstance(text, str):
-            return {
-                "input_ids": self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
-            }
-        encodings = self.tokenizer.encode_batch_fast(
-            list(text), add_special_tokens=add_special_tokens
-        )
+            encoding = self.tokenizer.encode(text, **how)
+            return {"input_ids": encoding.ids}
+        encodings = self.tokenizer.encode_batch_fast(list(text), **how)
         return {"input_ids": [encoding.ids for encoding in encodings]}
 
 
 def _config(folder: Path) -> dict[str, Any] | None:
-    """What a folder says of its tokenizer; none where it lacks a file."""
+    """What a folder says of its tokenizer; None where it lacks a file."""
     try:
         config: dict[str, Any] = json.loads((folder / "tokenizer_config.json").read_bytes())
     except (OSError, ValueError):
@@ -273,8 +282,10 @@ def _config(folder: Path) -> dict[str, Any] | None:
 def _as_written(folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether BERT's file holds what transformers builds anew from its settings."""
     written = json.loads((folder / _TOKENIZER).read_bytes())
-    if any((written.get(piece) or {}).get("type") != kind for piece, kind in _BERTS_PIECES.items()):
-        return False
+    for piece, kind in _BERTS_PIECES.items():
+        settings = written.get(piece) or {}
+        if settings.get("type") != kind:
+            return False
     normalizer = {
         "type": "BertNormalizer",
         "clean_text": True,
@@ -283,6 +294,5 @@ def _as_written(folder: Path, config: Mapping[str, Any]) -> bool:
         "lowercase": config.get("do_lower_case", True),
     }
     ends = [next(iter(piece)) for piece in written["post_processor"]["single"]]
-    return bool(
-        written["normalizer"] == normalizer and ends == ["SpecialToken", "Sequence", "SpecialToken"]
-    )
+    is_usual = ends == ["SpecialToken", "Sequence", "SpecialToken"]
+    return bool(written["normalizer"] == normalizer and is_usual)

@@ -46,12 +46,16 @@ class _Layer:
 
 
 class Llama:
-    """A decoder's layers: adapters merged, queries, keys and values in one projection with the weights of the norm before it.
+    """A decoder's layers, adapters merged.
 
-    In float32 all other matrices stay where they lie, such as in a mapped file: to copy them takes longer than a short log.
-    Nodes of a tree pass a layer in chunks, from norm to norm while a chunk's states are in the processor's cache, on each core
-    another one; keys and values are kept of two layers, the one that is read and the one that follows.
-    Only the sequences' ends pass the last layer's query, output and feed-forward parts.
+    One projection gives queries, keys and values; the weights of the norm before it are merged in.
+    In float32 all other matrices stay where they are, for example in a mapped file: copying them
+    would take longer than judging a short log.
+
+    The nodes of a tree pass a layer in chunks, a different one on each core, so that a chunk's
+    states stay in the processor's cache from norm to norm. Keys and values of two layers are kept:
+    of the one that is read and of the one that follows. Only the sequences' ends pass the last
+    layer's query, output and feed-forward parts.
     """
 
     def __init__(self, source: Source, *, dtype: torch.dtype, chunk: int) -> None:
@@ -65,41 +69,46 @@ class Llama:
         assert source.rotary is not None  # noqa: S101 - Llamas have them
         self._rotary = source.rotary
         config = source.config
-        heads, width = (
-            config.num_attention_heads,
-            2 * len(self._rotary.frequencies),
-        )  # a turn for each pair of numbers
+        heads = config.num_attention_heads
+        width = 2 * len(self._rotary.frequencies)  # a turn for each pair of numbers
         kv = getattr(config, "num_key_value_heads", None) or heads
         self._layout = Layout(heads, kv, width, query_row=heads + 2 * kv, key_row=2 * kv)
         self._eps: float = config.rms_norm_eps
-        self._dtype, self._chunk = dtype, chunk
-        self._norm, self._head = (
-            source.read("model.norm.weight").float(),
-            source.read("lm_head.weight"),
-        )
-        self._layers = [
-            self._taken(source, f"model.layers.{number}")
-            for number in range(config.num_hidden_layers)
-        ]
+        self._dtype = dtype
+        self._chunk = chunk
+        self._norm = source.read("model.norm.weight").float()
+        self._head = source.read("lm_head.weight")
+        names = [f"model.layers.{number}" for number in range(config.num_hidden_layers)]
+        self._layers = [self._taken(source, name) for name in names]
 
     def _taken(self, source: Source, layer: str) -> _Layer:
         """One layer's weights, in this decoder's number format."""
-        attention, feed = f"{layer}.self_attn", f"{layer}.mlp"
-        heads, kv, width = self._layout.heads, self._layout.kv, self._layout.width
+        attention = f"{layer}.self_attn"
+        feed = f"{layer}.mlp"
+        heads = self._layout.heads
+        kv = self._layout.kv
+        width = self._layout.width
+        projections = [f"{attention}.{name}_proj" for name in "qkv"]
+        weight, bias = source.linear(*projections)
+
+        # A norm's weights scale the columns of what it gives: the matrix that reads it has them.
         before = source.read(f"{layer}.input_layernorm.weight").float()
-        weight, bias = source.linear(*(f"{attention}.{name}_proj" for name in "qkv"))
         weight *= before[:, None]
+
         # The scale of the scores, once for all: where each head is normed, with the norm's weights.
-        scale, norms = width**-0.5, None
+        scale = width**-0.5
+        norms = None
         if f"{attention}.q_norm.weight" in source.shapes:
             queries = source.read(f"{attention}.q_norm.weight").float() * scale
             keys = source.read(f"{attention}.k_norm.weight").float()
-            norms = self._paired(torch.cat([queries.expand(heads, -1), keys.expand(kv, -1)]))
+            of_heads = torch.cat([queries.expand(heads, -1), keys.expand(kv, -1)])
+            norms = self._paired(of_heads)
         else:
             weight[:, : heads * width] *= scale
             if bias is not None:
                 bias[: heads * width] *= scale
-        weight = self._paired(weight.T, dim=0).T.to(self._dtype)
+        paired = self._paired(weight.T, dim=0)
+        weight = paired.T.to(self._dtype)
         if bias is not None:
             bias = self._paired(bias).to(self._dtype)
         return _Layer(
@@ -128,20 +137,28 @@ class Llama:
             (b, len(ids)), float32, in the sequences' own order.
         """
         x = inputs.float()  # (n, d_dec)
-        device, own = x.device, np.diff(tree.starts)
+        device = x.device
+        own = np.diff(tree.starts)
         plan = list(chunks(tree.paths, own, nodes=self._chunk, layout=self._layout, device=device))
         turns = self._turns(tree.depths, device=device)
+
         # All nodes' keys and values, of two layers in turn.
         numbers = self._layout.key_row * self._layout.width
         stored = torch.empty((2, len(x), numbers), dtype=self._dtype, device=device)
         self._pass(x, stored, turns=turns, plan=plan, progress=progress)
-        ends = torch.from_numpy(np.array([path[-1] for path in tree.paths])).to(device)
+
+        # The last layer's states are wanted at the ends alone.
+        last_nodes = np.array([path[-1] for path in tree.paths])
+        ends = torch.from_numpy(last_nodes).to(device)
         seen = stored[(len(self._layers) - 1) % 2]
-        states = self._last(
-            x[ends], seen, turns=[turn[ends] for turn in turns], paths=tree.paths
-        )  # (b, d_dec)
+        turns_at_ends = [turn[ends] for turn in turns]
+        states = self._last(x[ends], seen, turns=turns_at_ends, paths=tree.paths)  # (b, d_dec)
+
+        # Branches are in lexicographic order: each goes back to its sequence's place.
         logits = torch.empty((len(ends), len(ids)), device=device)
-        logits[torch.from_numpy(tree.order).to(device)] = states @ self._head[list(ids)].float().T
+        order = torch.from_numpy(tree.order).to(device)
+        head = self._head[list(ids)].float()  # (len(ids), d_dec)
+        logits[order] = states @ head.T
         return logits
 
     def _pass(
@@ -153,38 +170,48 @@ class Llama:
         plan: Sequence[Chunk],
         progress: Progress | None,
     ) -> None:
-        """All layers over all nodes, (n, d_dec), of the last one the keys and values only.
+        """Take all nodes' states, (n, d_dec), through all layers.
 
-        A chunk's paths lead through chunks before it.
+        Of the last layer only keys and values are computed. A chunk's paths lead only through the
+        chunks before it and itself.
 
-        A lane that has done its part of a layer begins the next one: it waits for what it reads,
-        and no more. Keys and values of two layers are therefore kept, (2, n, ...), in turn.
+        A lane that has finished its chunk of a layer begins the next one: it waits for what it
+        reads and for nothing else. That is why keys and values of two layers are kept in turn,
+        (2, n, ...).
         """
-        last, room = len(self._layers) - 1, Room(x.device)
+        last = len(self._layers) - 1
+        room = Room(x.device)
         ready, done = ([[Event() for _ in plan] for _ in self._layers] for _ in range(2))
 
         def through(step: tuple[int, int]) -> None:
             depth, at = step
-            chunk, layer, written = plan[at], self._layers[depth], stored[depth % 2]
+            chunk = plan[at]
+            layer = self._layers[depth]
+            written = stored[depth % 2]
             nodes = slice(chunk.start, chunk.end)
             try:
                 # The chunk's own states, and whoever still reads the keys and values that are
                 # written over.
-                needed = [done[depth - 1][at]] if depth else []
-                for before in needed + (done[depth - 2] if depth > 1 else []):
+                needed = []
+                if depth > 0:
+                    needed.append(done[depth - 1][at])
+                if depth > 1:
+                    needed += done[depth - 2]
+                for before in needed:
                     before.wait()
-                heads = slice(self._layout.heads if depth == last else 0, self._layout.query_row)
-                made = self._projected(
-                    layer, x[nodes], turns=[turn[nodes] for turn in turns], room=room, heads=heads
-                )
+
+                # Nobody reads the last layer's queries here: the ends' alone are made, later.
+                first_head = self._layout.heads if depth == last else 0
+                heads = slice(first_head, self._layout.query_row)
+                own_turns = [turn[nodes] for turn in turns]
+                made = self._projected(layer, x[nodes], turns=own_turns, room=room, heads=heads)
                 written[nodes] = made[:, -written.shape[1] :]
                 ready[depth][at].set()
                 if depth < last:
                     for earlier in ready[depth][:at]:
                         earlier.wait()
-                    self._finish(
-                        layer, x[nodes], chunk=chunk, seen=(made, written, self._layout), room=room
-                    )
+                    seen = (made, written, self._layout)
+                    self._finish(layer, x[nodes], chunk=chunk, seen=seen, room=room)
             finally:  # nobody waits for what has failed
                 ready[depth][at].set()
                 done[depth][at].set()
@@ -195,46 +222,50 @@ class Llama:
     def _last(
         self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], paths: Sequence[Rows]
     ) -> Tensor:
-        """The last layer's states at the sequences' ends, normed, (b, d_dec), which see all nodes' keys and values."""
+        """The last layer's states at the sequences' ends, normed, (b, d_dec).
+
+        The ends see the keys and values of all nodes.
+        """
         room = Room(x.device)
-        layer, heads = self._layers[-1], self._layout.heads
-        layout, own = replace(self._layout, query_row=heads), np.ones(len(x), dtype=np.int64)
+        layer = self._layers[-1]
+        heads = self._layout.heads
+        layout = replace(self._layout, query_row=heads)
+        own = np.ones(len(x), dtype=np.int64)
         for chunk in chunks(paths, own, nodes=self._chunk, layout=layout, device=x.device):
             ends = slice(chunk.start, chunk.end)
-            made = self._projected(
-                layer,
-                x[ends],
-                turns=[turn[ends] for turn in turns],
-                room=room,
-                heads=slice(0, heads),
-            )
+            own_turns = [turn[ends] for turn in turns]
+            queries = slice(0, heads)
+            made = self._projected(layer, x[ends], turns=own_turns, room=room, heads=queries)
             self._finish(layer, x[ends], chunk=chunk, seen=(made, stored, layout), room=room)
         return self._normed(x, room, weights=self._norm, dtype=torch.float32)
 
     def _paired(self, columns: Tensor, *, dim: int = -1) -> Tensor:
-        """Columns of queries' and keys' heads with what is turned together side by side, as in complex numbers; scores stay as they are.
+        """Columns of queries' and keys' heads, reordered: what turns together stands side by side.
 
-        Not in 16 bits, for which there are no complex numbers.
+        A pair is then a complex number. Scores do not change, since queries and keys are reordered
+        alike. In 16 bits, for which there are no complex numbers, columns stay as they are.
         """
         if self._dtype != torch.float32:
             return columns
-        width, count = self._layout.width, columns.shape[dim]
+        width = self._layout.width
+        count = columns.shape[dim]
         places = torch.arange(count, device=columns.device)
         turning = min(count, (self._layout.heads + self._layout.kv) * width)
-        places[:turning] = places[:turning].view(-1, 2, width // 2).transpose(-1, -2).flatten()
+        halves = places[:turning].view(-1, 2, width // 2)
+        places[:turning] = halves.transpose(-1, -2).flatten()
         return columns.index_select(dim, places)
 
     def _turns(self, depths: Rows, *, device: torch.device) -> list[Tensor]:
-        """What turns each node's heads.
+        """Cosines and sines of each node's rotary angles, (n, 1, width / 2) each.
 
-        Cosines and sines of its rotary angles, or both as complex numbers, (n, 1, width / 2) each.
+        In float32 they are one tensor of complex numbers.
         """
         positions = torch.arange(int(depths.max()) + 1, device=device, dtype=torch.float32)
         angles = positions[:, None] * self._rotary.frequencies.to(device)  # (p, width / 2)
-        tables = [
-            (turn * self._rotary.scale)[:, None].to(self._dtype)
-            for turn in (angles.cos(), angles.sin())
-        ]
+        tables = []
+        for turn in (angles.cos(), angles.sin()):
+            scaled = turn * self._rotary.scale
+            tables.append(scaled[:, None].to(self._dtype))
         if self._dtype == torch.float32:
             tables = [torch.complex(*tables)]
         at = torch.from_numpy(depths).to(device)
@@ -248,7 +279,10 @@ class Llama:
         weights: Tensor | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """States normed by their root mean square, (c, d_dec), times the norm's weights where no matrix holds them."""
+        """States normed by their root mean square, (c, d_dec).
+
+        Where no matrix holds the norm's weights, they are multiplied with those.
+        """
         squares: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
         scale = squares.div_(x.shape[1]).add_(self._eps).rsqrt_()  # (c, 1)
         out = room.take("normed", rows=len(x), columns=x.shape[1], dtype=dtype or self._dtype)
@@ -259,24 +293,30 @@ class Llama:
     def _projected(
         self, layer: _Layer, x: Tensor, *, turns: Sequence[Tensor], room: Room, heads: slice
     ) -> Tensor:
-        """Some heads of queries, keys and values, in this order, (c, heads * width), turned by their positions."""
-        width, turning = self._layout.width, self._layout.heads + self._layout.kv
+        """Some heads of queries, keys and values, in this order, (c, heads * width).
+
+        Queries and keys are turned by their positions.
+        """
+        width = self._layout.width
+        turning = self._layout.heads + self._layout.kv
         columns = slice(heads.start * width, heads.stop * width)
         weight, bias = layer.attention
-        made = product(
-            self._normed(x, room),
-            (weight[:, columns], None if bias is None else bias[columns]),
-            room=room,
-            name="attention",
-        )
-        split = made.view(len(x), -1, width)[:, : turning - heads.start]
+        of_heads = (weight[:, columns], None if bias is None else bias[columns])
+        normed = self._normed(x, room)
+        made = product(normed, of_heads, room=room, name="attention")
+
+        # Values are neither normed nor turned.
+        all_heads = made.view(len(x), -1, width)
+        split = all_heads[:, : turning - heads.start]
         if layer.norms is not None:
             scales = layer.norms[heads.start : min(heads.stop, turning)]
-            split.mul_(
-                torch.rsqrt(split.float().square().mean(-1, keepdim=True) + self._eps) * scales
-            )
+            mean_square = split.float().square().mean(-1, keepdim=True)
+            split.mul_(torch.rsqrt(mean_square + self._eps) * scales)
+
+        # (x + iy)(cos + i sin) = x cos - y sin + i(y cos + x sin): one product turns a pair.
         if len(turns) == 1:
-            torch.view_as_complex(split.view(*split.shape[:-1], -1, 2)).mul_(turns[0])
+            pairs = split.view(*split.shape[:-1], -1, 2)
+            torch.view_as_complex(pairs).mul_(turns[0])
             return made
         left, right = split.chunk(2, dim=-1)
         cos, sin = turns
@@ -299,17 +339,17 @@ class Llama:
         `seen` holds the chunk's queries, all nodes' keys and values, and where heads stand in both.
         """
         query, stored, layout = seen
-        attended = room.take(
-            "attended", rows=len(x) + 1, columns=layout.heads * layout.width, dtype=self._dtype
-        )
+        # The row after the last takes what padded queries see.
+        columns = layout.heads * layout.width
+        attended = room.take("attended", rows=len(x) + 1, columns=columns, dtype=self._dtype)
         for group in chunk.groups:
             group.attend(query, stored, layout=layout, into=attended)
         add_product(x, attended[:-1], linear=layer.output, room=room)
         normed = self._normed(x, room, weights=layer.between)
-        gate, up = (
-            product(normed, linear, room=room, name=name)
-            for linear, name in ((layer.gate, "gate"), (layer.up, "up"))
-        )
+        gate = product(normed, layer.gate, room=room, name="gate")
+        up = product(normed, layer.up, room=room, name="up")
+
+        # In pieces that the nearest cache holds: each is read twice.
         piece = _CACHED if x.device.type == "cpu" else len(x)
         for rows, factor in zip(torch.split(gate, piece), torch.split(up, piece), strict=True):
             torch.nn.functional.silu(rows, inplace=True).mul_(factor)

@@ -1,7 +1,4 @@
-"""What this machine gains by rounding.
-
-Asked of its processor once, measured once, and remembered.
-"""
+"""What this machine gains by rounding: measured once on its processor, and remembered."""
 
 import json
 import time
@@ -42,7 +39,7 @@ def rounds_faster() -> bool:
 def gains(processor: Processor, *, measure: Callable[[], float]) -> bool:
     """Whether a processor has the instructions, and is so much faster with them that rounding pays.
 
-    Measured once for a processor and a release of PyTorch, and kept in the cache.
+    The gain is measured once for each processor and release of PyTorch, and kept in the cache.
     """
     if not _INSTRUCTIONS & processor.instructions:
         return False
@@ -61,11 +58,12 @@ def gains(processor: Processor, *, measure: Callable[[], float]) -> bool:
 
 
 def gain() -> float:
-    """Times as fast as in float32 that this processor multiplies matrices of bfloat16."""
+    """How many times as fast as in float32 this processor multiplies matrices in bfloat16."""
     import torch
 
     def seconds(dtype: torch.dtype) -> float:
-        left, right = torch.ones((1024, 576), dtype=dtype), torch.ones((576, 1536), dtype=dtype)
+        left = torch.ones((1024, 576), dtype=dtype)
+        right = torch.ones((576, 1536), dtype=dtype)
         times = []
         for _ in range(8):
             started = time.perf_counter()
@@ -77,15 +75,15 @@ def gain() -> float:
 
 
 def processor() -> Processor:
-    """This machine's, by what Linux says of the first one; nothing is known elsewhere."""
+    """This machine's processor, the first one that Linux lists; elsewhere nothing is known."""
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
+        listing = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        text = listing.partition("\n\n")[0]
     except OSError:
         text = ""
     facts = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
         facts[name.strip()] = value.strip()
-    return Processor(
-        facts.get("model name", "processor"), frozenset(facts.get("flags", "").split())
-    )
+    instructions = frozenset(facts.get("flags", "").split())
+    return Processor(facts.get("model name", "processor"), instructions)

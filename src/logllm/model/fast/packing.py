@@ -81,32 +81,31 @@ class Group:
             layout: where heads stand in both.
             into: receives the chunk's outputs, (c + 1, heads * width).
         """
-        into.view(-1, layout.width).index_copy_(
-            0, self.places, self.seen(query, stored, layout=layout)
-        )
+        seen = self.seen(query, stored, layout=layout)
+        heads = into.view(-1, layout.width)
+        heads.index_copy_(0, self.places, seen)
 
     def seen(
         self, query: Tensor, stored: Tensor, *, layout: Layout, dropout: float = 0.0
     ) -> Tensor:
-        """What `attend` writes, one row a head in the order of `places`.
+        """What `attend` writes, one row a head in the order of `places`, (kv * g * r * q, width).
 
-        As `attend`, but with gradients where its inputs have them.
-
-        `dropout` is the share of the weights that are dropped.
+        Unlike `attend` it passes gradients on. `dropout` is the share of the weights that are
+        dropped.
         """
         g, _, q, k = self.mask.shape
-        kv, shared, width = layout.kv, layout.heads // layout.kv, layout.width
-        queries = (
-            query.reshape(-1, width).index_select(0, self.queries).view(kv * g, shared * q, width)
-        )
-        keys, values = (
-            stored.reshape(-1, width).index_select(0, self.keys).view(2, kv * g, k, width)
-        )
+        kv = layout.kv
+        shared = layout.heads // layout.kv
+        width = layout.width
+        picked = query.reshape(-1, width).index_select(0, self.queries)
+        queries = picked.view(kv * g, shared * q, width)
+        both = stored.reshape(-1, width).index_select(0, self.keys)
+        keys, values = both.view(2, kv * g, k, width)
         scores = torch.bmm(queries, keys.transpose(1, 2)).view(kv, g, shared, q, k)
+
         # In 16 bits softmax is slow on processors, and poor.
-        weights = (
-            scores.float().add_(self.mask).softmax(-1).to(values.dtype).view(kv * g, shared * q, k)
-        )
+        weights = scores.float().add_(self.mask).softmax(-1)
+        weights = weights.to(values.dtype).view(kv * g, shared * q, k)
         if dropout:
             weights = torch.nn.functional.dropout(weights, dropout)
         return torch.bmm(weights, values).view(-1, width)
@@ -114,7 +113,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Neighbouring nodes, whole sequences of them, small enough for a layer's inner states to stay in the processor's cache."""
+    """Neighbouring nodes: whole sequences of them.
+
+    They are so few that a layer's inner states stay in the processor's cache.
+    """
 
     start: int
     end: int
@@ -127,10 +129,10 @@ def chunks(
     """Cut sequences into chunks.
 
     Args:
-        paths: for each sequence the nodes that it sees: of them each own node those before it and
-            itself.
-        own: for how many of them, its last ones, something is computed, (b,); these nodes of all
-            sequences follow each other in a chunk.
+        paths: for each sequence the nodes that it sees; each of its own nodes sees those before it
+            and itself.
+        own: how many of them are the sequence's own, its last ones, for which something is
+            computed, (b,); the own nodes of all sequences follow each other in a chunk.
         nodes: own nodes that a chunk holds at most; a longer sequence is a chunk for itself.
         layout: where heads stand.
         device: where attention is computed.
@@ -138,19 +140,17 @@ def chunks(
     starts = np.concatenate([[0], np.cumsum(own)])
     first = 0
     while first < len(own):
-        last = max(first + 1, int(np.searchsorted(starts, starts[first] + nodes, side="right")) - 1)
+        # The last sequence that ends within so many nodes; a longer one is taken by itself.
+        within = int(np.searchsorted(starts, starts[first] + nodes, side="right")) - 1
+        last = max(first + 1, within)
         members = np.flatnonzero(own[first:last]) + first
-        start, end = int(starts[first]), int(starts[last])
+        start = int(starts[first])
+        end = int(starts[last])
         groups = []
         for alike in _alike(members, own):
             queries = (starts[alike] - start, own[alike])
-            group = _group(
-                [paths[at] for at in alike],
-                queries,
-                beyond=end - start,
-                layout=layout,
-                device=device,
-            )
+            seen = [paths[at] for at in alike]
+            group = _group(seen, queries, beyond=end - start, layout=layout, device=device)
             groups.append(group)
         if groups:
             yield Chunk(start, end, tuple(groups))
@@ -160,12 +160,16 @@ def chunks(
 def _alike(members: Rows, own: Rows) -> Iterator[Rows]:
     """Sequences with about as many own nodes together."""
     ordered = members[np.argsort(own[members], kind="stable")]
-    start, real = 0, 0
+    start = 0
+    real = 0
     for at, member in enumerate(ordered):
-        real += int(own[member])
-        if (at + 1 - start) * int(own[member]) > _PADDING * real:
+        # In rising order the newest one is the longest: all are padded to it.
+        longest = int(own[member])
+        real += longest
+        if (at + 1 - start) * longest > _PADDING * real:
             yield ordered[start:at]
-            start, real = at, int(own[member])
+            start = at
+            real = longest
     if len(ordered):
         yield ordered[start:]
 
@@ -180,23 +184,30 @@ def _group(
 ) -> Group:
     """A group from its sequences' paths, and the first places and counts of their queries."""
     first, count = queries
-    g, q, k = len(paths), int(count.max()), max(map(len, paths))
+    g = len(paths)
+    q = int(count.max())
+    k = max(map(len, paths))
     keys = np.zeros((g, k), dtype=np.int64)
     mask = np.full((g, 1, q, k), -np.inf, dtype=np.float32)
     mask[..., 0] = 0  # padding sees something, for a softmax of nothing is no number
     for at, (path, mine) in enumerate(zip(paths, count, strict=True)):
         keys[at, : len(path)] = path
-        mask[at, 0, :mine, : len(path)] = np.where(
-            np.tri(mine, len(path), len(path) - mine), 0, -np.inf
-        )
+        # Its own nodes are a path's last ones: 2 of 4 see (1, 1, 1, 0) and (1, 1, 1, 1).
+        sees = np.tri(mine, len(path), len(path) - mine)
+        mask[at, 0, :mine, : len(path)] = np.where(sees, 0, -np.inf)
+
+    # Where each query stands; a sequence with fewer than q has padding, which stands nowhere.
     steps = np.arange(q)
     real = steps < count[:, None]  # (g, q)
     places = np.where(real, first[:, None] + steps, 0)
+
+    # From rows to heads: row 5 of 9 heads begins at head 45.
     head = np.arange(layout.heads).reshape(layout.kv, 1, -1, 1)  # (kv, 1, r, 1)
     both = np.arange(2 * layout.kv)[:, None, None]  # (2 * kv, 1, 1)
     query_heads = places[:, None] * layout.query_row + head  # (kv, g, r, q), as the next two
     key_heads = keys * layout.key_row + both  # (2 * kv, g, k)
-    output_heads = np.where(real, places, beyond)[:, None] * layout.heads + head
+    goes_to = np.where(real, places, beyond)
+    output_heads = goes_to[:, None] * layout.heads + head
     return Group(
         queries=torch.from_numpy(query_heads.ravel()).to(device),
         keys=torch.from_numpy(key_heads.ravel()).to(device),
@@ -207,9 +218,9 @@ def _group(
 
 @dataclass(eq=False)
 class Room(local):
-    """Memory for the inner states of a chunk, taken once, by each thread for itself.
+    """Memory for a chunk's inner states, which each thread takes once and uses again.
 
-    Fresh pages for every product cost a fifth of its time.
+    Fresh pages for every product would cost a fifth of the product's time.
 
     Attributes:
         device: where it is.
@@ -221,26 +232,32 @@ class Room(local):
 
     def take(self, name: str, *, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
         """A tensor of any content, (rows, columns); the same memory again for the same name."""
+        numbers = rows * columns
         memory = self.taken.get(name)
-        if memory is None or memory.dtype != dtype or len(memory) < rows * columns:
-            memory = self.taken[name] = torch.empty(rows * columns, dtype=dtype, device=self.device)
-        return memory[: rows * columns].view(rows, columns)
+        if memory is None or memory.dtype != dtype or len(memory) < numbers:
+            memory = torch.empty(numbers, dtype=dtype, device=self.device)
+            self.taken[name] = memory
+        return memory[:numbers].view(rows, columns)
 
 
 def product(x: Tensor, linear: Linear, *, room: Room, name: str) -> Tensor:
     """A linear layer's output, (c, d_out), in the room's memory of that name."""
     weight, bias = linear
     out = room.take(name, rows=len(x), columns=weight.shape[1], dtype=weight.dtype)
-    return torch.mm(x, weight, out=out) if bias is None else torch.addmm(bias, x, weight, out=out)
+    if bias is None:
+        return torch.mm(x, weight, out=out)
+    return torch.addmm(bias, x, weight, out=out)
 
 
 def add_product(onto: Tensor, x: Tensor, *, linear: Linear, room: Room) -> None:
     """Add a linear layer's output to states, (c, d_out)."""
     weight, bias = linear
-    if onto.dtype == x.dtype:
-        (onto if bias is None else onto.add_(bias)).addmm_(x, weight)
-    else:
+    if onto.dtype != x.dtype:
         onto.add_(product(x, linear, room=room, name="added"))
+        return
+    if bias is not None:
+        onto.add_(bias)
+    onto.addmm_(x, weight)
 
 
 def in_lanes(
@@ -251,24 +268,29 @@ def in_lanes(
     chunks: int,
     progress: Progress | None = None,
 ) -> None:
-    """Do the work of every item on a processor's cores, each of which takes whole items instead of a part of every product.
+    """Do the work of every item on a processor's cores, each of which takes whole items.
 
-    A lane is a thread with kernels of one thread; there are as many lanes as torch has threads. A chunk's states then stay in one
-    core's cache, cores wait only for what another one's chunk gives theirs instead of once a kernel, and what is no matrix product
-    runs beside products. Meanwhile torch has one thread a kernel in the whole process, as its matrix library knows one number only.
+    A lane is a thread whose kernels run on that one thread; there are as many lanes as torch has
+    threads. The alternative, every product shared between all cores, makes cores wait for each
+    other at every kernel. In lanes a chunk's states stay in one core's cache, a core waits only
+    for what another core's chunk gives it, and work that is no matrix product runs beside products.
+    Meanwhile torch has one thread a kernel in the whole process: its matrix library knows only one
+    number of threads.
 
-    Items are begun in their order, so that one may wait for those before it. Callers in several threads take turns, each with all
-    lanes. A call from inside a lane has that lane alone, and on other devices than processors there is the caller's thread alone.
+    Items are begun in order, so that one may wait for those before it. Callers in several threads
+    take turns, each with all lanes. A call from inside a lane has that lane alone; on a device
+    other than a processor there is only the caller's thread.
 
     Args:
         work: what is done with an item.
         items: what there is.
         device: where tensors are.
-        chunks: how many there are in all, each of one item or of several; for few of them lanes do not pay.
-        progress: told in the caller's thread of items that are done, those before them too.
+        chunks: how many chunks there are, each of one item or of several; with few of them lanes do
+            not pay.
+        progress: told in the caller's thread how many items are done, counted in order.
 
     Raises:
-        Exception: whatever the work raised first, by the items' order.
+        Exception: what the work of an item raised; of several, the first item's.
     """
 
     def alone(item: Item) -> None:
@@ -299,13 +321,13 @@ def in_lanes(
 
 @contextmanager
 def _turn(device: torch.device) -> Iterator[int]:
-    """Wait for the caller's turn.
+    """Wait for the caller's turn, and give the number of lanes that it has.
 
-    Gives how many lanes it has: torch's number of threads, which it is again afterwards.
+    That is torch's number of threads, which is set again afterwards.
 
-    A thread keeps the number that torch had when the thread first asked, be it that of another
-    caller's lanes. A new thread has that of the process: what was set last, and nobody's lanes run
-    now.
+    A thread goes on with the number that torch had when the thread first asked, even if that was
+    set by another caller's lanes. A new thread takes the process's number, the one set last. It is
+    asked for when no lanes run.
     """
     if device.type != "cpu" or getattr(_HERE, "busy", False):
         yield 1

@@ -14,7 +14,7 @@ DOUBT = 1.0
 def measured(error: float, *, sessions: int) -> dict[str, Any]:
     """What a manifest says of an engine that rounds.
 
-    With errors below `DOUBT` no verdict can be another one, at whatever threshold: a session that
+    With errors below `DOUBT` no verdict can change, whatever the threshold: a session whose verdict
     such an error could turn is computed again.
 
     Args:
@@ -37,10 +37,10 @@ def settled(
     """Which engine serves a run on this machine.
 
     Args:
-        engine: what is asked for; `auto`: bfloat16 where training has shown it near enough and this
-            machine's processor is faster with it.
+        engine: what is asked for; `auto`: bfloat16 where training has shown it to be near enough
+            and this machine's processor is faster with it.
         manifest: the run's.
-        faster: whether it is.
+        faster: tells whether the processor is.
 
     Raises:
         ModelError: `bf16` for a run that it may not serve.

@@ -1,4 +1,7 @@
-"""Sessions to logits: each distinct session scored once in a call, each message encoded once while it is remembered."""
+"""Sessions to logits.
+
+A call scores each distinct session once; a message is encoded once for as long as it is remembered.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -39,15 +42,15 @@ _DIGEST = 16
 class Scorer:
     """An engine, and the vectors of the messages that it met last.
 
-    Calls may bring other message tables, in which a message has another row. A call costs what the
-    messages of its sessions cost, however long the table. One scorer may serve several threads at
-    once: they take turns where messages are looked up and encoded.
+    Each call may bring a different message table, in which a message has a different row. A call
+    costs what the messages of its sessions cost, however long the table is. One scorer may serve
+    several threads at once: they take turns where messages are looked up and encoded.
     """
 
     def __init__(
         self, engine: "Engine", tokenizer: Any, *, max_tokens: int, most: int = REMEMBERED
     ) -> None:
-        """Know no message yet.
+        """Begin with no message remembered.
 
         Args:
             engine: what encodes messages and judges sessions.
@@ -78,29 +81,36 @@ class Scorer:
         """
         if not len(sessions):
             return np.zeros(0)
+        # Each distinct session once, and of the table only the messages that occur in one.
         once = distinct([session.astype(np.int64) for session in sessions])
         rows = occurring(once.sessions)
-        vectors = self.memory.vectors(messages.gather(rows).to_list())  # (u, d_enc)
+        texts = messages.gather(rows).to_list()
+        vectors = self.memory.vectors(texts)  # (u, d_enc)
         places = [np.searchsorted(rows, session) for session in once.sessions]
         pair = self.engine.judge(places, vectors, progress=progress)  # (b, 2)
-        difference = (pair[:, 1] - pair[:, 0]).cpu().numpy().astype(np.float64)
+
+        # Back to all sessions, repeated ones too.
+        of_distinct = pair[:, 1] - pair[:, 0]
+        difference = of_distinct.cpu().numpy().astype(np.float64)
         logits: Logits = difference[once.of]
         return logits
 
     def _encoded(self, texts: list[str]) -> Tensor:
         """The vectors of messages that are not remembered, (u, d_enc)."""
-        return self.engine.encode(MessageTokens(texts, self.tokenizer, max_tokens=self._max_tokens))
+        tokens = MessageTokens(texts, self.tokenizer, max_tokens=self._max_tokens)
+        return self.engine.encode(tokens)
 
 
 class VectorMemory:
-    """Vectors of the messages that were asked for last, each known by its text and encoded once while it is remembered.
+    """Vectors of the messages that were asked for last, found again by their texts.
 
-    What is held is bounded: of more than `most` messages those longest out of use are forgotten, and encoded again when they return.
-    Several threads may ask at once; they take turns, so that no message is encoded twice.
+    The memory is bounded: when there are more than `most` messages, those longest out of use are
+    forgotten, and encoded again when they return. Several threads may ask at once; they take turns,
+    so that no message is encoded twice.
     """
 
     def __init__(self, encode: Callable[[list[str]], Tensor], *, most: int) -> None:
-        """Know no message yet.
+        """Begin with no message remembered.
 
         Args:
             encode: makes the vectors of texts, (u, d_enc).
@@ -125,33 +135,39 @@ class VectorMemory:
                 self._row.move_to_end(keys[place])
             if missing or self._table is None:
                 fresh = self._encode([texts[place] for place in missing])
-                if (
-                    self._table is None
-                ):  # room for all: memory that is not written to yet costs nothing
+                if self._table is None:
+                    # Room for all: memory that is not written to yet costs nothing.
                     self._table = torch.empty((self._most, fresh.shape[1]), device=fresh.device)
-            vectors = self._table.new_empty((len(keys), self._table.shape[1]))
-            vectors[present] = self._table[[self._row[keys[place]] for place in present]]
+
+            # Remembered and fresh ones, in the order asked for.
+            width = self._table.shape[1]
+            vectors = self._table.new_empty((len(keys), width))
+            remembered_at = [self._row[keys[place]] for place in present]
+            vectors[present] = self._table[remembered_at]
             if missing:
                 vectors[missing] = fresh
+
             # New ones take the rows of those longest out of use; of more than there is room for,
             # the last stay.
             stay = missing[-self._most :]
             for place in stay:
-                full = len(self._row) == self._most
-                self._row[keys[place]] = (
-                    self._row.popitem(last=False)[1] if full else len(self._row)
-                )
-            self._table[[self._row[keys[place]] for place in stay]] = vectors[stay]
+                row = len(self._row)
+                if row == self._most:
+                    _, row = self._row.popitem(last=False)
+                self._row[keys[place]] = row
+            written_at = [self._row[keys[place]] for place in stay]
+            self._table[written_at] = vectors[stay]
         return vectors
 
 
 class Engine:
     """A model in evaluation mode, its weights as they are now, made ready to score.
 
-    Decoders of the Llama family and BERT encoders in float32 go through passes of our own, adapters
-    merged, without padding, each beginning that sessions share once. Others go through
-    transformers': decoders that read trees, such as Llamas in 4 or 16 bits, once for each beginning
-    that a pass's sessions share, the rest padded in passes of like length.
+    Decoders of the Llama family and BERT encoders in float32 go through passes of our own: adapters
+    merged, no padding, and each beginning that sessions share computed once. All others go through
+    transformers' own passes. Decoders that read trees, such as Llamas in 4 or 16 bits, then compute
+    each beginning that the sessions of a pass share once; for the rest, sessions of like length are
+    padded together.
     """
 
     def __init__(
@@ -166,14 +182,14 @@ class Engine:
         """Copy and merge the weights that need it.
 
         Args:
-            model: a network, not trained on afterwards, for as long as this is used; or what a
-                run's files hold, which needs no others.
+            model: a network, which must not be trained further while this is used; or what a run's
+                files hold, where that is enough.
             section: which engine, and how large its passes are.
             threshold: scores that are near it are not left to an engine that rounds.
-            least: sessions from which on a call is rounded, where the section's engine rounds;
-                fewer are not worth the second copy of the weights that this takes.
-            doubt: a logit that may be wrong by so much and would then matter is computed again,
-                exactly; 0: none is.
+            least: number of sessions from which on a call is rounded, where the section's engine
+                rounds; fewer are not worth the second copy of the weights that rounding takes.
+            doubt: how wrong a rounded logit may be; where an error of that size would matter the
+                logit is computed again, exactly; 0: none is.
 
         Raises:
             ModelError: an engine that cannot run this decoder.
@@ -181,10 +197,17 @@ class Engine:
         self.model = model.eval() if isinstance(model, LogLLM) else model
         self.doubted = 0
         """Sessions that were computed again."""
-        self._section, self._least, self._doubt = section, least, doubt
+        self._section = section
+        self._least = least
+        self._doubt = doubt
         self._positions = section.positions_on(model.device.type)
-        self._threshold = float(np.log(threshold / (1 - threshold))) if 0 < threshold < 1 else 0.0
-        encoder, decoder = source_of(model.encoder.model), source_of(model.decoder.model)
+        self._threshold = 0.0
+        if 0 < threshold < 1:
+            self._threshold = float(np.log(threshold / (1 - threshold)))
+
+        # Passes of our own where the two models are of a kind that they compute.
+        encoder = source_of(model.encoder.model)
+        decoder = source_of(model.decoder.model)
         self._encoder = None
         if encoder.dtype == torch.float32 and encoder.passes == "bert":
             self._encoder = Bert(encoder, pooling=model.encoder.pooling, chunk=self._positions)
@@ -199,11 +222,13 @@ class Engine:
             )
 
     def _decoder(self, dtype: torch.dtype) -> Llama | None:
-        """Passes of our own in a number format, made when they are first wanted, whichever thread asks.
+        """Passes of our own in a number format, made when a thread first wants them.
 
-        Exact ones are none where the model is of an architecture that is not computed here, or not in float32 itself.
+        None where the model's architecture is not computed here, or where exact passes are wanted
+        of a model that is not in float32 itself.
         """
-        exact, source = dtype == torch.float32, self._source
+        exact = dtype == torch.float32
+        source = self._source
         with self._making:
             if dtype not in self._decoders:
                 self._decoders[dtype] = None
@@ -216,9 +241,8 @@ class Engine:
         """Vectors of all messages of a table, (len(tokens), d_enc)."""
         if self._encoder is not None:
             return self._encoder.vectors(tokens, device=self.model.device)
-        return self._network.encoder.table(
-            tokens, positions=self._section.tokens_on(self.model.device.type)
-        )
+        positions = self._section.tokens_on(self.model.device.type)
+        return self._network.encoder.table(tokens, positions=positions)
 
     @torch.inference_mode()
     def judge(
@@ -242,7 +266,8 @@ class Engine:
         if rounding is None:
             return self._exact(sessions, vectors, progress=progress)
         logits = self._through(rounding, sessions, vectors=vectors, progress=progress)
-        # In doubt is what an error of so much would change the score or the verdict of.
+
+        # Doubtful are the sessions whose score or verdict an error of that size would change.
         difference = logits[:, 1] - logits[:, 0]
         score = difference.sigmoid()
         above = (difference + self._doubt).sigmoid() - score
@@ -252,21 +277,20 @@ class Engine:
         again = torch.nonzero(doubtful)[:, 0].cpu()
         self.doubted += len(again)
         if len(again):
-            logits[again] = self._exact([sessions[row] for row in again.tolist()], vectors)
+            in_doubt = [sessions[row] for row in again.tolist()]
+            logits[again] = self._exact(in_doubt, vectors)
         return logits
 
     def _exact(
         self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None
     ) -> Tensor:
-        """Logits without rounding, (b, 2): by passes of our own, or by the network's."""
+        """Logits without rounding, (b, 2): by passes of our own, or else by the network's."""
         decoder = self._decoder(torch.float32)
         if decoder is not None:
             return self._through(decoder, sessions, vectors=vectors, progress=progress)
         network = self._network
-        logits, done = (
-            torch.zeros((len(sessions), 2), dtype=torch.float64, device=network.device),
-            0,
-        )
+        logits = torch.zeros((len(sessions), 2), dtype=torch.float64, device=network.device)
+        done = 0
         for rows in self._passes(sessions):
             batch = collate([sessions[row] for row in rows], vectors=vectors)
             logits[torch.from_numpy(rows)] = network(batch).double()
@@ -276,9 +300,9 @@ class Engine:
         return logits
 
     def _passes(self, sessions: Sequence[Rows]) -> Iterable[Rows]:
-        """Sessions that pass the network's decoder together.
+        """Numbers of the sessions that pass the network's decoder together.
 
-        Those that begin alike where it reads trees, else those of like length.
+        Where it reads trees they are sessions that begin alike, else sessions of like length.
         """
         network = self._network
         if not network.decoder.reads_trees:
@@ -290,8 +314,8 @@ class Engine:
 
     @property
     def _network(self) -> LogLLM:
-        """The network whose own passes serve what has none of ours."""
-        # What comes from files alone has passes of ours
+        """The network, for models that passes of our own do not serve."""
+        # What is read from files alone always has passes of our own.
         assert isinstance(self.model, LogLLM)  # noqa: S101
         return self.model
 
@@ -303,7 +327,7 @@ class Engine:
         vectors: Tensor,
         progress: Progress | None,
     ) -> Tensor:
-        """Logits by a tree of the sessions' prompts, or by several where one would be too large, (b, 2)."""
+        """Logits by a tree of the sessions' prompts, (b, 2); by several where one is too large."""
         table = self.model.table(vectors)  # (rows, d_dec)
         prompts = self.model.prompt.rows(sessions, most=self.model.decoder.positions)
         tree = grow(prompts)
@@ -319,16 +343,16 @@ class Engine:
         logits = torch.zeros((len(sessions), 2), dtype=torch.float64, device=table.device)
         done = 0
         for members, tree in trees:
-            inputs = table[torch.from_numpy(tree.rows).to(table.device)]  # (n, d_dec)
-            pair = decoder.logits(
-                inputs, tree, ids=self.model.prompt.verdict_ids, progress=told if progress else None
-            )
+            rows = torch.from_numpy(tree.rows).to(table.device)
+            inputs = table[rows]  # (n, d_dec)
+            ids = self.model.prompt.verdict_ids
+            pair = decoder.logits(inputs, tree, ids=ids, progress=told if progress else None)
             logits[torch.from_numpy(members)] = pair.double()
             done += len(members)
         return logits
 
 
 def _pieces(tree: Tree, *, nodes: int) -> list[Rows]:
-    """Sequences of a tree in pieces of about so many nodes, neighbours together."""
+    """A tree's sequences in pieces of about `nodes` nodes each, neighbours together."""
     piece = tree.starts[:-1] // nodes
     return [tree.order[piece == number] for number in np.unique(piece)]

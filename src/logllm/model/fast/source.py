@@ -1,6 +1,6 @@
-"""What passes are made from.
+"""What an engine's passes are made from: a model's configuration and its tensors.
 
-A model's configuration and its tensors by transformers' names, adapters added.
+Tensors have the names that transformers gives them, and have their adapters added.
 """
 
 import json
@@ -27,7 +27,7 @@ _THETA = 10_000.0
 _LLAMAS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 """Architectures that Llama's passes compute."""
 _ARCHITECTURES = {"bert": "BertModel", "llama": "LlamaForCausalLM"}
-"""What transformers makes of a configuration's `model_type`, of those that are read from files."""
+"""The class that transformers makes of a `model_type`, of the types that are read from files."""
 _NUMBERS = {
     "bert": (
         "hidden_size",
@@ -92,7 +92,7 @@ class Source:
         architecture: transformers' name of the model's class.
         config: transformers' configuration, or an object with the same names.
         shapes: of the base model's tensors, by name.
-        dtype: of the first one's numbers; none where some are packed into few bits.
+        dtype: number format of the first tensor; None where some are packed into few bits.
         read: gives the tensor of a name, its adapters added where it has some.
         rotary: a decoder's, where it has such positions and their turns are known.
     """
@@ -106,9 +106,9 @@ class Source:
 
     @property
     def passes(self) -> Literal["bert", "llama"] | None:
-        """Whose passes of our own compute the model.
+        """Which of our own passes compute the model.
 
-        None where its architecture is another, or some of its weights are packed.
+        None where its architecture is not among them, or some of its weights are packed.
         """
         config = self.config
         if self.dtype is None:
@@ -118,45 +118,52 @@ class Source:
             return "bert" if plain else None
         if self.architecture not in _LLAMAS or self.rotary is None:
             return None
+        # Turns that depend on a position alone, of whole heads, and no window.
         rope = getattr(config, "rope_parameters", None) or {}
         fixed = rope.get("rope_type", "default") not in ("dynamic", "longrope")
         turned_whole = fixed and rope.get("partial_rotary_factor", 1) == 1
         sees_all = getattr(config, "sliding_window", None) is None
-        return "llama" if turned_whole and sees_all and config.hidden_act == "silu" else None
+        if turned_whole and sees_all and config.hidden_act == "silu":
+            return "llama"
+        return None
 
     def linear(self, *layers: str, dtype: torch.dtype = torch.float32) -> Linear:
-        """Linear layers of one input as one.
+        """Several linear layers of the same input as one: weight, (d_in, d_out), and bias.
 
-        Weight, (d_in, d_out), and bias, read in float32 and rounded to a number format.
-
-        In float32 one layer's weight is what it is read from, seen from the other side; those of
-        several are a copy, and so are biases.
+        Both are read in float32 and rounded to a number format. In float32 the weight of a single
+        layer is a transposed view of what was read; those of several are a copy, and so are biases.
         """
         weights = [self.read(f"{layer}.weight") for layer in layers]  # (d_out, d_in) each
-        biases = [
-            self.read(f"{layer}.bias").float() for layer in layers if f"{layer}.bias" in self.shapes
-        ]
-        # One that is in the wanted format already is no copy: of 8 billion weights there is room
-        # for one.
-        weight = (
-            weights[0] if len(weights) == 1 else torch.cat([weight.float() for weight in weights])
-        )
-        return weight.T.to(dtype), torch.cat(biases).to(dtype) if biases else None
+        with_bias = [layer for layer in layers if f"{layer}.bias" in self.shapes]
+        biases = [self.read(f"{layer}.bias").float() for layer in with_bias]
+
+        # A single one that is in the wanted format already is not copied: there may be no room for
+        # 8 billion weights a second time.
+        weight = weights[0]
+        if len(weights) > 1:
+            weight = torch.cat([weight.float() for weight in weights])
+        bias = torch.cat(biases).to(dtype) if biases else None
+        return weight.T.to(dtype), bias
 
 
 def source_of(model: Any) -> Source:
-    """The source that a transformers model is, with or without PEFT's adapters, whose tensors stay the model's own; a source is itself one."""
+    """A transformers model as a source, with or without PEFT's adapters.
+
+    Tensors stay the model's own. A source is given back as it is.
+    """
     if isinstance(model, Source):
         return model
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     # PEFT puts a layer of its own around one that it adapts: `query.base_layer.weight` is what
     # `query.weight` was.
-    own = {
-        name.replace(".base_layer.", "."): tensor
-        for name, tensor in base.named_parameters(remove_duplicate=False)
-        if "lora_" not in name
-    }
+    own = {}
+    for name, tensor in base.named_parameters(remove_duplicate=False):
+        if "lora_" not in name:
+            own[name.replace(".base_layer.", ".")] = tensor
+    unpacked = all(tensor.is_floating_point() for tensor in own.values())
     first = next(iter(own.values())).dtype
+
+    # What turns queries and keys is a module of the decoder's.
     turning = getattr(getattr(base, "model", None), "rotary_emb", None)
     frequencies = getattr(turning, "inv_freq", None)
     scale = getattr(turning, "attention_scaling", 1.0)
@@ -168,7 +175,7 @@ def source_of(model: Any) -> Source:
         architecture=type(base).__name__,
         config=base.config,
         shapes={name: tuple(tensor.shape) for name, tensor in own.items()},
-        dtype=first if all(tensor.is_floating_point() for tensor in own.values()) else None,
+        dtype=first if unpacked else None,
         read=read,
         rotary=None if frequencies is None else Rotary(frequencies.float(), scale),
     )
@@ -181,49 +188,50 @@ def mapped(
     adapters: Adapters | None,
     device: torch.device,
 ) -> Source | None:
-    """The source that a base model's files are.
+    """A base model's files as a source.
 
-    Tensors are mapped where they lie, and only those copied that an adapter is added to.
+    Tensors are mapped where they lie; only those that an adapter is added to are copied.
 
     Args:
-        folder: where it is.
-        section: how it is used; of a decoder, how many layers of it.
+        folder: where the model is.
+        section: how it is used, and how many of a decoder's layers are kept.
         adapters: what is added to its layers.
         device: where its tensors are wanted.
 
     Returns:
-        None where its architecture, its numbers or its files are not what is read here:
-        transformers may know them.
+        None where its architecture, its number format or its files are not read here; transformers
+        may still know them.
 
     Raises:
         ModelError: adapters that are not those of this model's layers.
     """
-    config, files = _config(folder, section), _files(folder)
+    config = _config(folder, section)
+    files = _files(folder)
     if config is None or files is None:
         return None
-    # Later layers than those that are kept are left out, and a head that is the embeddings is named
+    # Layers after those that are kept are left out, and a head that is the embeddings is named
     # twice.
-    numbers = {name: _NUMBERED.match(name) for name in files}
-    kept = [
-        name
-        for name, number in numbers.items()
-        if number is None or int(number[1]) < config.num_hidden_layers
-    ]
-    stored = {name: name for name in kept}
+    stored = {}
+    for name in files:
+        number = _NUMBERED.match(name)
+        if number is None or int(number[1]) < config.num_hidden_layers:
+            stored[name] = name
     if getattr(config, "tie_word_embeddings", False) and EMBEDDINGS in stored:
         stored[_HEAD] = EMBEDDINGS
     if not stored.keys() >= _needed(config, section):
         return None
-    shapes = {name: tuple(files[home].get_slice(home).get_shape()) for name, home in stored.items()}
+    slices = {name: files[home].get_slice(home) for name, home in stored.items()}
+    shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
     rotary = rotary_of(config) if config.model_type == "llama" else None
-    matrices = [
-        name for name, shape in shapes.items() if name.endswith(".weight") and len(shape) > 1
-    ]
-    layers = [name.removesuffix(".weight") for name in matrices]
+
+    # Adapters are on linear layers: a norm's weight is a vector.
+    matrices = [name for name, shape in shapes.items() if len(shape) > 1]
+    layers = [name.removesuffix(".weight") for name in matrices if name.endswith(".weight")]
     adapted = set() if adapters is None else set(adapters.layers(layers))
 
     def read(name: str) -> Tensor:
-        home, layer = stored[name], name.removesuffix(".weight")
+        home = stored[name]
+        layer = name.removesuffix(".weight")
         tensor: Tensor = files[home].get_tensor(home)
         if adapters is not None and layer in adapted:
             tensor = tensor + adapters.update(layer, shape=shapes[name])
@@ -240,9 +248,9 @@ def mapped(
 
 
 def _config(folder: Path, section: EncoderSection | DecoderSection) -> Any:
-    """A model's configuration, cut to the layers that a section keeps.
+    """A model's configuration, with only the layers that a section keeps.
 
-    None where it is of no kind that is read here, or cannot serve.
+    None where it is of a kind that is not read here, or cannot serve.
     """
     try:
         config = SimpleNamespace(**json.loads((folder / "config.json").read_bytes()))
@@ -250,17 +258,18 @@ def _config(folder: Path, section: EncoderSection | DecoderSection) -> Any:
         return None
     kind = "bert" if isinstance(section, EncoderSection) else "llama"
     numbers = [getattr(config, name, None) for name in _NUMBERS[kind]]
-    if getattr(config, "model_type", None) != kind or not all(
-        isinstance(number, int | float) for number in numbers
-    ):
+    has_numbers = all(isinstance(number, int | float) for number in numbers)
+    if getattr(config, "model_type", None) != kind or not has_numbers:
         return None
-    if (section.dtype, section.quantize) != ("float32", "none") or not hasattr(
-        config, "hidden_act"
-    ):
+    is_plain = (section.dtype, section.quantize) == ("float32", "none")
+    if not is_plain or not hasattr(config, "hidden_act"):
         return None
+
+    # An encoder keeps all its layers, a decoder perhaps its first ones.
     if isinstance(section, EncoderSection):
         absolute = getattr(config, "position_embedding_type", "absolute") == "absolute"
-        return config if absolute and section.max_tokens <= config.max_position_embeddings else None
+        fits = absolute and section.max_tokens <= config.max_position_embeddings
+        return config if fits else None
     if section.layers is not None:
         if section.layers > config.num_hidden_layers:
             return None
@@ -269,9 +278,9 @@ def _config(folder: Path, section: EncoderSection | DecoderSection) -> Any:
 
 
 def _files(folder: Path) -> dict[str, Any] | None:
-    """A model's tensors by name, each as the open file that holds it.
+    """For each of a model's tensors the open file that holds it.
 
-    None where a file cannot be read or holds other numbers than float32.
+    None where a file cannot be read, or holds numbers in another format than float32.
     """
     files: dict[str, Any] = {}
     try:
@@ -292,31 +301,34 @@ def _needed(config: Any, section: EncoderSection | DecoderSection) -> set[str]:
     """Names of the tensors that passes read."""
     layers = range(config.num_hidden_layers)
     if not isinstance(section, EncoderSection):
-        around = {EMBEDDINGS, "model.norm.weight", _HEAD}
-        return around | {
-            f"model.layers.{number}.{name}.weight" for number in layers for name in _LLAMA_LAYER
-        }
-    around = {f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type")}
-    linear = {f"encoder.layer.{number}.{name}" for number in layers for name in _BERT_LAYER} | {
-        "embeddings.LayerNorm"
-    }
+        needed = {EMBEDDINGS, "model.norm.weight", _HEAD}
+        for number in layers:
+            needed |= {f"model.layers.{number}.{name}.weight" for name in _LLAMA_LAYER}
+        return needed
+
+    # BERT's layers and norms have a bias each.
+    linear = {"embeddings.LayerNorm"}
+    for number in layers:
+        linear |= {f"encoder.layer.{number}.{name}" for name in _BERT_LAYER}
     if section.pooling == "pooler":
         linear.add("pooler.dense")
-    return around | {f"{name}.{kind}" for name in linear for kind in ("weight", "bias")}
+    tables = {f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type")}
+    return tables | {f"{name}.{kind}" for name in linear for kind in ("weight", "bias")}
 
 
 def rotary_of(config: Any) -> Rotary | None:
     """The turns that a configuration describes, as transformers computes them.
 
-    None where it is of a kind not computed here.
+    None where they are of a kind that is not computed here.
 
     Args:
         config: with `rope_parameters` (transformers 5), or `rope_theta` and `rope_scaling`.
     """
-    given: Mapping[str, Any] = (
-        getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    )
-    if given.get("partial_rotary_factor", getattr(config, "partial_rotary_factor", 1)) != 1:
+    newer = getattr(config, "rope_parameters", None)
+    older = getattr(config, "rope_scaling", None)
+    given: Mapping[str, Any] = newer or older or {}
+    share = given.get("partial_rotary_factor", getattr(config, "partial_rotary_factor", 1))
+    if share != 1:
         return None
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     theta = float(given.get("rope_theta", getattr(config, "rope_theta", _THETA)))
@@ -335,11 +347,11 @@ def rotary_of(config: Any) -> Rotary | None:
 def _slowed(frequencies: Tensor, given: Mapping[str, Any]) -> Tensor:
     """Llama 3's turns for long contexts.
 
-    Slow ones slower by a factor, quick ones as they are, those between mixed.
+    Slow turns are slowed down by a factor, quick ones stay, and those between are a mixture.
     """
-    factor, low, high = (
-        float(given[name]) for name in ("factor", "low_freq_factor", "high_freq_factor")
-    )
+    factor = float(given["factor"])
+    low = float(given["low_freq_factor"])
+    high = float(given["high_freq_factor"])
     context = given["original_max_position_embeddings"]
     wavelengths = 2 * math.pi / frequencies
     slowed = torch.where(wavelengths > context / low, frequencies / factor, frequencies)
