@@ -118,7 +118,7 @@ def retry(
 
 
 def alert_settings(file: Path | None, urls: list[str] | None, *, page: str | None) -> "AlertsFile":
-    """Who is told, by a file and by URLs.
+    """Who is told of incidents, as a file and the command line say it.
 
     Raises:
         DataError: the file cannot be read.
@@ -139,7 +139,7 @@ def alert_settings(file: Path | None, urls: list[str] | None, *, page: str | Non
 
 @contextmanager
 def delivering(store: "Store", settings: "AlertsFile") -> Iterator[dict[str, Any]]:
-    """Have messages sent meanwhile; gives how that goes, of each place."""
+    """Have messages sent inside a `with` block, which is given the state of each destination."""
     from logllm.serve.alerts.delivering import Delivery
 
     sinks = _sinks(settings)
@@ -163,11 +163,11 @@ def _sinks(settings: "AlertsFile") -> "list[Sink]":
 
 
 def _toml(file: Path) -> dict[str, Any]:
-    """What a file says.
+    """What a TOML file says.
 
     Raises:
         DataError: it cannot be read.
-        RecipeError: it is no TOML.
+        RecipeError: it is not TOML.
     """
     import tomllib
 
@@ -198,7 +198,7 @@ def _tell_sink(sink: dict[str, Any]) -> None:
 
 
 def _tell(told: dict[str, Any]) -> None:
-    """For the person at the terminal."""
+    """Say what became of messages: those of each destination, and those that were given up."""
     from logllm.logs.tally import printable
 
     for sink in told["sinks"]:

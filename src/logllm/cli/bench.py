@@ -27,7 +27,7 @@ def bench(
 ) -> None:
     """Measure speed and memory of every stage from lines to verdicts.
 
-    Says as well how much of the machine's peak each stage uses.
+    It also says how much of the machine's peak each stage uses.
     """
     from logllm.bench.speed import bench as measure
 
@@ -43,6 +43,7 @@ def draw(report: dict[str, Any]) -> None:
     stages = [_stage(name, stage) for name, stage in report["stages"].items()]
     inputs = ", ".join(report["inputs"])
     table(f"{report['run']} on {inputs}", ("stage", "time", "speed", "of the peak"), stages)
+    # Training is timed only where data for it are named.
     training: list[tuple[str, str]] = []
     for stage in report.get("training", ()):
         trained = " + ".join(stage["trains"])
@@ -55,7 +56,7 @@ def draw(report: dict[str, Any]) -> None:
 
 
 def _tell_whole(whole: dict[str, Any], work: dict[str, int]) -> None:
-    """How long a log takes from file to verdicts, and how much of it is distinct."""
+    """Say how long a log takes from file to verdicts, and how much of it is distinct."""
     lines, sessions = plural(whole["lines"], "line"), plural(whole["sessions"], "session")
     note(f"from file to verdicts {duration(whole['seconds'])}: {lines}, {sessions}")
     # Equal sessions and messages are scored once: how much of the work that saves.
@@ -67,7 +68,7 @@ def _tell_whole(whole: dict[str, Any], work: dict[str, int]) -> None:
 
 
 def _tell_start(report: dict[str, Any]) -> None:
-    """How long a process takes before it judges, and how much memory it needs."""
+    """Say how long a process takes before it judges, and how much memory it needs."""
     loading = duration(report["load_seconds"])
     start = report["start_seconds"]
     fresh = "" if start is None else f", a fresh process judges ten lines in {duration(start)}"
@@ -77,7 +78,7 @@ def _tell_start(report: dict[str, Any]) -> None:
 
 
 def _tell_machine(report: dict[str, Any]) -> None:
-    """What the machine can do, and in which number formats the networks were."""
+    """Say what the machine can do, and in which number formats the networks were."""
     # The machine may have slowed down meanwhile: shares of a peak hold for a steady one only.
     peaks = ", ".join(f"{rate / 1e9:,.0f}" for rate in report["gemm"].values())
     threads = plural(report["threads"], "thread")
@@ -93,7 +94,7 @@ def _stage(name: str, stage: dict[str, Any]) -> tuple[str, ...]:
 
 
 def speeds(stage: dict[str, Any]) -> str:
-    """A stage's work a second, each kind of it."""
+    """A stage's work a second, such as lines or sessions."""
     shown: list[str] = []
     for name, value in stage.items():
         if name.endswith("_per_second"):

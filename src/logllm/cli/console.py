@@ -22,7 +22,7 @@ def note(text: str) -> None:
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table for the person at the terminal, narrow enough for 80 columns.
 
-    No frame, all to the left.
+    It has no frame, and all of it is aligned to the left.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

@@ -48,18 +48,19 @@ def tell_cut(verdicts: "Sequence[pl.DataFrame]", reading: "Reading") -> None:
 
 def _sides(cut: "pl.DataFrame") -> str:
     """How many sessions may go on before the input, after it, and on both sides."""
-    told: list[str] = []
+    counts: list[str] = []
     for side, words in _WHERE.items():
         count = int((cut["cut"] == side).sum())
+        # Most inputs cut on one side only: nothing is said of the others.
         if count:
-            told.append(f"{count:,} {words}")
-    return ", ".join(told)
+            counts.append(f"{count:,} {words}")
+    return ", ".join(counts)
 
 
 def _tell_doubtful(cut: "pl.DataFrame", threshold: float) -> None:
     """Name sessions that reach the threshold and are not called anomalous.
 
-    What is missing may explain them.
+    The part of them that is missing may explain their scores.
     """
     import polars as pl
 

@@ -159,7 +159,7 @@ def _result(
 
 
 class Result(NamedTuple):
-    """What came of it, to be told."""
+    """What was judged, and all that is needed to tell of it."""
 
     judged: "_Judged"
     reading: "Reading"
@@ -230,7 +230,7 @@ def _check_unlabelled(
     top_share: float | None,
     threshold: float | None,
 ) -> None:
-    """Whether what is asked for goes with what judges.
+    """Check that what is asked for goes with what judges.
 
     Raises:
         DataError: it does not.
@@ -262,8 +262,10 @@ def _detector(
     """What judges: a run, or without one novelty."""
     from logllm.detect.detector import Detector
 
+    # A run carries settings of its own; novelty takes those that were found for the log.
     if asked.settings is None:
         return load(asked.run, format=asked.format, threshold=threshold)
+    # Without good logs there is nothing to judge by: a log's sessions are ranked among themselves.
     if not asked.good:
         return Detector.ranking(settings=asked.settings)
     return Detector.against(
@@ -276,7 +278,7 @@ def _detector(
 
 
 def _spread(detector: "Detector", address: str | None) -> "Detector":
-    """The same detector, its work shared where that is asked for."""
+    """The same detector, whose work is shared among machines if that is asked for."""
     if address is None:
         return detector
     from logllm.detect.opened_run import OpenedRun

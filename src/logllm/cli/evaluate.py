@@ -73,7 +73,7 @@ def _written(
     judged: "tuple[dict[str, Any], pl.DataFrame]",
     force: bool,
 ) -> dict[str, Any]:
-    """The report with the trivial baselines, on disk; `judged` is what `scored` gave."""
+    """Write the report with the trivial baselines to disk; `judged` is what `scored` gave."""
     from logllm.datasets.prepared import Prepared
     from logllm.evaluate.report import PAGE, Judged, write_report
     from logllm.evaluate.trivial import trivial
@@ -89,7 +89,7 @@ def _written(
 
 
 def draw(report: dict[str, Any]) -> None:
-    """The report as tables, and what to doubt in it."""
+    """Show the report as tables, and say what to doubt in it."""
     unseen = report["unseen"]
     # Sessions that training has seen, too, are easy: figures of the others stand beside them.
     rows = [_row(name, report, unseen) for name in _FIGURES]
@@ -106,7 +106,7 @@ def draw(report: dict[str, Any]) -> None:
 
 
 def _tell_what_to_know(report: dict[str, Any]) -> None:
-    """What the figures rest on, and what to doubt in them."""
+    """Say what the figures rest on, and what to doubt in them."""
     seen = report["sessions_seen_in_train"]
     overlap = agreeing(seen, "{session also occurs|sessions also occur}")
     threshold = f"threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
@@ -123,7 +123,8 @@ def _row(name: str, report: dict[str, Any], unseen: dict[str, Any] | None) -> tu
 
 
 def _draw_rivals(rivals: dict[str, Any]) -> None:
-    """The first figures of methods that need no model: what a network must do better than."""
+    """Show the figures of methods that need no model, which a network must surpass."""
+    # Two columns fit beside the names; the report in a folder has all.
     figures = _FIGURES[:2]
     rows: list[tuple[str, ...]] = []
     for name, rival in rivals.items():
@@ -134,7 +135,8 @@ def _draw_rivals(rivals: dict[str, Any]) -> None:
 
 
 def _draw_lines(lines: dict[str, Any]) -> None:
-    """The figures of lines, and how often the foremost line of an alarm is a guilty one."""
+    """Show the figures of lines, and how often the foremost line of an alarm is a guilty one."""
+    # Without a true alarm there is no foremost line to be right.
     top = "-" if lines["top"] is None else f"{lines['top']:.1%}"
     alarms = plural(lines["true_alarms"], "true alarm")
     rows = [(f"top line anomalous, of {alarms}", top)]

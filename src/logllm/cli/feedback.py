@@ -1,7 +1,4 @@
-"""`logllm feedback`: true or false alarm, and which line.
-
-What a person says of a session that was judged.
-"""
+"""`logllm feedback`: a person says whether an alarm was right, and which line was to blame."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -124,7 +121,7 @@ def _opened(where: str) -> "Store":
 
 
 def _said(anomalous: bool | None, *, lines: list[int] | None, note: str, by: str) -> "Said":
-    """The answer.
+    """The answer as it was given on the command line.
 
     Raises:
         DataError: it is not said what the session is.

@@ -1,6 +1,6 @@
 """Incidents told on a terminal.
 
-When, how many sessions, and the lines that decided, as they are written in the log.
+Of each: when it was, how many sessions it has, and the lines that decided, as the log has them.
 """
 
 import shutil
@@ -66,7 +66,7 @@ def tell_incidents(
 def _tell(
     incident: "Incident", written: "Mapping[Place, Sequence[str]]", *, only: str, redact: bool
 ) -> None:
-    """One incident."""
+    """Tell of one incident."""
     from logllm.logs.redaction import redact_text
 
     sessions = plural(incident.sessions, "session")
@@ -90,7 +90,7 @@ def shown_line(
     only: str,
     redact: bool,
 ) -> str:
-    """Where a message is, and what is written there, after some words.
+    """A line for the terminal: some words, where a message is, and what is written there.
 
     Args:
         begin: The words.
@@ -121,7 +121,7 @@ def _width() -> int:
 
 
 def _cut(text: str) -> str:
-    """A text no longer than a line that is written."""
+    """A text cut to the length of a line, and without characters that a terminal obeys."""
     from logllm.logs.tally import printable
 
     width = _width()

@@ -81,7 +81,7 @@ def label(
 ) -> None:
     """Ask you to label the sessions that training would gain most from.
 
-    Continues where it stopped.
+    It continues where it stopped.
     """
     from logllm.detect.labelling.answers import Answers
     from logllm.detect.labelling.beginning import open_labelling
@@ -129,7 +129,7 @@ def _take(path: Path, answers: "Answers", task: "Labelling") -> None:
 
 
 def _hand_out(asked: "Sequence[Question]", log: "JudgedLog", path: Path) -> None:
-    """Write what would be asked."""
+    """Write the questions into a file, to be answered in a spreadsheet."""
     from logllm.detect.labelling.asking import handed_out
     from logllm.storage import write_atomic
 
@@ -163,7 +163,7 @@ def _key() -> str:
 
 
 def _tell(answers: "Answers", place: Path, *, run: Path, logs: "Sequence[str]") -> None:
-    """What has been labelled, and what to do with it."""
+    """Say what has been labelled, and what to do with it."""
     anomalous, normal = answers.tally
     if not anomalous and not normal:
         return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_page(path: Path, *, force: bool) -> None:
-    """Whether a report may be written there, asked before minutes of scoring."""
+    """Check that a report may be written there, before minutes of scoring."""
     from logllm.detect.page.report import check_report
 
     check_report(path, force=force)
@@ -65,6 +65,7 @@ def write_page(
     from logllm.detect.page.report import write_report
     from logllm.detect.verdict import none_judged
 
+    # What the page says of itself: of which logs it is, and how they were read.
     wish = Wish(
         asked.logs,
         datetime.now(UTC),
@@ -73,6 +74,7 @@ def write_page(
         redact=redact,
         aside=aside,
     )
+    # A log may hold no session at all; its page says so.
     verdicts = pl.concat(frames, how="diagonal_relaxed") if frames else none_judged()
     contents = gathered(Judged(verdicts, reading, detector), wish)
     note(f"open {write_report(path, contents, verdicts=verdicts, force=force)}")

@@ -40,6 +40,7 @@ def perturb(
     from logllm.config.perturb import PerturbSection
     from logllm.evaluate.altered import perturb as alter
 
+    # What is not named has its default in the settings.
     given = {"kind": kind, "ratio": ratio, "strength": strength, "seed": seed}
     named = {name: value for name, value in given.items() if value is not None}
     settings = PerturbSection.read(named, source="logllm perturb")

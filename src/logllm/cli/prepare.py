@@ -155,7 +155,11 @@ def _as_run(
     recipe: str | None,
     overrides: dict[str, dict[str, Any]],
 ) -> "tuple[PrepareSection, Bytes | None]":
-    """How a run's data was prepared."""
+    """How a run's data was prepared, to read another log in the same way.
+
+    Raises:
+        RecipeError: something is named that the run settles, or no log is named.
+    """
     from logllm.datasets.settings import as_before
     from logllm.runs.manifest import find_run, read_manifest
 
@@ -283,7 +287,7 @@ def _second_log(
     labels: Path | None,
     normal: list[str] | None,
 ) -> dict[str, Any]:
-    """The log that is the test part, where there is one, and its format."""
+    """The log that is the whole test part, if one is named, and its format."""
     from logllm.datasets.sources import second_log
 
     inputs = second_log(logs, dataset, labels=labels)
@@ -295,7 +299,7 @@ def _second_log(
 def _test_format(
     raw: "list[str | Path] | None", settings: "PrepareSection", *, normal: list[str] | None
 ) -> dict[str, Any]:
-    """The format of a test log, said where it is another than the train log's."""
+    """The format of a test log; if it is not that of the train log, this is said."""
     from logllm.datasets.sources import second_format
 
     if raw is None:
@@ -308,7 +312,11 @@ def _test_format(
 
 
 def _ask(public: "Dataset", *, yes: bool) -> None:
-    """Say what would be fetched, and ask where it is much."""
+    """Say what would be fetched, and ask for consent if it is much.
+
+    Raises:
+        RecipeError: it is much, and nobody is there to answer.
+    """
     from logllm.datasets.fetching import address, announced
 
     size = announced(public)
@@ -328,7 +336,7 @@ def _ask(public: "Dataset", *, yes: bool) -> None:
 
 
 def _summary(manifest: dict[str, Any], out: Path, *, seconds: float, as_json: bool) -> None:
-    """Counts of the whole and of each part."""
+    """Say what was prepared: counts of the whole and of each part, warnings, and the next step."""
     if as_json:
         emit(manifest)
     rows = [_row(name, manifest) for name in _COUNTS]

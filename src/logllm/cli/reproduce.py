@@ -152,7 +152,7 @@ def reproduce(
 
 
 def _list(grid: "Table") -> None:
-    """The cells, and how far they are."""
+    """List the cells, and how far each of them is."""
     rows = [(cell.label, state, cell.slug) for cell, state in grid.states()]
     table(grid.name, ("cell", "state", "folder"), rows)
     done = sum(state == "done" for _, state, _ in rows)
@@ -160,7 +160,7 @@ def _list(grid: "Table") -> None:
 
 
 def _draw(results: dict[str, Any], out: Path, *, as_json: bool) -> None:
-    """The rows in short, and where all of it is."""
+    """Show the rows in short, and say where the whole table is."""
     if as_json:
         emit(results)
     rows: list[tuple[Any, ...]] = []
@@ -183,7 +183,7 @@ def _figure(row: dict[str, Any], name: str) -> str:
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
-    """What stands between commas; nothing for `none`."""
+    """Names between commas; an empty tuple for the word `none`; none where nothing is given."""
     if text is None:
         return None
     if text == "none":

@@ -78,9 +78,9 @@ def _retrain(
 
     how = RetrainSection.read(_settings(settings), source="--set")
     with closing(_opened(store)) as opened:
-        outcome = learn(
-            run, feedback_on(run, opened, most=how.quiet), data=data, how=how, told=note
-        )
+        # Answers, and as many quiet sessions as are to be learnt from or judged.
+        given = feedback_on(run, opened, most=how.quiet)
+        outcome = learn(run, given, data=data, how=how, told=note)
     if as_json:
         emit(outcome.as_object(datetime.now(UTC)))
     _tell(run, outcome)
@@ -125,7 +125,7 @@ def _settings(written: list[str]) -> dict[str, Any]:
 
 
 def _tell(run: Path, outcome: "Outcome") -> None:
-    """What came of it."""
+    """Say what came of a retraining."""
     counts = outcome.counts
     answers = plural(counts["given"], "answer")
     before = f"{counts['known']:,} learnt before"
@@ -148,7 +148,7 @@ def _tell(run: Path, outcome: "Outcome") -> None:
 
 
 def _tell_figures(figures: "Mapping[str, Any]") -> None:
-    """Each figure of both runs, and the difference."""
+    """Say each figure of both runs, and the difference with its interval."""
     titles = {
         "before": "labelled before",
         "answers": "answers not learnt",
@@ -169,7 +169,7 @@ def _tell_figures(figures: "Mapping[str, Any]") -> None:
 
 
 def _roll_back(run: Path) -> None:
-    """Go back, and say it."""
+    """Go back to the former run, and say so."""
     from logllm.serve.feedback.retraining import roll_back
 
     back = roll_back(run)
@@ -177,7 +177,7 @@ def _roll_back(run: Path) -> None:
 
 
 def _show(run: Path, *, as_json: bool) -> None:
-    """Which run judges, and why."""
+    """Say which run judges, and how that came about."""
     from dataclasses import asdict
 
     from logllm.runs.promotion import Promotion, read_promotion
@@ -192,7 +192,7 @@ def _show(run: Path, *, as_json: bool) -> None:
 
 
 def _tell_gate(gate: "Mapping[str, Any]") -> None:
-    """One gate in the past."""
+    """Tell of one gate in the past."""
     reasons = "; ".join(gate.get("reasons", []))
     what = "promoted" if gate.get("promoted") else f"refused: {reasons}"
     newer = gate.get("newer") or "nothing trained"

@@ -1,6 +1,6 @@
 """`logllm serve`: verdicts over HTTP, to people and to programs.
 
-And where sources are named the watch as well.
+If sources are named, it watches them as well.
 """
 
 import os
@@ -187,7 +187,7 @@ def _wanted(inputs: list[str], *, format: str | None, **settings: Any) -> "Watch
 
 
 def _answering(wanted: "WatchFile", settings: dict[str, Any]) -> "WatchFile":
-    """The same, with what the command line says of the service."""
+    """What is served, with what the command line says of the service."""
     from urllib.parse import urlsplit
 
     from logllm.config.serve import ServeSection
@@ -232,6 +232,7 @@ def _judging(wanted: "WatchFile", detector: "Detector") -> "JudgingNow":
     """What judges lines that clients send."""
     from logllm.serve.web.judging.judging_now import JudgingNow
 
+    # A request that is too large, or one too many, is refused rather than kept waiting.
     limits = wanted.serve
     return JudgingNow(
         detector, lines=limits.lines, at_once=limits.judged_at_once, redact=wanted.redact
@@ -287,7 +288,7 @@ def _server(
     watching: "WatchingThread | None",
     token: str | None,
 ) -> "Server":
-    """What answers."""
+    """The server that answers requests."""
     from logllm.runs.manifest import SHIPPED
     from logllm.serve.web.application import application
     from logllm.serve.web.running import Server
@@ -322,7 +323,7 @@ def _watch_beside(
 
 
 def _token(file: Path | None, *, host: str) -> str | None:
-    """What clients must bring; none on loopback where nothing is said.
+    """The token that clients must bring; none: on loopback nothing needs to be said.
 
     Raises:
         DataError: the file cannot be read.

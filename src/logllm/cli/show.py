@@ -33,6 +33,7 @@ def recipe(
     """Print a recipe with every setting resolved, as TOML."""
     from logllm.config.recipe import Recipe, packaged
 
+    # Without a name it lists what could be named.
     if name is None:
         rows = [(recipe_name, Recipe.load(recipe_name).title) for recipe_name in packaged()]
         table("recipes", ("name", "for"), rows)
@@ -190,7 +191,7 @@ def mask(
 
 
 def _tell_rules(settings: "MaskSection") -> None:
-    """The masking rules in their order, and what they leave alone."""
+    """Show the masking rules in their order, and what they leave alone."""
     from logllm.logs.masking import DOTS, codes, rules
 
     masked = [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(settings))]
@@ -232,6 +233,7 @@ def weights(
     from logllm.model.base.weights import SMALL_TIER, available
     from logllm.storage import cache
 
+    # The small tier is what training takes unless another model is named.
     rows: list[tuple[str, str, str]] = []
     for model in SMALL_TIER.values():
         state = "here" if available(model.name) else f"{model.bytes / 1e6:.0f} MB to fetch"
@@ -272,6 +274,7 @@ def _serves(role: "Role") -> str:
 
 def _properties(candidate: "Candidate") -> list[tuple[str, object]]:
     """What a model is, whatever it serves as."""
+    # A model that is not here is described by its configuration alone.
     weights = "here" if candidate.here else "not here"
     rows: list[tuple[str, object]] = [("architecture", candidate.architecture)]
     rows.append(("weights", weights))

@@ -81,6 +81,7 @@ def check(where: _Where) -> None:
     """Look for damage: exit 0 if there is none, 2 if there is."""
     from logllm.errors import DataError
 
+    # All faults are told before the command fails.
     store = _opened(where)
     faults = store.check()
     store.close()
@@ -136,7 +137,7 @@ def learnt(
         bool, typer.Option("--json", help="One JSON object per watch and run.")
     ] = False,
 ) -> None:
-    """What watches with --learn have learnt beside their runs."""
+    """Show what watches with --learn have learnt beside their runs."""
     from logllm.serve.learning_on.learnings import forgotten, told
 
     store = _opened(where)
@@ -149,7 +150,7 @@ def learnt(
 
 
 def _tell_learnt(every: "Sequence[Mapping[str, Any]]", *, as_json: bool) -> None:
-    """What was learnt by several watches."""
+    """Tell what was learnt by several watches."""
     import json
 
     for learning in every:
@@ -162,7 +163,7 @@ def _tell_learnt(every: "Sequence[Mapping[str, Any]]", *, as_json: bool) -> None
 
 
 def _tell_learning(learning: "Mapping[str, Any]") -> None:
-    """What one watch has learnt beside one run."""
+    """Tell what one watch has learnt beside one run."""
     from logllm.counting import counted_as
     from logllm.logs.tally import printable
 
@@ -184,7 +185,7 @@ def _opened(where: str) -> "Store":
 
 
 def _time(written: str, *, now: datetime) -> datetime:
-    """A time as people write it, or a while ago.
+    """A point in time, as people write it or as an age.
 
     >>> noon = datetime(2026, 11, 27, 12, tzinfo=UTC)
     >>> [_time(written, now=noon).isoformat() for written in ("90m", "2026-11-26")]
@@ -208,7 +209,7 @@ def _time(written: str, *, now: datetime) -> datetime:
 
 
 def _write(rows: "pl.DataFrame") -> None:
-    """Verdicts on standard output."""
+    """Write verdicts to standard output, one JSON object a line."""
     import json
 
     from logllm.serve.store.objects import verdict_objects
@@ -218,7 +219,7 @@ def _write(rows: "pl.DataFrame") -> None:
 
 
 def _tell(rows: "pl.DataFrame") -> None:
-    """Verdicts for the person at the terminal, each with its end and the line that tells most."""
+    """Show verdicts on the terminal, each with its end and the line that tells most."""
     from logllm.logs.tally import printable
     from logllm.serve.store.objects import verdict_objects
 

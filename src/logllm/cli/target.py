@@ -1,4 +1,4 @@
-"""What is wanted of a threshold, for the verbs that choose one."""
+"""The targets that a threshold can have, for the verbs that choose one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,17 +67,22 @@ def targets(
     alerts: float | None,
     share: float | None,
 ) -> dict[str, float]:
-    """Those that are given, by the names of their settings.
+    """The targets that are given, by the names of their settings.
 
     >>> targets(None, 0.9, None, None)
     {'recall': 0.9}
     """
+    # Named as in a recipe, where they can be written as well.
     named = {"precision": precision, "recall": recall, "alerts_per_day": alerts, "top_share": share}
     return {name: value for name, value in named.items() if value is not None}
 
 
 def check_targets(recipe: "Recipe", data: Path) -> None:
-    """Whether the validation part can say what threshold reaches a recipe's target."""
+    """Check that the validation part can say which threshold reaches a recipe's target.
+
+    Raises:
+        DataError: it cannot.
+    """
     from logllm.datasets.prepared import Prepared
     from logllm.methods.target import goal
 

@@ -82,5 +82,6 @@ def _check(target: "TargetSection", *, value: float | None, data: Path | None) -
         raise RecipeError(
             "a threshold is chosen on sessions that training has not seen: name them with --data"
         )
+    # Which of the two holds would be a guess.
     if value is not None and data is not None:
         raise RecipeError("give either a value or --data")

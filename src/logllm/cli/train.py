@@ -78,6 +78,7 @@ def train(
     """Train LogLLM or a simpler method on prepared data; the result is a run."""
     from logllm.methods.registry import recipe_for
 
+    # A target is a setting like any other; here it has an option of its own.
     overrides = list(settings or [])
     for name, value in targets(precision, recall, alerts, share).items():
         overrides.append(f"target.{name}={value}")
@@ -99,7 +100,7 @@ def train(
 
 
 def _tell(manifest: dict[str, Any], *, as_json: bool, out: Path, data: Path) -> None:
-    """What training came to, and what to do next."""
+    """Say what training came to, and what to do next."""
     if as_json:
         emit(manifest)
     _summary(manifest)
@@ -113,7 +114,7 @@ def _tell(manifest: dict[str, Any], *, as_json: bool, out: Path, data: Path) -> 
 
 
 def _summary(manifest: dict[str, Any]) -> None:
-    """What training came to."""
+    """Say what training came to."""
     threshold = manifest["threshold"]
     chosen = f"threshold {threshold['value']:.4f} ({threshold['how']})"
     note(f"trained in {duration(manifest['seconds'])}; {chosen}")
@@ -150,7 +151,7 @@ def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
 
 
 def _tell_plan(planned: "Plan") -> None:
-    """On how much it trains, how long that takes, and what of it is an estimate."""
+    """Say on how much it trains, how long that takes, and what of it is an estimate."""
     sessions = plural(planned.sessions, "train session")
     messages = plural(planned.distinct_messages, "distinct message")
     note(f"{sessions}, {planned.anomalous:,} anomalous, {messages}")
@@ -171,7 +172,7 @@ def _tell_plan(planned: "Plan") -> None:
 
 
 def _show_stages(name: str, planned: "Plan") -> None:
-    """What each stage trains, on how much, and how long that takes."""
+    """Show what each stage trains, on how much, and how long that takes."""
     rows: list[tuple[Any, ...]] = []
     for number, stage in enumerate(planned.stages, start=1):
         trained = " + ".join(stage.trains)
@@ -182,7 +183,7 @@ def _show_stages(name: str, planned: "Plan") -> None:
 
 
 def _show_memory(planned: "Plan") -> None:
-    """What each stage's worst step needs."""
+    """Show the memory that each stage's worst step needs."""
     columns = ("weights", "adapters", "optimiser", "activations", "unused")
     rows: list[tuple[Any, ...]] = []
     for number, stage in enumerate(planned.stages, start=1):

@@ -1,7 +1,4 @@
-"""What novelty found, told on a terminal.
-
-The most unusual sessions, new kinds of message, and drift.
-"""
+"""What novelty found, told on a terminal: unusual sessions, new kinds of message, and drift."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -104,7 +101,7 @@ def tell_drift(
     reading: "Reading",
     detector: "Detector",
 ) -> None:
-    """Say where a log holds far more that is new than good logs bring.
+    """Say so if a log holds far more that is new than good logs bring.
 
     Args:
         verdicts: Of all its sessions, with `messages`; of a log that does not end none.

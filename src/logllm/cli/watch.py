@@ -56,7 +56,7 @@ def watch(
 ) -> None:
     """Judge a log while it is written, and store the verdicts.
 
-    Continues where it was stopped or killed.
+    It continues where it was stopped or killed.
     """
     from logllm.config.watch import SourceSection, WatchFile
     from logllm.extras import require
@@ -98,7 +98,7 @@ def watch(
 
 
 def told_apart(inputs: list[str]) -> tuple[str | None, list[str]]:
-    """The run, if one is named, and the sources."""
+    """The run, if the first input names one, and the sources."""
     from logllm.detect.which_run import is_run
     from logllm.runs.manifest import SHIPPED
 
@@ -128,7 +128,7 @@ def _what_to_watch(inputs: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _wanted(**settings: Any) -> "WatchFile":
-    """What is watched, checked."""
+    """What is watched, as the command line says it, checked."""
     from logllm.config.watch import WatchFile
     from logllm.runs.manifest import SHIPPED
 
@@ -177,14 +177,14 @@ def with_alerts(wanted: "WatchFile", settings: "AlertsFile", *, named: Path | No
 
 
 def alerts_of(wanted: "WatchFile") -> "AlertsFile":
-    """Who is told of incidents."""
+    """Who is told of incidents, as a file of alerts would say it."""
     from logllm.config.alerts import AlertsFile
 
     return AlertsFile(alerts=wanted.alerts, public_url=wanted.public_url)
 
 
 def following_of(wanted: "WatchFile", *, engine: str | None) -> "Following":
-    """What gives the run that judges, and one that is promoted later."""
+    """What gives the run that judges, and later one that is promoted in its place."""
     from logllm.cli.console import shares
     from logllm.detect.detector import Detector
     from logllm.serve.feedback.following import Following
@@ -325,7 +325,7 @@ def tell(running: "Watch") -> None:
 
 
 def _tell_learnt(news: "Mapping[str, str]") -> None:
-    """Which kinds of message were learnt, each by its first line."""
+    """Say which kinds of message were learnt, each by its first line."""
     from logllm.logs.tally import printable
 
     # A new release may bring hundreds; the store lists them all.

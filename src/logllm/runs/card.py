@@ -88,10 +88,10 @@ def _front_matter(
     from huggingface_hub import ModelCardData
 
     # A base model that was a folder has no name on the hub.
+    own_bases = manifest.get("base_models", {})
     bases: list[str] = []
-    for network in manifest.get("base_models", {}):
-        name = hub[network]
-        if name is not None:
+    for network, name in hub.items():
+        if name is not None and network in own_bases:
             bases.append(name)
     # The hub draws the family tree of models by these two fields.
     relation = "finetune" if manifest["bundle"] == MERGED else "adapter"
