@@ -25,12 +25,12 @@ _BESIDE_LINES = (0.25, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How much LogLLM's logit counts where that of each other mind counts 1: the first where nothing is
 chosen, the others are tried on kinds of fault that are held out."""
 _BESIDE_WORDS = (4.0, 2.0, 8.0)
-"""The same where lines have no labels. `words` then knows whole sessions alone, and loses its way
-where other lines come into a log (`docs/figures.md`), which what is held out does not show."""
+"""The same where lines have no labels. `words` then knows only whole sessions, and is misled where
+other lines come into a log (`docs/figures.md`); what is held out does not show that."""
 
 
 class Quick(Method):
-    """The minds that learn in seconds, their logits' mean.
+    """The mean of the logits of the minds that learn in seconds.
 
     They are `words` and, where labels are per line, `lines`.
     """
@@ -43,7 +43,7 @@ class Quick(Method):
         self.words = Words(recipe, workplace)
         """The mind that knows a session by its words."""
         self.lines: LineWords | None = LineWords(recipe, workplace)
-        """The one that knows single lines; none where lines have no labels."""
+        """The mind that knows single lines; None where lines have no labels."""
 
     @property
     def of(self) -> dict[str, WordTrees]:
@@ -60,15 +60,15 @@ class Quick(Method):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Learn.
+        """Fit each mind.
 
         Raises:
             DataError: there are no labels, or all sessions are of one kind.
             RecipeError: XGBoost is not installed.
         """
+        # Without labels of lines there is no mind of lines, and so no folder of it in the run.
         if line_labels is None:
             self.lines = None
-        # Without labels of lines there is no mind of lines, and so no folder of it in the run.
         for mind in self.of.values():
             mind.fit(sessions, messages, labels=labels, line_labels=line_labels, seed=seed)
 
@@ -83,9 +83,10 @@ class Quick(Method):
         *,
         progress: Progress | None = None,
     ) -> Scores:
-        """P(anomalous), as the mean of the minds' logits has it."""
+        """P(anomalous), by the mean of the minds' logits."""
         logits = self.minds(sessions, messages)
-        return sigmoid(mixed(logits, dict.fromkeys(logits, 1.0)))
+        equal = dict.fromkeys(logits, 1.0)
+        return sigmoid(mixed(logits, equal))
 
     def save(self, folder: Path) -> None:
         """Write a folder for each mind."""
@@ -107,13 +108,14 @@ class Quick(Method):
 
 
 class Both(Method):
-    """The weighted mean of the logits of LogLLM, of `words`, and, where labels are per line, of `lines`.
+    """The weighted mean of the logits of LogLLM, of `words` and of `lines`.
 
-    Their errors are others: LogLLM knows what is meant by words that it has never seen here, a
-    learner of words knows exactly those that it has, and a learner of lines is not led astray by
-    what surrounds a line. How much LogLLM's logit counts beside the others' is chosen on kinds of
-    fault that are held out (`logllm.methods.mixture.Mixture`), else it counts a quarter, and four
-    times where lines have no labels.
+    `lines` takes part where labels are per line. The three make different errors: LogLLM knows what
+    is meant by words that it has never seen here, a learner of words knows exactly those that it
+    has seen, and a learner of lines is not led astray by what surrounds a line. How much LogLLM's
+    logit counts beside the others' is chosen on kinds of fault that are held out
+    (`logllm.methods.mixture.Mixture`). Else it counts a quarter, or four times where lines have no
+    labels.
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
@@ -127,8 +129,8 @@ class Both(Method):
         self._quick = Quick(recipe, workplace)
         self._new_quick = partial(Quick, recipe, workplace)
         self.weights: Weights = {LOGLLM: _BESIDE_LINES[0], WORDS: 1.0, LINES: 1.0}
-        """How much each mind's logit counts; until it is fitted or loaded as in runs that do not
-        say so."""
+        """How much each mind's logit counts; before it is fitted or loaded, what it is in runs that
+        do not say so."""
         # Known of a run by its files, before it is loaded: whoever asks for lines' scores asks
         # early.
         finished = workplace.begun.get("files", {})
@@ -142,7 +144,7 @@ class Both(Method):
 
     @property
     def judges_beginnings(self) -> bool:
-        """Whether LogLLM does."""
+        """Whether LogLLM judges beginnings."""
         return self.logllm.judges_beginnings
 
     def check(
@@ -184,8 +186,9 @@ class Both(Method):
         *,
         progress: Progress | None = None,
     ) -> Scores:
-        """P(anomalous), as the weighted mean of the minds' logits has it."""
-        return sigmoid(mixed(self.minds(sessions, messages, progress=progress), self.weights))
+        """P(anomalous), by the weighted mean of the minds' logits."""
+        logits = self.minds(sessions, messages, progress=progress)
+        return sigmoid(mixed(logits, self.weights))
 
     def opinion(
         self,
@@ -194,19 +197,20 @@ class Both(Method):
         *,
         progress: Progress | None = None,
     ) -> Opinion:
-        """The same; what each mind says, as probabilities; and the share of words never seen.
+        """The scores, each mind's probabilities, and the share of words never seen.
 
-        That is of a session's words those that `words` has not learnt.
+        Words never seen are those of a session that `words` has not learnt.
         """
         # The logits are there already: to say what each mind said costs nothing.
         logits = self.minds(sessions, messages, progress=progress)
-        minds = pl.DataFrame({name: sigmoid(logit) for name, logit in logits.items()})
+        probabilities = {name: sigmoid(logit) for name, logit in logits.items()}
+        minds = pl.DataFrame(probabilities)
         new_words = self._quick.words.new_words(sessions, messages)
         more = pl.DataFrame({"minds": minds.to_struct(), "new_words": new_words})
         return Opinion(sigmoid(mixed(logits, self.weights)), more)
 
     def meet(self, messages: pl.Series) -> None:
-        """LogLLM remembers the messages' vectors."""
+        """Have LogLLM remember the messages' vectors."""
         self.logllm.meet(messages)
 
     def minds(
@@ -221,12 +225,13 @@ class Both(Method):
         return reads | self._quick.minds(sessions, messages)
 
     def weighings(self) -> list[Weights]:
-        """LogLLM's logit counts as where nothing is chosen, or as much as is tried, or alone."""
-        # LogLLM alone is tried as well: on some logs the others only do harm.
+        """The weights that are tried: first those that hold where none are chosen."""
         others = self._quick.of
         tried = _BESIDE_LINES if LINES in others else _BESIDE_WORDS
         beside = [{LOGLLM: weight, **dict.fromkeys(others, 1.0)} for weight in tried]
-        return [*beside, {LOGLLM: 1.0, **dict.fromkeys(others, 0.0)}]
+        # LogLLM alone is tried as well: on some logs the others only do harm.
+        alone = {LOGLLM: 1.0, **dict.fromkeys(others, 0.0)}
+        return [*beside, alone]
 
     def quick(self) -> Quick:
         """Its other minds, new and not fitted."""
@@ -235,9 +240,9 @@ class Both(Method):
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How much each line speaks for "anomalous".
 
-        Without labels of lines that is what all minds say of its message as a session of its own.
-        With them it is the mean of two logits: what the learner of lines says of it, twice, and
-        what the others say of its message.
+        Without labels of lines, that is what all minds say of its message as a session of its own.
+        With them it is the weighted mean of two logits: what the learner of lines says of it counts
+        2, and what the others say of its message counts 1.
         """
         if self._quick.lines is None:
             return super().score_lines(sessions, messages)
@@ -265,7 +270,8 @@ class Both(Method):
         """Write LogLLM's files, a folder for each of the other minds, and the weights."""
         self.logllm.save(folder)
         self._quick.save(folder)
-        write_weights(folder, {name: self.weights[name] for name in (LOGLLM, *self._quick.of)})
+        names = (LOGLLM, *self._quick.of)
+        write_weights(folder, {name: self.weights[name] for name in names})
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -279,9 +285,10 @@ class Both(Method):
 
 
 def _exact(recipe: Recipe) -> Recipe:
-    """A recipe by whose engine LogLLM does not round of its own accord.
+    """A recipe with an engine that does not round of its own accord.
 
-    Where it may, it computes again what is in doubt; but here its own logit does not tell what is.
+    An engine that rounds computes again what is near the threshold; but here LogLLM's own logit
+    does not tell what is.
     """
     if recipe.detect.engine != "auto":
         return recipe

@@ -1,6 +1,6 @@
 """A run made ready for others.
 
-Adapters alone or merged weights, a card, nothing of this machine.
+It holds adapters alone or merged weights, and a card, but nothing of this machine.
 """
 
 import json
@@ -32,7 +32,7 @@ from logllm.runs.manifest import (
 from logllm.storage import new_folder, sha256, write_atomic
 
 WHOLE = "whole"
-"""A manifest's `bundle` of a run without adapters."""
+"""What a manifest's `bundle` says of a run without adapters."""
 _OF_REPORTS = {"model", "split", "average_precision", "intervals", "threshold"}
 """What every report of an evaluation holds."""
 
@@ -69,7 +69,7 @@ def export_run(
     Args:
         run: a finished run.
         out: the bundle's folder.
-        bundle: what it is to be.
+        bundle: what it is to hold.
         force: replace a bundle that is in the folder.
         progress: told of fetches and conversions of base models.
 
@@ -77,9 +77,9 @@ def export_run(
         The bundle's manifest.
 
     Raises:
-        ModelError: no finished run, a bundle already, or 4-bit weights or none at all to merge
-            into.
-        DataError: a report of another run, or a folder that is taken or cannot be written.
+        ModelError: the run is not finished or is a bundle already, or there are no weights, or only
+            4-bit ones, to merge into.
+        DataError: a report is of another run, or the folder is taken or cannot be written.
     """
     run = find_run(run)
     manifest, recipe = verified(run), read_recipe(run)
@@ -102,9 +102,9 @@ def export_run(
         # mean something elsewhere.
         names = section.weights
         own_bases = manifest.get("base_models", {})
-        bases = {
-            network: {**base, "weights": names[network]} for network, base in own_bases.items()
-        }
+        bases: dict[str, Any] = {}
+        for network, base in own_bases.items():
+            bases[network] = {**base, "weights": names[network]}
         written = [file for file in sorted(place.rglob("*")) if file.is_file()]
         files = {str(file.relative_to(place)): sha256(file) for file in written}
         bundled = {**manifest, "bundle": kind, "base_models": bases, "files": files}
@@ -124,11 +124,11 @@ def _write(
     recipe: Recipe,
     progress: Report | None,
 ) -> str:
-    """Write what the run has learnt; gives what kind of bundle that makes.
+    """Write what the run has learnt, and give the kind of bundle that this makes.
 
     Raises:
-        ModelError: 4-bit weights, or nothing, to merge into.
-        DataError: no room.
+        ModelError: there are no weights, or only 4-bit ones, to merge into.
+        DataError: there is no room.
     """
     files = read_manifest(run)["files"]
     network = PROJECTOR in files
@@ -140,8 +140,9 @@ def _write(
     # methods beside it have learnt.
     for name in files:
         if not network or name not in LEARNED:
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(run / name, place / name)
+            target = place / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(run / name, target)
     if not network:
         return WHOLE
     if bundle.merged:
@@ -152,7 +153,9 @@ def _write(
 
 
 def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:
-    """Model settings without folders of this machine, and the base models' names on the hub where they have one.
+    """Model settings without folders of this machine, and the base models' names on the hub.
+
+    A name is None where a base model is not there.
 
     Raises:
         ModelError: two folders that cannot be told apart by their last names.
@@ -198,8 +201,8 @@ def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Report | None) -
     """Merge the adapters into the base models and write these whole, with their tokenizers.
 
     Raises:
-        ModelError: 4-bit weights.
-        DataError: no room.
+        ModelError: the run stands on 4-bit weights.
+        DataError: there is no room.
     """
     from transformers import AutoTokenizer
 
@@ -228,10 +231,10 @@ def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Report | None) -
 
 
 def _report(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A report of `logllm evaluate --json`, if it is this run's.
+    """A report of this run, as `logllm evaluate --json` wrote it.
 
     Raises:
-        DataError: not readable, another run's, or made at another threshold.
+        DataError: it is not readable, of another run, or made at another threshold.
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What every method has to keep, as checks on a toy log: run them on a method of your own.
+"""The contract of methods as checks on a toy log: run them on a method of your own.
 
 A test of a package that brings a method calls `check_method(NewWords, tmp_path)`, with pytest's
 `tmp_path`.
@@ -26,7 +26,7 @@ from logllm.metrics import Labels, Scores
 from logllm.sessions.message_table import Rows
 
 SUFFIXES = {".safetensors", ".json", ".toml", ".txt"}
-"""Files that a method may write."""
+"""Endings of the files that a method may write."""
 
 OPEN, WRITE, SYNC, CLOSE, LOST, PANIC = range(6)
 MESSAGES = pl.Series(
@@ -61,7 +61,7 @@ class Toy(NamedTuple):
 
 
 def toy(*, sessions: int, seed: int) -> Toy:
-    """Sessions that open, work and close, every tenth of which does not work but loses replicas."""
+    """Sessions that open, work and close; every tenth one loses replicas instead of working."""
     rng = np.random.default_rng(seed)
     labels = np.arange(sessions) % 10 == 0
     made = []
@@ -84,14 +84,14 @@ class Trial:
 
     @cached_property
     def train(self) -> Toy:
-        """What it learns from."""
+        """The sessions that it learns from."""
         return toy(sessions=80, seed=0)
 
     @cached_property
     def sessions(self) -> list[Rows]:
-        """What it scores: sessions over `ALTERED`.
+        """The sessions that it scores, over `ALTERED`.
 
-        Some are of messages never seen, one is there twice, one is of nothing.
+        Some hold messages never seen, one is there twice, and one is empty.
         """
         sessions = toy(sessions=40, seed=1).sessions
         unknown = [np.array([OPEN, 6, 7, 8, CLOSE]), np.array([PANIC])]
@@ -99,7 +99,7 @@ class Trial:
 
     @cached_property
     def fitted(self) -> Method:
-        """One that has learnt, with seed 3."""
+        """A method that has learnt, with seed 3."""
         return self.learnt(self.train, seed=3)
 
     def empty(self) -> Path:
@@ -107,7 +107,7 @@ class Trial:
         return Path(mkdtemp(dir=self.folder))
 
     def learnt(self, train: Toy, *, seed: int) -> Method:
-        """A new one that has learnt, with the labels that it needs and those below them."""
+        """A new method that has learnt, with the labels of lines only if it needs them."""
         method = self.make(self.recipe, Workplace())
         lines = train.line_labels if method.needs is Needs.LINES else None
         method.fit(train.sessions, MESSAGES, labels=train.labels, line_labels=lines, seed=seed)
@@ -127,25 +127,26 @@ def check_method(
     recipe: Recipe | None = None,
     close: float = 0.0,
 ) -> None:
-    """Whether a method keeps the contract (`logllm.methods.contract.Method`), tried on a toy log.
+    """Check on a toy log that a method keeps the contract (`logllm.methods.contract.Method`).
 
     Args:
         make: what makes it: its class, or what its entry point names.
         folder: where to write.
-        recipe: to make it with; none: one without options.
+        recipe: the recipe to make it with; None: one without options.
         close: how far apart two scores of one session may be that should be the same. Leave it at
             0 unless the arithmetic depends on what else is scored, as that of networks does.
 
     Raises:
-        AssertionError: it does not; the message says what.
+        AssertionError: it does not keep it; the message says where.
     """
-    trial = Trial(make, folder, recipe or Recipe.of_method("checked"), close)
+    made_with = recipe or Recipe.of_method("checked")
+    trial = Trial(make, folder, made_with, close)
     for check in CHECKS:
         check(trial)
 
 
 def check_declaration(trial: Trial) -> None:
-    """It says what it needs, and nothing that no manifest could hold."""
+    """It says what it needs, and says of itself only what a manifest can hold."""
     method = trial.make(trial.recipe, Workplace())
     assert isinstance(type(method).needs, Needs), "needs is one of logllm.methods.contract.Needs"
     assert method.scale in (
@@ -180,7 +181,7 @@ def check_scores(trial: Trial) -> None:
 
 
 def check_opinion(trial: Trial) -> None:
-    """Its opinion is its scores, and of what is said besides a row a session, as JSON could hold it."""
+    """Its opinion has its scores; what else it says is one row for each session, as plain JSON."""
     opinion = trial.fitted.opinion(trial.sessions, ALTERED)
     scores = trial.fitted.score(trial.sessions, ALTERED)
     assert trial.same(opinion.scores, scores), "opinion gives the scores of score"
@@ -298,7 +299,7 @@ def check_threads(trial: Trial) -> None:
 
 
 def check_chance(trial: Trial) -> None:
-    """The process's own dice lie as they lay."""
+    """The random generators of the whole process are left as they were."""
     trial.fitted.score(trial.sessions, ALTERED)  # whatever it imports is there
     before = _dice()
     # All that a method does, from learning to loading.
@@ -327,7 +328,7 @@ CHECKS: Sequence[Callable[[Trial], None]] = (
 
 
 def _are_scores(scores: Any, *, count: int, what: str) -> None:
-    """Whether something is an array of so many scores."""
+    """Check that something is an array of so many scores."""
     assert isinstance(scores, np.ndarray), f"{what}: a numpy array, not {type(scores).__name__}"
     assert scores.dtype == np.float64, f"{what}: float64, not {scores.dtype}"
     assert scores.shape == (count,), f"{what}: shape {(count,)}, not {scores.shape}"
@@ -336,7 +337,7 @@ def _are_scores(scores: Any, *, count: int, what: str) -> None:
 
 @contextmanager
 def _refused(kind: type[Exception], what: str) -> Iterator[None]:
-    """Whether what is done inside ends in an error of logllm's."""
+    """Check that what is done inside raises an error of this kind."""
     try:
         yield
     except kind:

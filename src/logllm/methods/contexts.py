@@ -1,4 +1,4 @@
-"""Sessions of one sort, known by a usual kind of message: each sort has its own rarities."""
+"""Sorts of sessions, each known by a usual kind of message: what is rare differs between them."""
 
 from typing import NamedTuple, Self
 
@@ -15,7 +15,7 @@ Flags = npt.NDArray[np.bool_]
 _CONTEXTS = 16
 """How many usual kinds there are at most."""
 _LEAST = 0.01
-"""The share of sessions that must hold a usual kind."""
+"""The share of sessions that must hold a kind for it to be usual."""
 
 
 class Contexts(NamedTuple):
@@ -51,11 +51,13 @@ class Contexts(NamedTuple):
         return cls(usual, inside.sum(axis=0), np.stack(counts, axis=1))
 
     def less(self, part: "Contexts") -> "Contexts":
-        """Those without a part's."""
+        """The same without the sessions of a part."""
         return Contexts(self.usual, self.sizes - part.sizes, self.holding - part.holding)
 
     def rarity(self, held: Held, like: Nats) -> Nats:
-        """Surprise that a session holds a kind, the largest of its contexts, in nats, one number an entry.
+        """The surprise that a session holds a kind, in nats, one number for each entry.
+
+        It is the largest of those in the session's contexts.
 
         Args:
             held: what sessions hold.
@@ -71,7 +73,8 @@ class Contexts(NamedTuple):
         inside = _inside(held, self.usual)
         for context in range(1, len(self.sizes)):
             here = inside[held.sessions, context]
-            rarity[here] = np.maximum(rarity[here], surprise[held.kinds[here], context])
+            kinds = held.kinds[here]
+            rarity[here] = np.maximum(rarity[here], surprise[kinds, context])
         return rarity
 
     def arrays(self) -> dict[str, Rows]:
@@ -80,7 +83,7 @@ class Contexts(NamedTuple):
 
     @classmethod
     def from_arrays(cls, fitted: Learnt) -> Self:
-        """Those that `arrays` gave.
+        """Read what `arrays` gave.
 
         Raises:
             ModelError: there are none.
@@ -89,18 +92,19 @@ class Contexts(NamedTuple):
 
 
 def usual_kinds(holding: Rows, *, sessions: int) -> Rows:
-    """The kinds that tell sorts of sessions: those that most of them hold.
+    """The kinds by which sorts of sessions are known: those that most sessions hold.
 
     >>> usual_kinds(np.array([90, 1, 40]), sessions=100).tolist()
     [0, 2]
 
     Args:
         holding: how many sessions hold each kind.
-        sessions: how many there are.
+        sessions: how many sessions there are.
     """
     # At least two sessions: what is counted of one says nothing of what is usual.
+    least = max(2, _LEAST * sessions)
     most = np.argsort(-holding, kind="stable")[:_CONTEXTS]
-    return most[holding[most] >= max(2, _LEAST * sessions)]
+    return most[holding[most] >= least]
 
 
 def _inside(held: Held, usual: Rows) -> Flags:
@@ -108,5 +112,6 @@ def _inside(held: Held, usual: Rows) -> Flags:
     inside = np.zeros((held.total, 1 + len(usual)), dtype=np.bool_)
     inside[:, 0] = True
     for context, kind in enumerate(usual, start=1):
-        inside[held.sessions[held.kinds == kind], context] = True
+        with_kind = held.sessions[held.kinds == kind]
+        inside[with_kind, context] = True
     return inside

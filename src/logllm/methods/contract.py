@@ -1,4 +1,4 @@
-"""The contract of all that gives sessions a score, and what it may ask of what it learns from."""
+"""The contract of all that gives sessions a score, and checks of what methods learn from."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ class Needs(StrEnum):
     """Which labels a method learns from."""
 
     NOTHING = "nothing"
-    """None: it learns from any sessions, and leaves the anomalous ones out where labels are
-    there."""
+    """None: it learns from any sessions, and leaves the anomalous ones out where there are
+    labels."""
     SESSIONS = "labels of sessions"
     LINES = "labels of lines"
 
@@ -30,14 +30,14 @@ class Workplace:
     """What a method is made with besides its recipe; a method that has no use for it ignores it."""
 
     folder: Path | None = None
-    """Where a method that `resumes` keeps what it needs to go on after an interruption; none:
-    nowhere that lasts."""
+    """Where a method that `resumes` keeps what it needs to go on after an interruption; None: it
+    keeps nothing that lasts."""
     begun: Mapping[str, Any] = field(default_factory=dict)
-    """What the manifest of a run that is gone on with, or is loaded, says; empty for a new one."""
+    """The manifest of a run that is resumed or loaded; empty for a new one."""
     verify: bool = False
     """Whether base models' files are read in full to hash them, whatever is remembered of them."""
     threshold: float = 0.5
-    """Scores from here on will be called anomalous: near it a method that rounds must not."""
+    """Scores from here on will be called anomalous; a method that rounds must not round near it."""
     report: Report | None = None
     """Told of fetches, conversions and other waits."""
     watch: Callable[[Any], None] | None = None
@@ -50,12 +50,12 @@ class Opinion(NamedTuple):
     scores: Scores
     """How anomalous they are, in [0, 1], (b,)."""
     more: pl.DataFrame | None = None
-    """Further columns of their verdicts, one row a session, of values that JSON has; none: there is
-    nothing more to say."""
+    """Further columns of their verdicts, one row for each session, of values that JSON has; None:
+    there is nothing more to say."""
 
 
 class Method(Protocol):
-    """Learnt once, it scores any sessions, also those of other logs.
+    """Fitted once, it scores any sessions, also those of other logs.
 
     A class that names this one as its base inherits what has a body here: the default `opinion`,
     `score_lines`, `about`, `check`, `scale`, `resumes`, `reads_lines` and `judges_beginnings`. It
@@ -77,9 +77,9 @@ class Method(Protocol):
 
     @property
     def reads_lines(self) -> bool:
-        """Whether its `score_lines` knows more of a line than what its message says as a session of its own.
+        """Whether `score_lines` knows more of a line than its message says as a session of its own.
 
-        It is known of a run, by its manifest, before it is loaded.
+        For a run this is known from its manifest, before it is loaded.
         """
         return False
 
@@ -115,15 +115,15 @@ class Method(Protocol):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Learn.
+        """Learn from sessions.
 
         Args:
             sessions: for each session the rows of its messages, (b,).
             messages: the message table: every distinct masked message of the data, also those that
                 no session here holds.
-            labels: True for anomalous, (b,); none: not known.
-            line_labels: for each session which of its messages are anomalous; none: not known.
-            seed: of all that is drawn.
+            labels: True for anomalous, (b,); None: not known.
+            line_labels: for each session which of its messages are anomalous; None: not known.
+            seed: the seed of all that is drawn.
 
         Raises:
             DataError: sessions that the method cannot learn from.
@@ -140,25 +140,26 @@ class Method(Protocol):
             sessions: for each session the rows of its messages; a session without messages has a
                 score, too.
             messages: the table that they are rows of.
-            progress: told how many of how many distinct sessions are scored, where that takes long.
+            progress: told how many distinct sessions are scored, and of how many, where that takes
+                long.
         """
 
     def opinion(
         self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None
     ) -> Opinion:
-        """What `score` gives, and at no further cost what verdicts say besides."""
+        """What `score` gives, and what else verdicts say, at no further cost."""
         return Opinion(self.score(sessions, messages, progress=progress))
 
     def meet(self, messages: pl.Series) -> None:
-        """Keep of distinct messages what a call that scores sessions of them would keep, for later calls.
+        """Remember of distinct messages what a call that scores sessions of them would remember.
 
-        So that a process which was spared earlier calls gives scores equal to the last bit. The default
-        is for methods that keep nothing.
+        A process that did not get the earlier calls then gives the same scores, to the last bit.
+        The default is for methods that remember nothing.
         """
         return None
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
-        """How much each message of a session speaks for "anomalous", in [0, 1], an array a session.
+        """How much each message speaks for "anomalous", in [0, 1], one array for each session.
 
         The default scores each distinct message as a session of its own. It says nothing of
         anomalies that are order or absence.
@@ -166,48 +167,48 @@ class Method(Protocol):
         return alone(self, sessions, messages=messages)
 
     def learning_on(self) -> "LearningOn | None":
-        """What scores as this one does and goes on to learn beside it; none: it cannot."""
+        """A method that scores as this one does and goes on to learn; None: there is none."""
         return None
 
     def about(self) -> dict[str, Any]:
-        """What a run's manifest is to say of it beside settings and files, as JSON.
+        """What a run's manifest says of it besides settings and files, as JSON.
 
-        Before `fit` what is known by then.
+        Before `fit` it is what is known by then.
         """
         return {}
 
     def save(self, folder: Path) -> None:
         """Write everything that `load` needs, as safetensors, JSON, TOML or an open text format.
 
-        Never pickle.
+        Pickle is not allowed.
 
         Args:
             folder: exists; what else it holds is left alone.
         """
 
     def load(self, folder: Path) -> None:
-        """Be as the one that `save` wrote: the same scores.
+        """Read what `save` wrote; the scores are then the same.
 
         Raises:
-            ModelError: files that are missing or do not fit.
+            ModelError: files are missing or do not fit.
         """
 
 
 class Bag(NamedTuple):
-    """Sessions that hold the same: which kinds of message, and how often."""
+    """Sessions that hold the same kinds of message, each as often."""
 
     times: Mapping[str, int]
-    """By kind of message (`logllm.sessions.message_table.kinds_of`) how often it is in each of
-    them."""
+    """How often each kind of message (`logllm.sessions.message_table.kinds_of`) is in each of the
+    sessions."""
     sessions: int = 1
-    """How many they are."""
+    """How many sessions these are."""
 
 
 class LearntOn(NamedTuple):
-    """What came of sessions that were to be learnt."""
+    """What was learnt of the sessions given."""
 
     sessions: int
-    """How many were learnt; the others had no room."""
+    """How many were learnt; there was no room for the others."""
     kinds: tuple[str, ...]
     """Kinds of message that were not known before."""
 
@@ -234,7 +235,7 @@ class LearningOn(Method, Protocol):
     def learn_normal(self, bag: Bag, *, below: float) -> LearntOn:
         """Learn a session that a person called normal.
 
-        The like of it is to score below a threshold.
+        Sessions like it should then score below a threshold.
         """
 
     def forget(self, kinds: Iterable[str]) -> None:
@@ -244,11 +245,11 @@ class LearningOn(Method, Protocol):
         """What came since, as JSON."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Know what `state` gave, instead of what came since."""
+        """Replace what came since by what `state` gave."""
 
 
 def alone(method: Method, sessions: Sequence[Rows], *, messages: pl.Series) -> list[Scores]:
-    """Each distinct message scored as a session of its own, then given out to the sessions' messages."""
+    """For each message of the sessions the score that it has as a session of its own."""
     # A session of one message is judged as all sessions are; equal messages are asked for once.
     rows = occurring(sessions)
     table = np.zeros(len(messages))
@@ -258,7 +259,7 @@ def alone(method: Method, sessions: Sequence[Rows], *, messages: pl.Series) -> l
 
 
 def normal_sessions(sessions: Sequence[Rows], labels: Labels | None) -> list[Rows]:
-    """The normal sessions, for methods that learn from nothing else; without labels all of them.
+    """The normal sessions, for methods that learn only from these; without labels all sessions.
 
     >>> sessions = [np.array([1]), np.array([2])]
     >>> normal_sessions(sessions, np.array([True, False]))

@@ -15,11 +15,11 @@ Flags = npt.NDArray[np.bool_]
 _MOST = 16
 """Times from which on a session's repetitions of a kind are not told apart."""
 _USUAL = 0.5
-"""Kinds that at least this share of sessions hold may be missed."""
+"""A kind must be in at least this share of sessions for its absence to say anything."""
 
 
 class Held(NamedTuple):
-    """Which kinds sessions hold and how often, one entry a kind of a session."""
+    """Which kinds sessions hold and how often, one entry for each kind of a session."""
 
     sessions: Rows
     """Which session, rising."""
@@ -31,11 +31,12 @@ class Held(NamedTuple):
     """For each message of the sessions, one after the other, its entry."""
 
     def part(self, chosen: Flags) -> "Held":
-        """The same of some of the sessions; without `of`."""
+        """The same for some of the sessions, without `of`."""
         here = chosen[self.sessions]
         renumbered = chosen.cumsum() - 1
         sessions = renumbered[self.sessions[here]]
-        return Held(sessions, self.kinds[here], self.times[here], int(chosen.sum()), _NOTHING)
+        total = int(chosen.sum())
+        return Held(sessions, self.kinds[here], self.times[here], total, _NOTHING)
 
 
 _NOTHING: Rows = np.zeros(0, dtype=np.int64)
@@ -59,20 +60,22 @@ def held(sessions: Sequence[Rows], kinds: Rows) -> Held:
     # 2 is 2 * 7 + 5 = 19, and 19 // 7 and 19 % 7 give the two again.
     width = int(flat.max()) + 1 if len(flat) else 1
     pairs = session * width + flat
-    entries, of, times = np.unique(pairs, return_inverse=True, return_counts=True)
-    return Held(entries // width, entries % width, times.astype(np.int64), len(sessions), of)
+    entries, of, counts = np.unique(pairs, return_inverse=True, return_counts=True)
+    session_of, kind_of = entries // width, entries % width
+    times = counts.astype(np.int64)
+    return Held(session_of, kind_of, times, len(sessions), of)
 
 
 class Frequencies:
-    """In how many sessions a kind occurs how often.
+    """How many sessions hold a kind how often.
 
     Attributes:
-        counts: sessions that hold a kind just so often, (kinds, 17); 16 times and more are one.
-        sessions: how many there are.
+        counts: how many sessions hold a kind just so often, (kinds, 17); 16 times and more are one.
+        sessions: how many sessions there are.
     """
 
     def __init__(self, counts: Rows, *, sessions: int) -> None:
-        """Know counts."""
+        """Begin with counts."""
         self.counts = counts
         self.sessions = sessions
         # Sessions that hold a kind so often or more: sums from the right. Of (6, 3, 1) sessions
@@ -108,14 +111,15 @@ class Frequencies:
         return cls(counts, sessions=held.total)
 
     def less(self, part: "Frequencies") -> "Frequencies":
-        """Those without a part's."""
-        return Frequencies(self.counts - part.counts, sessions=self.sessions - part.sessions)
+        """The same without the sessions of a part."""
+        counts = self.counts - part.counts
+        return Frequencies(counts, sessions=self.sessions - part.sessions)
 
     def unusual(self, held: Held) -> tuple[Nats, Nats]:
-        """How surprising it is that a session holds a kind so often, and that it does no more often.
+        """How surprising it is that a session holds a kind so often, and not more often.
 
-        The first is said of the sessions that hold it at all. Both are in nats, one number an entry;
-        0 for kinds that were not learnt.
+        The first is measured among the sessions that hold the kind at all. Both are in nats, one
+        number for each entry, and 0 for kinds that were not learnt.
         """
         # Kinds that were not learnt are numbered behind the others: they look up kind 0, and what
         # that says is put aside.
@@ -127,10 +131,11 @@ class Frequencies:
         return np.where(learnt, repeated, 0), np.where(learnt, seldom, 0)
 
     def lacking(self, held: Held) -> Nats:
-        """The largest surprise that a session does not hold a kind at all, (b,), in nats."""
-        # Of few kinds it says anything that they are missing: those get a column each.
+        """The largest surprise that a session lacks a kind, in nats, (b,)."""
+        # Only of few kinds does it say anything that they are missing: each gets a column.
         usual = np.flatnonzero(self.holding >= _USUAL * self.sessions)
-        kinds = max(len(self.counts), int(held.kinds.max(initial=0)) + 1)
+        last_kind = int(held.kinds.max(initial=0))
+        kinds = max(len(self.counts), last_kind + 1)
         column = np.full(kinds, -1)
         column[usual] = np.arange(len(usual))
 
@@ -148,7 +153,7 @@ class Frequencies:
 
     @classmethod
     def from_arrays(cls, fitted: Learnt) -> Self:
-        """Those that `arrays` gave.
+        """Read what `arrays` gave.
 
         Raises:
             ModelError: there are none.

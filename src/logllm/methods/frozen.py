@@ -38,13 +38,14 @@ from logllm.progress import Report
 from logllm.sessions.message_table import Rows, lengths
 
 _FEWEST_KINDS = 6
-"""Kinds of fault below which none is held out."""
+"""With fewer kinds of fault than this, none is held out."""
 _DRAWS, _DRAWN_FOLDS = 3, 3
 """How often minds that learn in seconds judge every kind of fault, a third of them at a time."""
 _FORMS = 2
-"""As it is, and with other names."""
+"""In how many forms each session is judged: as it is, and with other names."""
 _BETTER = 0.005
-"""Average precision by which weights must be better than the first to be taken for them."""
+"""By how much the average precision of weights must exceed that of the first for them to be
+taken."""
 _FARTHEST = 30.0
 """Logits farther out than this are as good as certain."""
 _ONE = ""
@@ -56,13 +57,14 @@ class Frozen:
     """What was chosen on kinds of fault that were held out."""
 
     sessions: Threshold
-    """From where on a session is called anomalous."""
+    """The threshold of sessions."""
     lines: Threshold | None
-    """From where on a line is, which says no more than its session; none: lines have no labels."""
+    """The threshold of lines, each of which scores no higher than its session; None: lines have no
+    labels."""
     weights: Weights | None = None
-    """How much each of several minds counts; none: the method is one."""
+    """How much each of several minds counts; None: the method is a single one."""
     about: dict[str, Any] = field(default_factory=dict)
-    """What a manifest says of the weights, `weights`; empty: there are none."""
+    """What a manifest says of the weights, under `weights`; empty: there are none."""
 
 
 @dataclass(frozen=True)
@@ -93,28 +95,30 @@ class Judgement:
     """What a method says of sessions that were held out, in one form."""
 
     minds: Mapping[str, Scores]
-    """Of each mind, (b,): its logits, or the scores of a method that has none."""
+    """Each mind's logits, or the scores of a method that has none, (b,)."""
     labels: Labels
     weights: Scores
     """How much each session counts."""
     sizes: Rows
-    """How many lines each has, (b,)."""
+    """How many lines each session has, (b,)."""
     lines: _Judged | None = None
-    """Of their lines, session after session; none: lines have no labels."""
+    """The judgement of their lines, session after session; None: lines have no labels."""
 
     def sessions(self, weights: Weights) -> _Judged:
-        """Of the sessions, where minds count so much."""
+        """The judgement of the sessions, with these weights of the minds."""
         logits = {name: values for name, values in self.minds.items() if name in weights}
-        return _Judged(mixed(logits, weights), self.labels, self.weights)
+        values = mixed(logits, weights)
+        return _Judged(values, self.labels, self.weights)
 
     def of_lines(self, weights: Weights) -> _Judged | None:
-        """Of their lines, each of which says no more than its session."""
+        """The judgement of the lines, each of which scores no higher than its session."""
         if self.lines is None:
             return None
         # A line of a session that is called normal is not called anomalous: it says the less of the
         # two.
         verdicts = np.repeat(self.sessions(weights).values, self.sizes)
-        return replace(self.lines, values=np.minimum(self.lines.values, verdicts))
+        less = np.minimum(self.lines.values, verdicts)
+        return replace(self.lines, values=less)
 
 
 def frozen_thresholds(
@@ -127,22 +131,23 @@ def frozen_thresholds(
 ) -> Frozen | None:
     """Thresholds of best F1 on sessions whose kinds of fault, or whose messages, were held out.
 
-    Fold after fold a method learns from the train part but for a share of the kinds of fault, of
-    what normal sessions are known by, and of the rest; then it judges what was held out, as it is
-    and with the names of the application in other words. Every kind of fault counts as much as any
-    other, all together as much as their share of the train part. Of lines likewise. The threshold
-    is taken of all these judgements together (`logllm.metrics.even_threshold`).
+    Fold after fold a method learns from the train part, except for a share of the kinds of fault, a
+    share of what normal sessions are known by, and a share of the rest. Then it judges what was
+    held out, as it is and with the names of the application in other words. Every kind of fault
+    counts as much as any other, and all together as much as their share of the train part. The same
+    holds for lines. The threshold is taken from all these judgements together
+    (`logllm.metrics.even_threshold`).
 
-    Of several minds it is first chosen how much each counts (`weighed`). The minds that learn in
-    seconds then judge every kind of fault, three times. By how much that moves their own threshold
-    from where it is on the folds, the threshold moves too, in the share that they have in it: it
-    depends less on which kinds of fault those few folds hold out.
+    For several minds it is first chosen how much each counts (`weighed`). The minds that learn in
+    seconds then judge every kind of fault three times. This moves their own threshold from where it
+    is on the folds, and the common threshold is moved with it, in the share that these minds have.
+    So it depends less on which kinds of fault those few folds hold out.
 
     Args:
         fresh: makes the method, new and not fitted.
         part: the train part.
         count: how many folds.
-        seed: of the folds, and of what is fitted to them.
+        seed: the seed of the folds, and of what is fitted to them.
         report: told which fold is under way.
 
     Returns:
@@ -221,16 +226,18 @@ class _Trial:
                 minds: Mapping[str, Scores] = method.minds(held.sessions, messages)
             else:
                 # As logits where the method has them: those can be averaged and moved.
-                minds = {_ONE: on_scale(method.score(held.sessions, messages), method.scale)}
+                scores = method.score(held.sessions, messages)
+                minds = {_ONE: on_scale(scores, method.scale)}
             judgement = self._judgement(minds, fold)
             if held.line_labels is None:
                 yield judgement
                 continue
             lines = np.concatenate(method.score_lines(held.sessions, messages))
-            yield replace(judgement, lines=self._lines(on_scale(lines, method.scale), fold))
+            values = on_scale(lines, method.scale)
+            yield replace(judgement, lines=self._lines(values, fold))
 
     def judged_quickly(self, minds: Minds, fold: Fold) -> Iterator[Judgement]:
-        """The same of sessions alone, by minds that are no method."""
+        """The same by minds that are no method, for sessions only."""
         held = taken(self.part, fold.held)
         for messages in self._forms():
             yield self._judgement(minds.minds(held.sessions, messages), fold)
@@ -247,13 +254,14 @@ class _Trial:
         return Judgement(minds, labels, weights, sizes)
 
     def _lines(self, values: Scores, fold: Fold) -> _Judged:
-        """Of lines, each of which is known by what its session is."""
+        """The judgement of lines, each of which is known by what its session is known by."""
         guilty = np.concatenate(self.part.line_labels or [])
         share = float(guilty.mean())
         held = taken(self.part, fold.held)
         labels = np.concatenate(held.line_labels or [])
         kinds = np.repeat(self.kinds[fold.held], lengths(held.sessions))
-        return _Judged(values, labels, weights_of(labels, kinds=kinds, share=share))
+        weights = weights_of(labels, kinds=kinds, share=share)
+        return _Judged(values, labels, weights)
 
 
 def weighed(
@@ -262,8 +270,8 @@ def weighed(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """How much each mind counts, and what a manifest says of it.
 
-    The first weights stay unless others have a mean average precision that is clearly higher:
-    what is higher by less is so by chance, and would be other with each seed.
+    The first weights stay unless others have a mean average precision that is clearly higher: a
+    smaller difference is chance, and would differ with each seed.
 
     Args:
         judgements: of what was held out.
@@ -283,7 +291,8 @@ def weighed(
     for weights, value in zip(weighings, precision, strict=True):
         tried.append({**weights, "average_precision": round(value, 4)})
     how = "average precision on kinds of fault held out"
-    return dict(chosen), {"weights": {**chosen, "how": how, "tried": tried}}
+    told = {**chosen, "how": how, "tried": tried}
+    return dict(chosen), {"weights": told}
 
 
 def _moved(
@@ -324,7 +333,8 @@ def _place(judged: Sequence[_Judged]) -> float:
         return place
     scores, weights = sigmoid(values), together.weights
     best = choose_threshold(scores, together.labels, scale="logits", weights=weights)
-    return float(on_scale(np.array([best.value]), "logits")[0])
+    as_logit = on_scale(np.array([best.value]), "logits")
+    return float(as_logit[0])
 
 
 def _threshold(

@@ -18,16 +18,16 @@ _FEWEST_SHARES = 3
 """A fold holds out one of so many shares of the kinds of fault, or one of as many as there are
 folds."""
 _NORMAL_SHARES = 5
-"""And one of so many shares of what normal sessions are known by."""
+"""It also holds out one of so many shares of what normal sessions are known by."""
 _KNOWN_SHARE = 0.15
-"""Of the other anomalous sessions, and of normal ones that are frequent: of these much is held out,
-too."""
+"""It also holds out this share of the other anomalous sessions, and of normal ones that are
+frequent."""
 _FREQUENT = 0.02
-"""A kind of message by which more of the normal sessions than this are known is never held out
+"""A kind of message by which a larger share of the normal sessions is known is never held out
 whole."""
 
 _NAMED = re.compile(r"""["'«»„“]([^"'«»„“]+)["'«»„“]|=([^ ,;)]+)""")
-"""Where a message names things: in quotes, and behind a sign of equality."""
+"""Where a message names things: in quotes, and behind an equals sign."""
 _WORD = re.compile(r"[A-Za-z]{4,}")
 _KEY = re.compile(r"([A-Za-z]{4,})=")
 _SYLLABLES = tuple(first + second for first in "bdfgklmnprstvz" for second in "aeiou")
@@ -46,12 +46,12 @@ class Fold:
 def weights_of(labels: Labels, *, kinds: Kinds, share: float) -> Scores:
     """How much each session that is held out counts.
 
-    Every kind of fault the same, all of them their share.
+    Every kind of fault counts the same, and all of them together as much as their share.
 
     Args:
         labels: True for anomalous, (b,).
         kinds: what each session is known by, (b,).
-        share: of anomalous sessions where nothing is held out.
+        share: the share of anomalous sessions where nothing is held out.
 
     >>> labels = np.array([True, True, True, False, False])
     >>> weights_of(labels, kinds=np.array([1, 1, 2, 3, 3]), share=0.5).tolist()
@@ -64,7 +64,8 @@ def weights_of(labels: Labels, *, kinds: Kinds, share: float) -> Scores:
 
     # Then all anomalous ones together are to the normal ones as share to 1 - share.
     odds = share / (1 - share)
-    weights[labels] *= odds * (~labels).sum() / weights[labels].sum()
+    normal = (~labels).sum()
+    weights[labels] *= odds * normal / weights[labels].sum()
     return weights
 
 
@@ -110,11 +111,14 @@ def folds(labels: Labels, kinds: Kinds, *, count: int, seed: int) -> Iterator[Fo
     for number in range(count):
         held_faults = faults[number :: max(count, _FEWEST_SHARES)]
         held_normal = seldom[number :: max(count, _NORMAL_SHARES)]
-        held = np.where(labels, np.isin(kinds, held_faults), np.isin(kinds, held_normal))
+        is_held_fault = np.isin(kinds, held_faults)
+        is_held_normal = np.isin(kinds, held_normal)
+        held = np.where(labels, is_held_fault, is_held_normal)
 
         # And some that are like what is learnt: a threshold is for those, too.
         is_known = labels | ~np.isin(kinds, seldom)
-        held |= dice.random(len(labels)) < np.where(is_known, _KNOWN_SHARE, 0.0)
+        chances = np.where(is_known, _KNOWN_SHARE, 0.0)
+        held |= dice.random(len(labels)) < chances
         yield Fold(np.flatnonzero(~held), np.flatnonzero(held))
 
 
@@ -126,43 +130,45 @@ def known_by(part: Part) -> Kinds:
     """
     # Kinds by number, from 1: 0 is left for a session without a message.
     labels = labels_of(part)
-    kind_of = kinds_of(part.messages).rank("dense").to_numpy().astype(np.int64)
+    ranks = kinds_of(part.messages).rank("dense")
+    kind_of = ranks.to_numpy().astype(np.int64)
 
     # How many normal sessions hold each kind, a session once.
     pairs = zip(part.sessions, labels, strict=True)
     normal = [np.unique(kind_of[session]) for session, anomalous in pairs if not anomalous]
     in_normal = np.concatenate([*normal, np.zeros(0, dtype=np.int64)])
-    counts = np.bincount(in_normal, minlength=int(kind_of.max(initial=0)) + 1)
+    last_kind = int(kind_of.max(initial=0))
+    counts = np.bincount(in_normal, minlength=last_kind + 1)
     known = np.zeros(len(part.sessions), dtype=np.int64)
     for row, session in enumerate(part.sessions):
         kinds = kind_of[session]
         if part.line_labels is not None and part.line_labels[row].any():
-            known[row] = kinds[part.line_labels[row]][0]
+            labelled = kinds[part.line_labels[row]]
+            known[row] = labelled[0]
         elif len(kinds):
-            known[row] = kinds[np.argmin(counts[kinds])]
+            rarest = np.argmin(counts[kinds])
+            known[row] = kinds[rarest]
     return known
 
 
 def renamed(messages: pl.Series) -> pl.Series:
-    """The messages of another application of the same kind.
+    """The messages as another application of the same kind would write them.
 
-    Every name in other words, the same everywhere.
-
-    A name is a word of four letters or more that stands in quotes or behind a sign of equality in
-    some message. A word in capitals is none, nor is one that stands before such a sign.
+    Each name is replaced by a made-up word, everywhere by the same one. A name is a word of four
+    letters or more that stands in quotes or behind an equals sign in some message, unless it is in
+    capitals or stands before such a sign.
 
     >>> renamed(pl.Series(['relation "carts" is missing', "SELECT id FROM carts"])).to_list()
     ['relation "duzi" is missing', 'SELECT id FROM duzi']
     """
-    named = {
-        word
-        for message in messages
-        for pieces in _NAMED.findall(message)
-        for piece in pieces
-        for word in _WORD.findall(piece)
-        if not word.isupper()
-    }
-    named -= {word for message in messages for word in _KEY.findall(message)}
+    named: set[str] = set()
+    keys: set[str] = set()
+    for message in messages:
+        keys.update(_KEY.findall(message))
+        for quoted, behind_sign in _NAMED.findall(message):
+            words = _WORD.findall(quoted) + _WORD.findall(behind_sign)
+            named.update(word for word in words if not word.isupper())
+    named -= keys
 
     def other(match: re.Match[str]) -> str:
         return made_up(match.group()) if match.group() in named else match.group()
@@ -171,7 +177,7 @@ def renamed(messages: pl.Series) -> pl.Series:
 
 
 def made_up(word: str) -> str:
-    """A word that is none, always the same for the same word.
+    """A made-up word, always the same for the same word.
 
     >>> made_up("carts") == made_up("carts"), made_up("carts") == made_up("orders")
     (True, False)

@@ -17,40 +17,39 @@ from logllm.methods.vocabulary import Vocabulary
 from logllm.sessions.message_table import Rows
 
 MOST_KINDS = 5_000
-"""Kinds of message that are learnt besides those of the run."""
+"""How many kinds of message are learnt at most besides those of the run."""
 _MOST_TIMES = 16
-"""Times from which on a session's repetitions of a kind are not told apart."""
+"""From so many times on, a session's repetitions of a kind are not told apart."""
 _WEIGHTIEST = 8
-"""A session called normal counts as at most one in so many of those that the run has learnt."""
+"""A session called normal counts as much as one in so many of the run's sessions at most."""
 
 
 class LearningNovelty(Novelty):
     """Novelty by the sessions of a run and by those that came since.
 
     What came since is counted as sessions of training are. It never weighs more than training does:
-    when it would, all its counts are halved, and kinds of message go that are left without any. So
-    what has not come for long is new again, memory is bounded, and what a surprise means, which is
-    taken from training's sessions that were held back, stays true.
+    when it would, all its counts are halved, and kinds of message that are left without any count
+    are forgotten. So what has not come for long is new again, and memory is bounded. What a
+    surprise means is taken from sessions of training that were held back, and so stays the same.
 
     The same sessions in the same order give the same scores, also where `state` and `restore` stand
     between them.
     """
 
     def __init__(self, run: Novelty, *, most_kinds: int = MOST_KINDS) -> None:
-        """Know what a run has learnt, and nothing else.
+        """Begin with what a run has learnt.
 
         Args:
             run: as it was loaded or fitted; it is not changed.
-            most_kinds: kinds of message that are learnt besides those of the run.
+            most_kinds: how many kinds of message are learnt at most besides those of the run.
         """
         self._run = run
         self._most_kinds = most_kinds
         self._likeness = run._likeness
         self._tail = run._tail
         self._own = len(run._vocabulary)  # kinds of the run; they come first
-        self._own_vectors = self._likeness.vectors(
-            pl.Series(run._vocabulary.texts, dtype=pl.String)
-        )
+        own_kinds = pl.Series(run._vocabulary.texts, dtype=pl.String)
+        self._own_vectors = self._likeness.vectors(own_kinds)
         own, contexts = run._counted.frequencies, run._counted.contexts
         self._times = np.zeros_like(own.counts)  # what came since, as `Frequencies.counts`
         self._holding = np.zeros_like(contexts.holding)
@@ -68,14 +67,17 @@ class LearningNovelty(Novelty):
         return [kind for kind, number in zip(kinds, numbers, strict=True) if number < 0]
 
     def doubtful(self, kinds: Sequence[str]) -> list[str]:
-        """Those kinds that the run has not learnt and that speak of trouble, which nobody has called normal."""
+        """Those kinds that the run has not learnt and that speak of trouble.
+
+        Kinds that a person has called normal are left out.
+        """
         strange = [kind for kind, own in zip(kinds, self.knows(kinds), strict=True) if not own]
-        troubled = grades(pl.Series(strange, dtype=pl.String)) > 0
-        return [
-            kind
-            for kind, bad in zip(strange, troubled, strict=True)
-            if bad and kind not in self._calm
-        ]
+        trouble = grades(pl.Series(strange, dtype=pl.String))
+        doubtful: list[str] = []
+        for kind, grade in zip(strange, trouble, strict=True):
+            if grade > 0 and kind not in self._calm:
+                doubtful.append(kind)
+        return doubtful
 
     def learn(self, bags: Sequence[Bag]) -> LearntOn:
         """Learn sessions, as far as there is room for their kinds of message."""
@@ -86,22 +88,24 @@ class LearningNovelty(Novelty):
             # A session is learnt whole or not at all: half of its kinds would say what no session
             # holds.
             lacking = [kind for kind in self.lacks(list(bag.times)) if kind not in new]
-            if len(texts) + len(new) + len(lacking) - self._own <= self._most_kinds:
+            kinds_since = len(texts) + len(new) + len(lacking) - self._own
+            if kinds_since <= self._most_kinds:
                 new |= dict.fromkeys(lacking)
                 taken.append(bag)
         if not taken:
             return LearntOn(0, ())
         self._add_kinds(list(new))
-        # What came since never weighs more than training.
         self._count(_held(taken, self._vocabulary))
+        # What came since never weighs more than training.
         if self._sizes[0] > self._run._counted.frequencies.sessions:
             self._halve()
         return LearntOn(sum(bag.sessions for bag in taken), tuple(new))
 
     def learn_normal(self, bag: Bag, *, below: float) -> LearntOn:
-        """Learn a session that was called normal, so often that the like of it scores below a threshold, if that can be.
+        """Learn a session that was called normal, until it scores below a threshold.
 
-        None of its kinds of message speaks of trouble any more.
+        It is learnt at most as often as an eighth of the run's sessions. None of its kinds of
+        message speaks of trouble any more.
         """
         # Grades first: a word of trouble in it must not keep the score above the threshold.
         self._calm |= bag.times.keys()
@@ -118,7 +122,7 @@ class LearningNovelty(Novelty):
         return LearntOn(count, learnt.kinds)
 
     def forget(self, kinds: Iterable[str]) -> None:
-        """Forget kinds of message that came since; they speak of trouble again, if they do."""
+        """Forget kinds of message that came since; their words of trouble count again."""
         gone = set(kinds)
         self._calm -= gone
         numbers = self._vocabulary.of_texts(sorted(gone)) - 1
@@ -132,35 +136,32 @@ class LearningNovelty(Novelty):
         """What came since, as JSON."""
         # Nearly all counts are 0: places and values are much less than the tables.
         kinds, times = np.nonzero(self._times)
+        times_counts = self._times[kinds, times]
         holding, contexts = np.nonzero(self._holding)
+        holding_counts = self._holding[holding, contexts]
         return {
             "kinds": self._vocabulary.texts[self._own :],
             "sizes": self._sizes.tolist(),
-            "times": [kinds.tolist(), times.tolist(), self._times[kinds, times].tolist()],
-            "holding": [
-                holding.tolist(),
-                contexts.tolist(),
-                self._holding[holding, contexts].tolist(),
-            ],
+            "times": [kinds.tolist(), times.tolist(), times_counts.tolist()],
+            "holding": [holding.tolist(), contexts.tolist(), holding_counts.tolist()],
             "calm": sorted(self._calm),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Know what `state` gave, instead of what came since."""
+        """Replace what came since by what `state` gave."""
         texts = [*self._run._vocabulary.texts, *state["kinds"]]
         self._times = np.zeros((len(texts), _MOST_TIMES + 1), dtype=np.int64)
+        kinds, times, counts = state["times"]
+        self._times[kinds, times] = counts
         self._holding = np.zeros((len(texts), len(self._sizes)), dtype=np.int64)
-        for counts, (kinds, columns, values) in (
-            (self._times, state["times"]),
-            (self._holding, state["holding"]),
-        ):
-            counts[kinds, columns] = values
+        kinds, contexts, counts = state["holding"]
+        self._holding[kinds, contexts] = counts
         self._sizes = np.array(state["sizes"], dtype=np.int64)
         self._calm = set(state["calm"])
         self._begin(texts)
 
     def _numbers_of(self, kinds: Sequence[str]) -> list[int]:
-        """Places of kinds among those that are known; -1: it is not."""
+        """Places of kinds among those that are known; -1 for a kind that is not."""
         numbers: list[int] = (self._vocabulary.of_texts(kinds) - 1).tolist()
         return numbers
 
@@ -169,14 +170,16 @@ class LearningNovelty(Novelty):
         one = _held([bag._replace(sessions=1)], self._vocabulary)
         entries = of_entries(one, self._counted, grades=self._grades)
         lacking = self._counted.frequencies.lacking(one)
-        return float(self._tail.scores(of_sessions(one, entries, lacking=lacking))[0])
+        surprise = of_sessions(one, entries, lacking=lacking)
+        return float(self._tail.scores(surprise)[0])
 
     def _begin(self, texts: Sequence[str]) -> None:
-        """Know kinds, of which what came since is counted already."""
+        """Start with these kinds; what came since has been counted already."""
         self._vocabulary = Vocabulary(texts)
         self._grades = self._graded(texts)
         # The run's own vectors are the most of them, and never change.
-        others = self._likeness.vectors(pl.Series(texts[self._own :], dtype=pl.String))
+        since = pl.Series(texts[self._own :], dtype=pl.String)
+        others = self._likeness.vectors(since)
         self._vectors = np.concatenate([self._own_vectors, others])
         self._compare()
         weights = self._all_holding()[self._compared].astype(np.float64)
@@ -184,29 +187,30 @@ class LearningNovelty(Novelty):
         self._put_together()
 
     def _graded(self, texts: Sequence[str]) -> Grades:
-        """How much trouble kinds speak of."""
+        """How much trouble kinds speak of; 0 for those that a person has called normal."""
         calm = np.array([text in self._calm for text in texts], dtype=np.bool_)
         return np.where(calm, 0, grades(pl.Series(texts, dtype=pl.String)))
 
     def _compare(self) -> None:
-        """Compare others with the kinds that the run compares them with, and with those that came since, while there is room."""
+        """Choose the kinds that others are compared with.
+
+        They are those of the run and, while there is room, those that came since.
+        """
         run = self._run._compared
         since = np.arange(self._own, len(self._vocabulary))
-        self._compared = np.concatenate([run, since[: max(0, COMPARED - len(run))]])
+        room = max(0, COMPARED - len(run))
+        self._compared = np.concatenate([run, since[:room]])
         self._others = self._vectors[self._compared]
 
     def _all_holding(self) -> Rows:
-        """How many sessions of each context hold each kind.
-
-        Those of the run, and what came since.
-        """
+        """How many sessions of each context hold each kind, in the run and since."""
         own = self._run._counted.contexts.holding
         holding = self._holding.copy()
         holding[: len(own)] += own
         return holding
 
     def _add_kinds(self, new: Sequence[str]) -> None:
-        """Know further kinds, none of which was counted yet."""
+        """Add kinds that have not been counted yet."""
         if not new:
             return
         texts = [*self._vocabulary.texts, *new]
@@ -218,7 +222,8 @@ class LearningNovelty(Novelty):
         self._grades = np.concatenate([self._grades, self._graded(new)])
         self._vectors = np.concatenate([self._vectors, vectors])
         weights = self._all_holding()[self._compared].astype(np.float64)
-        self._likes = np.concatenate([self._likes, alike(vectors, self._others, weights=weights)])
+        likes = alike(vectors, self._others, weights=weights)
+        self._likes = np.concatenate([self._likes, likes])
         self._compare()
 
     def _count(self, held: Held) -> None:
@@ -233,20 +238,21 @@ class LearningNovelty(Novelty):
         self._sizes += contexts.sizes
 
         # The sums are of whole numbers: what is added to them makes them those of all sessions.
-        changed = self._compared[contexts.holding[self._compared, 0] > 0]
+        is_changed = contexts.holding[self._compared, 0] > 0
+        changed = self._compared[is_changed]
         weights = contexts.holding[changed].astype(np.float64)
         self._likes += alike(self._vectors, self._vectors[changed], weights=weights)
         self._put_together()
 
     def _halve(self) -> None:
-        """Count half of what came since."""
+        """Halve the counts of what came since."""
         self._times //= 2
         self._holding //= 2
         self._sizes //= 2
         self._drop_empty()
 
     def _drop_empty(self) -> None:
-        """Forget kinds that nothing is left of, and compare anew."""
+        """Forget kinds without any count left, and compare anew."""
         left = self._holding[:, 0] > 0
         # A kind of the run stays, though nothing of it has come since.
         left[: self._own] = True
@@ -263,15 +269,19 @@ class LearningNovelty(Novelty):
         counts = self._times.copy()
         # Kinds of the run come first in every table: what came since is added row by row.
         counts[: self._own] += own.frequencies.counts
-        counts[:, 0] = sessions - counts[:, 1:].sum(axis=1)
+        with_kind = counts[:, 1:].sum(axis=1)
+        counts[:, 0] = sessions - with_kind
+        frequencies = Frequencies(counts, sessions=sessions)
         holding = self._all_holding()
-        contexts = Contexts(own.contexts.usual, own.contexts.sizes + self._sizes, holding)
+        sizes = own.contexts.sizes + self._sizes
+        contexts = Contexts(own.contexts.usual, sizes, holding)
         like = np.maximum(self._likes, holding)
-        self._counted = Counted(Frequencies(counts, sessions=sessions), contexts, like)
+        self._counted = Counted(frequencies, contexts, like)
 
 
 def _held(bags: Sequence[Bag], vocabulary: Vocabulary) -> Held:
-    """What the sessions of bags hold, all of whose kinds are known."""
+    """What the sessions of bags hold; all of their kinds are known."""
+    # One entry for each kind of each session, as if the sessions had come one by one.
     sessions: list[int] = []
     kinds: list[int] = []
     times: list[int] = []

@@ -1,4 +1,4 @@
-"""How alike messages are by the words that they share, without a network."""
+"""How much alike messages are by the words that they share, without a network."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -32,15 +32,15 @@ class Likeness:
     """
 
     def __init__(self, frequencies: Mapping[str, int], *, messages: int) -> None:
-        """Know in how many of some messages each word occurs."""
+        """Begin with how many messages each word occurs in."""
         self.frequencies = dict(frequencies)
         self.messages = messages
 
     @classmethod
     def of(cls, messages: pl.Series) -> Self:
-        """Know the words of some messages."""
-        counted = _words(messages)["word"].value_counts(name="messages")
-        counted = counted.sort("word")
+        """Count the words of some messages."""
+        words = _words(messages)["word"]
+        counted = words.value_counts(name="messages").sort("word")
         return cls(dict(counted.iter_rows()), messages=len(messages))
 
     def vectors(self, messages: pl.Series) -> Matrix:
@@ -57,29 +57,33 @@ class Likeness:
 
         # Message and component as one number, to add up what falls together at once.
         row = rows["row"].to_numpy().astype(np.int64)
-        place = row * _SIZE + rows["component"].to_numpy()
-        summed = np.bincount(place, weights=signed.to_numpy(), minlength=len(messages) * _SIZE)
+        component = rows["component"].to_numpy()
+        place = row * _SIZE + component
+        cells = len(messages) * _SIZE
+        summed = np.bincount(place, weights=signed.to_numpy(), minlength=cells)
         return summed.astype(np.float32).reshape(len(messages), _SIZE)
 
     def _components(self, words: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-        """Of each word the component, the sign and the weight."""
+        """The component, the sign and the weight of each word."""
         # Python's own hash would differ from process to process.
         digests = [blake2b(word.encode(), digest_size=4).digest() for word in words]
         numbers = np.array([int.from_bytes(digest) for digest in digests], dtype=np.int64)
 
         # idf = log((1 + n) / (1 + df)) + 1, as scikit-learn smooths it: a word never seen has one.
-        frequencies = np.array([self.frequencies.get(word, 0) for word in words], dtype=np.float64)
+        counts = [self.frequencies.get(word, 0) for word in words]
+        frequencies = np.array(counts, dtype=np.float64)
         rarity = np.log((1 + self.messages) / (1 + frequencies)) + 1
 
         # The lowest bit is the sign, those above it the component.
         sign = np.where(numbers & 1, 1.0, -1.0)
-        return {"component": (numbers >> 1) % _SIZE, "sign": sign, "weight": rarity}
+        component = (numbers >> 1) % _SIZE
+        return {"component": component, "sign": sign, "weight": rarity}
 
 
 def alike(some: Matrix, others: Matrix, *, weights: Weights) -> Weights:
     """How much of others is like each of some vectors, (len(some),) or (len(some), k).
 
-    It is the sum of their weights, each as far as they are alike.
+    It is the sum of the others' weights, each counted as far as the two are alike.
 
     Args:
         some: vectors.
@@ -92,7 +96,8 @@ def alike(some: Matrix, others: Matrix, *, weights: Weights) -> Weights:
     for start in range(0, len(some), _AT_ONCE):
         chunk = some[start : start + _AT_ONCE]
         products = (chunk @ others.T).astype(np.float64)
-        cosines = products / (_norms(chunk)[:, None] * norms)
+        lengths = _norms(chunk)[:, None] * norms
+        cosines = products / lengths
 
         # 0 up to a cosine of .3, 1 at 1, and steep between: at .65 one sixteenth.
         nearness = ((cosines - _LEAST) / (1 - _LEAST)).clip(0, 1)
@@ -104,14 +109,16 @@ def alike(some: Matrix, others: Matrix, *, weights: Weights) -> Weights:
 
 
 def _norms(vectors: Matrix) -> Weights:
-    """Lengths of vectors, 1 for those of nothing."""
+    """Lengths of vectors; 1 for a vector of zeros, so that it can be divided by."""
     squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    return np.sqrt(np.where(squares > 0, squares, 1.0))
+    positive = np.where(squares > 0, squares, 1.0)
+    return np.sqrt(positive)
 
 
 def _words(messages: pl.Series) -> pl.DataFrame:
-    """The words of messages, one row a word of a message: `row`, `word`, `times`."""
+    """The words of messages, one row for each word of a message: `row`, `word`, `times`."""
     frame = messages.alias("message").to_frame().with_row_index("row")
-    words = pl.col("message").str.to_lowercase().str.extract_all(_WORD)
+    in_small_letters = pl.col("message").str.to_lowercase()
+    words = in_small_letters.str.extract_all(_WORD)
     rows = frame.select("row", word=words).explode("word").drop_nulls("word")
     return rows.group_by("row", "word", maintain_order=True).agg(times=pl.len())

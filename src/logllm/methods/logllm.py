@@ -23,18 +23,18 @@ if TYPE_CHECKING:  # torch is imported when something is to be fitted, loaded or
     from logllm.training.fit import Examples
 
 _MANY = 64
-"""Distinct sessions from which on engine `auto` rounds."""
+"""From so many distinct sessions on, engine `auto` rounds."""
 _BEGINNINGS = 65_536
-"""Beginnings of sessions that are scored at once."""
+"""How many beginnings of sessions are scored at once."""
 _MEASURED = 512
-"""Most distinct sessions on which it is measured whether bfloat16 may serve."""
+"""On how many distinct sessions it is measured at most whether bfloat16 may be used."""
 
 
 class LogLLMMethod(Method):
-    """The paper's method: an encoder's vectors, projected, read by a decoder that says how it goes on.
+    """The paper's method: a decoder reads an encoder's projected vectors and gives the answer.
 
-    A message that was never seen has a vector as every other one has. With labels of lines it can
-    also be taught by recipes that crop, transplant or judge beginnings.
+    A message that was never seen has a vector like any other. With labels of lines it can also be
+    taught by recipes that crop, transplant or judge beginnings.
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
@@ -49,7 +49,7 @@ class LogLLMMethod(Method):
         self._tokenizer: Any = None
         self._fitted: dict[str, Any] = {}
         self.scorer: Scorer | None = None
-        """What scores, once it is fitted or loaded."""
+        """The scorer, once the method is fitted or loaded."""
 
     @property
     def judges_beginnings(self) -> bool:
@@ -64,7 +64,7 @@ class LogLLMMethod(Method):
         labels: Labels | None,
         line_labels: Sequence[Labels] | None,
     ) -> None:
-        """Raise what `fit` would raise before its first step, base models that are missing included."""
+        """Raise what `fit` would raise before its first step, also for missing base models."""
         from logllm.training.fit import check_examples
 
         examples = _examples(sessions, messages, labels=labels, line_labels=line_labels)
@@ -81,11 +81,11 @@ class LogLLMMethod(Method):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Run the recipe's stages, then measure on some of the sessions whether bfloat16 may serve.
+        """Run the recipe's stages, then measure on some sessions whether bfloat16 may be used.
 
         Raises:
             DataError: one class is missing, or a stage needs labels of lines.
-            ModelError: weights that are missing, or a disk that is full.
+            ModelError: weights are missing, or the disk is full.
         """
         import torch
 
@@ -150,9 +150,9 @@ class LogLLMMethod(Method):
             self.scorer.memory.vectors(messages.to_list())
 
     def about(self) -> dict[str, Any]:
-        """Threads and base models, these by name and fingerprint.
+        """The number of threads, and the base models by name and fingerprint.
 
-        After a fit also how long it took and what rounding costs.
+        After a fit it also says how long that took and what rounding costs.
         """
         from torch import get_num_threads
 
@@ -200,9 +200,9 @@ class LogLLMMethod(Method):
         scorer: "Scorer",
         progress: Progress | None,
     ) -> Scores:
-        """The largest of the logits after each message.
+        """The largest of a session's logits after each of its messages, (b,).
 
-        Beginnings that sessions share are computed once.
+        Equal sessions are computed once.
         """
         once = distinct(sessions)
         # A session without messages has a verdict, too.
@@ -236,7 +236,7 @@ class LogLLMMethod(Method):
         *,
         seed: int,
     ) -> dict[str, Any]:
-        """Which engines that round may serve, found out on some of the distinct sessions."""
+        """Which engines that round may be used, measured on some of the distinct sessions."""
         once = distinct(sessions).sessions
         drawn = np.random.default_rng(seed).permutation(len(once))[:_MEASURED]
         sample = [once[place] for place in np.sort(drawn)]
@@ -246,12 +246,14 @@ class LogLLMMethod(Method):
         except ModelError:  # a decoder that no engine rounds
             return {}
         errors = rounding.score(sample, messages) - self.scorer.score(sample, messages)
-        return {"bf16": measured(float(np.abs(errors).max()), sessions=len(sample))}
+        largest = float(np.abs(errors).max())
+        return {"bf16": measured(largest, sessions=len(sample))}
 
     def _scorer_of(self, engine: str, *, least: int = 0, doubt: float = DOUBT) -> "Scorer":
         """A scorer by one engine.
 
-        It rounds calls of at least so many sessions, and computes again what is in so much doubt.
+        It rounds only calls of at least `least` sessions, and computes again exactly what lies
+        within `doubt` of the threshold.
         """
         from logllm.model.fast.scorer import Engine, Scorer
 

@@ -54,8 +54,13 @@ def neurallog(recipe: Recipe, workplace: Workplace) -> Method:
 
 
 def _positions(length: int) -> Tensor:
-    """Sines and cosines that say where in a session a message stands (Vaswani et al., 2017), (s, 128)."""
+    """Sines and cosines that say where in a session a message stands, (s, 128).
+
+    After Vaswani et al.: *Attention Is All You Need*, 2017.
+    """
     # Of component 2i the angle is place / 10,000 ^ (2i / 128).
-    frequencies = torch.exp(torch.arange(0, _WIDTH, 2) * (-math.log(10_000) / _WIDTH))  # (64,)
+    exponents = torch.arange(0, _WIDTH, 2) * (-math.log(10_000) / _WIDTH)
+    frequencies = torch.exp(exponents)  # (64,)
     angles = torch.arange(length)[:, None] * frequencies  # (s, 64)
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+    pairs = torch.stack([angles.sin(), angles.cos()], dim=-1)  # (s, 64, 2)
+    return pairs.flatten(1)

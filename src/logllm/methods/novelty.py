@@ -25,14 +25,14 @@ from logllm.sessions.message_table import Rows, kinds_of, lengths, occurring
 Flags = npt.NDArray[np.bool_]
 
 COMPARED = 5_000
-"""Kinds that others are compared with: those that most sessions hold."""
+"""How many kinds others are compared with at most: those that most sessions hold."""
 _BLOCKS = 5
-"""Parts of the sessions that are each judged by the others: so strange is what was not learnt
-from."""
+"""Into how many blocks the sessions are divided, each judged by the others: this tells how strange
+sessions are that were not learnt from."""
 
 
 class New(NamedTuple):
-    """New messages of sessions, one entry a kind of a session."""
+    """New messages of sessions, one entry for each kind of a session."""
 
     sessions: Rows
     kinds: Rows
@@ -42,8 +42,9 @@ class New(NamedTuple):
     """How many sessions there are, whatever they hold."""
 
     def spread(self) -> Rows:
-        """Of each new kind that speaks of trouble how many sessions hold it."""
-        _, counts = np.unique(self.kinds[self.grades > 0], return_counts=True)
+        """How many sessions hold each new kind that speaks of trouble."""
+        troubled = self.kinds[self.grades > 0]
+        _, counts = np.unique(troubled, return_counts=True)
         return counts.astype(np.int64)
 
 
@@ -74,7 +75,7 @@ class Novelty(Method):
 
     @property
     def reads_lines(self) -> bool:
-        """Yes: how often it is there, too."""
+        """Whether lines have scores of their own: they do, since repetition counts, too."""
         return True
 
     def fit(
@@ -86,7 +87,7 @@ class Novelty(Method):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Count kinds of message in the normal sessions, without labels in all.
+        """Count kinds of message in the normal sessions, or without labels in all.
 
         Raises:
             DataError: there is no normal session, or none with a message.
@@ -103,8 +104,9 @@ class Novelty(Method):
         # order, not at random: neighbours in time are alike, and would say too much of each other.
         numbers, _ = self._numbered(normal, messages)
         whole = held(normal, numbers)
-        blocks = np.arange(len(normal)) * min(_BLOCKS, len(normal)) // len(normal)
-        fifths = [whole.part(blocks == block) for block in range(blocks[-1] + 1)]
+        count = min(_BLOCKS, len(normal))
+        blocks = np.arange(len(normal)) * count // len(normal)
+        fifths = [whole.part(blocks == block) for block in range(count)]
         groups = [whole, *fifths]
         frequencies = [Frequencies.of(group, kinds=len(texts)) for group in groups]
         holding = frequencies[0].holding
@@ -137,14 +139,14 @@ class Novelty(Method):
         return self._scores(sessions, messages, missed=True)
 
     def score_seen(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
-        """The same of sessions of which only a part was seen.
+        """The same for sessions of which only a part was seen.
 
-        Nothing is said of what is missing.
+        What is missing does not count.
         """
         return self._scores(sessions, messages, missed=False)
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
-        """The surprise of each message in its session, as a score; what is missing is not said."""
+        """The surprise of each message in its session, as a score; absence does not count."""
         whole, counted, graded = self._seen(sessions, messages)
         entries = of_entries(whole, counted, grades=graded)
         # Each entry as a session of its own that lacks nothing.
@@ -156,21 +158,23 @@ class Novelty(Method):
         scores = self._tail.scores(surprise)[whole.of]
         if not len(sessions):
             return []
-        return np.split(scores, lengths(sessions).cumsum()[:-1])
+        ends = lengths(sessions).cumsum()
+        return np.split(scores, ends[:-1])
 
     @property
     def tail(self) -> Tail:
-        """How strange sessions were that were held back."""
+        """How strange the sessions were that were held back."""
         return self._tail
 
     def new_kinds(self, messages: pl.Series) -> Labels:
         """Which messages are of a kind that no session learnt from holds, (u,)."""
-        numbers = self._vocabulary.of_texts(kinds_of(messages).to_list())
+        kinds = kinds_of(messages)
+        numbers = self._vocabulary.of_texts(kinds.to_list())
         new: Labels = numbers == UNKNOWN
         return new
 
     def new(self, sessions: Sequence[Rows], messages: pl.Series) -> New:
-        """What sessions hold of which no session learnt from holds the like."""
+        """What sessions hold that is unlike anything in the sessions learnt from."""
         whole, counted, graded = self._seen(sessions, messages)
         return _new(whole, like=counted.like[:, 0], grades=graded)
 
@@ -179,7 +183,7 @@ class Novelty(Method):
         return {"held_back": len(self._tail.surprises)} if hasattr(self, "_tail") else {}
 
     def learning_on(self) -> LearningOn:
-        """One that goes on to learn beside this one."""
+        """A method that knows what this one knows and goes on to learn."""
         from logllm.methods.learning_on import LearningNovelty
 
         return LearningNovelty(self)
@@ -223,11 +227,12 @@ class Novelty(Method):
         self._tail = Tail(fitted.array("held_back"), fitted.array("most"), fresh=fresh)
 
     def _scores(self, sessions: Sequence[Rows], messages: pl.Series, *, missed: bool) -> Scores:
-        """Scores of sessions, by what they hold and, where `missed`, by what they do not."""
+        """Scores of sessions, by what they hold and, where `missed`, by what they lack."""
         whole, counted, graded = self._seen(sessions, messages)
         entries = of_entries(whole, counted, grades=graded)
         lacking = counted.frequencies.lacking(whole) if missed else None
-        return self._tail.scores(of_sessions(whole, entries, lacking=lacking))
+        surprise = of_sessions(whole, entries, lacking=lacking)
+        return self._tail.scores(surprise)
 
     def _held_back(self, fifths: Sequence[Held], parts: Sequence[Counted]) -> Tail:
         """How strange the sessions of each fifth are to the others.
@@ -247,9 +252,10 @@ class Novelty(Method):
         return Tail.of(Surprise.joined(surprises), _fresh(news))
 
     def _numbered(self, sessions: Sequence[Rows], messages: pl.Series) -> tuple[Rows, pl.Series]:
-        """Numbers of a table's messages by their kinds, (len(messages),), and the new kinds.
+        """A number for each message of a table by its kind, (len(messages),), and the new kinds.
 
-        Kinds that were learnt come first, from 0; the others after them, in the order of the table.
+        Kinds that were learnt have the first numbers, from 0; the others follow, in the order of
+        the table.
         """
         # The vocabulary counts from 1 and has 0 for what it does not know: here that is -1.
         rows = occurring(sessions)
@@ -261,8 +267,9 @@ class Novelty(Method):
         new = kinds.filter(pl.Series(is_new))
         others = new.unique(maintain_order=True)
         numbered = others.to_frame("kind").with_row_index("place")
-        places = new.to_frame("kind").join(numbered, on="kind", maintain_order="left")["place"]
-        own[is_new] = places.to_numpy().astype(np.int64) + len(self._vocabulary)
+        placed = new.to_frame("kind").join(numbered, on="kind", maintain_order="left")
+        places = placed["place"].to_numpy().astype(np.int64)
+        own[is_new] = places + len(self._vocabulary)
 
         numbers = np.zeros(len(messages), dtype=np.int64)
         numbers[rows] = own
@@ -273,7 +280,8 @@ class Novelty(Method):
         numbers, others = self._numbered(sessions, messages)
         # Kinds that were learnt have their numbers already; new ones get theirs now, behind them.
         weights = self._counted.contexts.holding[self._compared].astype(np.float64)
-        like = alike(self._likeness.vectors(others), self._others, weights=weights)
+        vectors = self._likeness.vectors(others)
+        like = alike(vectors, self._others, weights=weights)
         all_like = np.concatenate([self._counted.like, like])
         counted = self._counted._replace(like=all_like)
         graded = np.concatenate([self._grades, grades(others)])
@@ -281,7 +289,7 @@ class Novelty(Method):
 
 
 def _new(entries: Held, *, like: Nats, grades: Grades) -> New:
-    """What sessions hold of which no session learnt from holds the like."""
+    """What sessions hold that is unlike anything in the sessions learnt from."""
     here = like[entries.kinds] < NEW
     kinds = entries.kinds[here]
     return New(entries.sessions[here], kinds, grades[kinds], total=entries.total)
@@ -292,5 +300,6 @@ def _fresh(news: Sequence[New]) -> Fresh:
     total = sum(new.total for new in news)
     with_new = sum(len(np.unique(new.sessions)) for new in news)
     counts = [new.spread() for new in news]
+    kinds = sum(map(len, counts))
     most = int(np.concatenate(counts).max(initial=0))
-    return Fresh(share=with_new / total, kinds=sum(map(len, counts)), most=most)
+    return Fresh(share=with_new / total, kinds=kinds, most=most)

@@ -17,7 +17,7 @@ from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, lengths, occurring
 
 _AT_ONCE = 1024
-"""Messages that are compared with all normal ones at once."""
+"""How many messages are compared with all normal ones at once."""
 
 
 class Rapid(Method):
@@ -53,7 +53,7 @@ class Rapid(Method):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Keep the vectors of the normal sessions' messages, without labels of all.
+        """Keep the vectors of the normal sessions' messages, or without labels of all sessions'.
 
         Nothing is drawn.
 
@@ -114,7 +114,7 @@ class Rapid(Method):
     def _strange(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
         """Scores of a table's messages that occur, (len(messages),).
 
-        Those that normal sessions hold are at no distance.
+        Those that normal sessions hold have the distance 0.
         """
         # Only what is new is encoded: of most logs that is little.
         unknown = self._vocabulary.numbers(sessions, messages) == UNKNOWN
@@ -127,19 +127,20 @@ class Rapid(Method):
         return distances / (distances + self._usual)
 
     def _distances(self, directions: Vectors, *, rank: int) -> Scores:
-        """Cosine distance to the nearest normal message, or with `rank` 1 to the nearest but one."""
+        """Cosine distance to the nearest normal message, with `rank` 1 to the nearest but one."""
         distances = np.ones(len(directions))
         # A single normal message has no other: it is its own nearest but one.
         rank = min(rank, len(self._normal) - 1)
         for start in range(0, len(directions), _AT_ONCE):
             chunk = directions[start : start + _AT_ONCE]
             apart = 1 - chunk @ self._normal.T  # (messages, normal messages)
-            distances[start : start + _AT_ONCE] = np.partition(apart, rank, axis=1)[:, rank]
+            nearest = np.partition(apart, rank, axis=1)[:, rank]
+            distances[start : start + _AT_ONCE] = nearest
         return distances.clip(0, 2)
 
 
 def _directions(vectors: Vectors) -> Vectors:
-    """The same of length 1."""
+    """The same vectors with length 1."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     directions: Vectors = vectors / norms.clip(min=1e-12)
     return directions

@@ -1,4 +1,4 @@
-"""Methods by name: those that come with logllm, and those that other packages bring by entry point."""
+"""Methods by name: those of logllm, and those that other packages bring by entry point."""
 
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -14,14 +14,14 @@ GROUP = "logllm.methods"
 
 
 class Entry(NamedTuple):
-    """One method, be it one of logllm's or one that another package brings."""
+    """One method, either logllm's own or one that another package brings."""
 
     what: str
     """What it is, in one line."""
     source: str
-    """Where it comes from, the package that brings it; empty for what everybody knows."""
+    """Where it comes from: a paper, or the package that brings it; empty for what is well known."""
     needs: Needs | None
-    """Which labels it learns from; none: known once it is made."""
+    """Which labels it learns from; None: this is known once it is made."""
     place: str
     """What makes it, `module:name` as entry points write it; imported only when one is made."""
 
@@ -173,8 +173,8 @@ def names() -> list[str]:
 def entry(name: str) -> Entry:
     """A method by its name.
 
-    A name means one method: where two packages give it, or a package gives one of logllm's own,
-    none is taken.
+    A name means one method: where two packages bring the same name, or a package brings a name of
+    logllm's own, it is an error.
 
     Raises:
         RecipeError: there is no such method (the message names the nearest and all), or there are
@@ -190,7 +190,8 @@ def entry(name: str) -> Entry:
 
     # Which of two is meant by a recipe would depend on what else is installed.
     if len(makers) > 1:
-        brought = f"method {name!r} is brought by {' and by '.join(makers)}"
+        packages = " and by ".join(makers)
+        brought = f"method {name!r} is brought by {packages}"
         ask = ", or ask its makers for another name" if points else ""
         raise RecipeError(f"{brought}: uninstall one of them{ask}")
     if name in _BUILT_IN:
@@ -246,10 +247,10 @@ def make(name: str, recipe: Recipe, *, workplace: Workplace) -> Method:
 def recipe_for(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe that a name means.
 
-    That is a packaged one, a TOML file, or a method's name for that method as it comes.
+    It is a packaged recipe, a TOML file, or for a method's name that method with its defaults.
 
     Args:
-        name: of either kind, or a path.
+        name: a recipe's or a method's name, or a path.
         overrides: `key.path=value`, in order.
 
     Raises:
@@ -273,6 +274,6 @@ def _titles() -> dict[str, str]:
 
 
 def _failure(name: str, chosen: Entry, *, what: str) -> ModelError:
-    """The error of another package's method that cannot be had."""
+    """The error for a method of another package that cannot be loaded or made."""
     remedy = "install another version of that package, or uninstall it"
     return ModelError(f"method {name!r} of {chosen.source} cannot be {what}; {remedy}")

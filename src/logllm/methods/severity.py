@@ -16,16 +16,15 @@ from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, lengths
 
 _HALF = 2.0
-"""Words of trouble, grave ones counted twice, whose score is three quarters."""
+"""How many words of trouble, grave ones counted twice, give a score of three quarters."""
 
 
 class Grep(Method):
     """How many messages of a session hold a word of trouble, a grave one counted twice.
 
-    Any is an alarm.
-
-    It learns nothing: it is what `grep -ciE 'error|fail|...'` says of each session, in a dozen
-    languages (`logllm.methods.trouble`). Whatever is learnt should do better.
+    A single one is an alarm. It learns nothing: it is what `grep -ciE 'error|fail|...'` says of
+    each session, in a dozen languages (`logllm.methods.trouble`). Whatever is learnt should do
+    better.
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING
@@ -60,20 +59,22 @@ class Grep(Method):
         # Grades of all messages of each session added up: two graves are four.
         flat = np.concatenate([*sessions, np.zeros(0, dtype=np.int64)])
         session = np.repeat(np.arange(len(sessions)), lengths(sessions))
-        words = np.bincount(session, weights=grades(messages)[flat], minlength=len(sessions))
-        return np.where(words > 0, 0.5 + words / (words + _HALF) / 2, 0.0)
+        trouble = grades(messages)[flat]
+        words = np.bincount(session, weights=trouble, minlength=len(sessions))
+        alarm = 0.5 + words / (words + _HALF) / 2
+        return np.where(words > 0, alarm, 0.0)
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
-        """1 for a message with a grave word, one half for one with another word of trouble, else 0."""
+        """1 for a message with a grave word, .5 for one with another word of trouble, else 0."""
         of_messages = grades(messages) / 2
         return [of_messages[session] for session in sessions]
 
     def save(self, folder: Path) -> None:
-        """Write `fitted.safetensors`, which holds nothing, and `fitted.json`, which says whose they are."""
+        """Write `fitted.safetensors`, which is empty, and `fitted.json`, which names the method."""
         Learnt({}, {"grep": []}).write(folder)
 
     def load(self, folder: Path) -> None:
-        """See that it is what `save` wrote.
+        """Check that the folder holds what `save` wrote.
 
         Raises:
             ModelError: files that are missing or of another method.

@@ -46,8 +46,13 @@ _PLAIN = (
     " znaleziono|utracon|przekroczon|ошибк|сбой|неверн|отказ|невозможно|не удалось|не существует|не"
     " найден|потерян|превышен|истекл"
 )
-_ANYWHERE = "exception|(?-i:[a-z]Error)|(?-i:[a-z]Failure)|overflow|错误|失败|异常|超时|拒绝|エラー|失敗|異常|拒否|오류|실패"
-"""Parts of names, such as `SocketTimeoutException`, and words of languages that part none."""
+_ANYWHERE = (
+    "exception|(?-i:[a-z]Error)|(?-i:[a-z]Failure)|overflow"
+    # Chinese, Japanese, Korean
+    "|错误|失败|异常|超时|拒绝|エラー|失敗|異常|拒否|오류|실패"
+)
+"""Parts of names, such as `SocketTimeoutException`, and words of languages that write words without
+spaces."""
 _VERBS = "select|insert|update|delete|with|create|alter|drop|begin|commit|explain|copy|merge"
 _STATEMENT = (
     rf"(?is)\b(?:statement|anweisung|sentencia):\s.*|\b(?:query|sql):\s+(?:/\*|(?:{_VERBS})\b).*"
@@ -74,9 +79,8 @@ They are what a program itself calls its line, where words of trouble tell what 
 def grades(messages: pl.Series) -> Grades:
     """How much trouble messages speak of, (u,).
 
-    2 where something broke, 1 where it went wrong, else 0.
-
-    Nothing is said of what stands in a statement that a message repeats.
+    It is 2 where something broke, 1 where something went wrong, else 0. Words in a statement that a
+    message repeats do not count.
 
     >>> grades(pl.Series(["kernel panic", "connection refused", "deadline set", "verweigert"]))
     array([2., 1., 0., 1.])
@@ -92,14 +96,15 @@ def grades(messages: pl.Series) -> Grades:
     grave = own.str.contains(f"(?i){_WORD}{_GRAVE})")
     plain = own.str.contains(f"(?i){_WORD}{_PLAIN})|{_ANYWHERE}")
     grade = pl.when("grave").then(2.0).when("plain").then(1.0).otherwise(0.0)
-    graded = pl.DataFrame({"grave": grave, "plain": plain}).select(grade.alias("grade"))
+    found = pl.DataFrame({"grave": grave, "plain": plain})
+    graded = found.select(grade.alias("grade"))
     return graded["grade"].to_numpy()
 
 
 def gravity(messages: pl.Series) -> pl.Series:
     """How grave messages are by their words of severity.
 
-    4 FATAL and the like, 3 ERROR, 2 WARNING, 1 others.
+    It is 4 for FATAL and the like, 3 for ERROR, 2 for WARNING, and 1 for others.
 
     >>> gravity(pl.Series(["FATAL: gone", "ERROR: refused", "STATEMENT: SELECT 1"])).to_list()
     [4, 3, 1]
