@@ -62,11 +62,11 @@ def nearest(name: str, known: Sequence[str], *, titles: Mapping[str, str] | None
     >>> nearest("decision tree", ["deeplog", "tree-counts"], titles=titles)
     'tree-counts'
     """
-    asked = name.lower()
-    words = _WORD.findall(asked)
+    lowered = name.lower()
+    words = _WORD.findall(lowered)
 
     def nearness(candidate: str) -> float:
-        spelling = SequenceMatcher(None, asked, candidate.lower()).ratio()
+        spelling = SequenceMatcher(None, lowered, candidate.lower()).ratio()
         # "decision tree" is spelt like no name, and yet its words are those of a title.
         name_words = _WORD.findall(candidate.lower())
         title = (titles or {}).get(candidate, "")

@@ -74,21 +74,21 @@ def bench(
     """
     if "-" in sources:
         raise DataError("a measurement reads its input several times: name files, not -")
-    told = progress or (lambda doing, share: None)
+    tell = progress or (lambda doing, share: None)
     run = find_run(run)
     prepare = read_manifest(run)["data"]["prepare"]
     settings = PrepareSection.read(prepare, source="the run's manifest")
-    told("from files to verdicts", 0.0)
+    tell("from files to verdicts", 0.0)
     detector, report = _end_to_end(run, sources, engine=engine)
-    told("reading, parsing, masking, grouping", 0.4)
-    report |= _stages(detector, sources, settings=settings, told=told)
+    tell("reading, parsing, masking, grouping", 0.4)
+    report |= _stages(detector, sources, settings=settings, tell=tell)
     if data is not None:
-        told("training", 0.85)
+        tell("training", 0.85)
         report["training"] = training_speed(read_recipe(run), data)
     # A fresh process, as a person starts one: loading Python, the libraries and the run count.
-    told("starting afresh", 0.95)
+    tell("starting afresh", 0.95)
     report["start_seconds"] = _start_seconds(run, sources, encoding=settings.format.encoding)
-    told("done", 1.0)
+    tell("done", 1.0)
     names = [Path(source).name for source in sources]
     # The name of a file may hold a customer's.
     if settings.redact:
@@ -137,7 +137,7 @@ def scorer_of(detector: Detector) -> Scorer:
 
 
 def _stages(
-    detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Report
+    detector: Detector, sources: Sequence[str], *, settings: PrepareSection, tell: Report
 ) -> dict[str, Any]:
     """Every stage by itself, and the machine's peak."""
     recipe, scorer = detector.recipe, scorer_of(detector)
@@ -147,10 +147,10 @@ def _stages(
     lines = line_stages(sources, settings, batch_lines=at_once)
     grouped, sessions, messages = session_stages(sources, settings, batch_lines=at_once)
     # From messages and sessions to logits.
-    told("encoding and decoding", 0.45)
+    tell("encoding and decoding", 0.45)
     longest = recipe.model.encoder.max_tokens
     modelled, peaks = model_stages(engine, tokenizer, data=(sessions, messages), max_tokens=longest)
-    told("scoring", 0.65)
+    tell("scoring", 0.65)
     scoring = Watch()
     # A scorer of its own: the detector's has scored these sessions, and remembers them.
     anew = Scorer(engine, tokenizer, max_tokens=longest)
@@ -218,8 +218,8 @@ def training_speed(
 
         loop.train(encode_positions=recipe.detect.tokens_on(model.device.type), watch=watch)
     figures: list[dict[str, Any]] = []
-    for stage, taken in zip(short, seconds, strict=True):
-        speed = batch / statistics.median(taken[_WARM_UP:])
+    for stage, durations in zip(short, seconds, strict=True):
+        speed = batch / statistics.median(durations[_WARM_UP:])
         figures.append({"trains": list(stage.trains), "steps": steps, "sessions_per_second": speed})
     return figures
 

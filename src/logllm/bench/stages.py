@@ -182,9 +182,9 @@ class Passes(NamedTuple):
         Each pass is set beside the peak right before and right after it.
         """
         shares: list[float] = []
-        for number, taken in enumerate(self.seconds):
+        for number, seconds in enumerate(self.seconds):
             around = self.peaks[number : number + 2]
-            shares.append(share(flops, seconds=taken, peak=around))
+            shares.append(share(flops, seconds=seconds, peak=around))
         middling = Watch(statistics.median(self.seconds)).stage(**done)
         return {**middling, "flops": flops, "share": statistics.median(shares)}
 

@@ -87,11 +87,11 @@ def show(where: _Where, as_json: _Json = False) -> None:
     from logllm.serve.store.verdict_store import Store
 
     with closing(Store.open(where, create=False)) as store:
-        told = alerts(store, now=datetime.now(UTC))
+        report = alerts(store, now=datetime.now(UTC))
     if as_json:
-        sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
     else:
-        _tell(told)
+        _tell(report)
 
 
 @app.command()
@@ -197,16 +197,16 @@ def _tell_sink(sink: dict[str, Any]) -> None:
         note(printable(f"    {sink['error']}; tried again at {due}Z"))
 
 
-def _tell(told: dict[str, Any]) -> None:
+def _tell(report: dict[str, Any]) -> None:
     """Say what became of messages: those of each destination, and those that were given up."""
     from logllm.logs.tally import printable
 
-    for sink in told["sinks"]:
+    for sink in report["sinks"]:
         _tell_sink(sink)
     # What can be sent again with `logllm alerts retry`.
-    for letter in told["dead_letters"]:
+    for letter in report["dead_letters"]:
         address = f"message {letter['message']} for {letter['sink']}"
         what = f"{address}, {letter['event']}: {letter['title']}"
         note(printable(f"given up: {what} ({letter['error']})"))
-    if not told["sinks"]:
+    if not report["sinks"]:
         note("incidents are sent nowhere: `logllm watch --alert URL`")

@@ -98,7 +98,7 @@ def detect(
     grouping = session_options(
         window=window, step=None, key=key, key_field=key_field, by=session_by
     )
-    asked = _asked(
+    task = _task_of(
         inputs,
         format=format,
         redact=redact,
@@ -106,7 +106,7 @@ def detect(
         grouping=grouping,
         zone=time_zone,
     )
-    _check_unlabelled(asked, new_kinds=new_kinds, top_share=top_share, threshold=threshold)
+    _check_unlabelled(task, new_kinds=new_kinds, top_share=top_share, threshold=threshold)
     wanted = Wanted(
         only_anomalous,
         limit,
@@ -119,43 +119,43 @@ def detect(
         force=force,
     )
     with counts("reading and scoring") as bar:
-        told = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
+        show_share = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
         # Under Ray the run is loaded elsewhere, and one whose scores are kept is loaded here only
         # when it has to score.
         load = partial(
             _load,
-            progress=told,
+            progress=show_share,
             cache=ray is not None or not no_cache,
             engine=engine,
             verify=verify,
             time_zone=time_zone,
         )
-        detector = _spread(_detector(asked, load, threshold=threshold, progress=bar), ray)
-        result = _result(detector, asked, wanted=wanted, progress=bar)
+        detector = _spread(_detector(task, load, threshold=threshold, progress=bar), ray)
+        result = _result(detector, task, wanted=wanted, progress=bar)
     result.tell(fail=fail, seconds=time.perf_counter() - started)
     if fail and result.judged.anomalous:
         raise typer.Exit(1)
 
 
 def _result(
-    detector: "Detector", asked: "Task", *, wanted: Wanted, progress: "Progress"
+    detector: "Detector", task: "Task", *, wanted: Wanted, progress: "Progress"
 ) -> "Result":
     """Judge, and write verdicts as they come."""
     # The page shows lines of the log, and standard input cannot be read a second time.
     has_page = wanted.report is not None
-    aside = put_aside(asked) if has_page else None
+    aside = put_aside(task) if has_page else None
     reading = detector.read(
-        asked.logs,
+        task.logs,
         progress=progress,
-        stdin=aside or asked.stdin,
+        stdin=aside or task.stdin,
         redact=wanted.redact,
         top_share=wanted.top_share,
         occurrences=wanted.new_kinds or has_page,
     )
     # Keeping verdicts takes memory; a log that never ends would take all of it.
-    tells_drift = bool(asked.good) and not asked.endless
-    judged = _written(reading, wanted, kept=wanted.summary or has_page or tells_drift)
-    return Result(judged, reading, detector, asked, wanted, aside)
+    tells_drift = bool(task.good) and not task.endless
+    judged = _written(reading, wanted, keep=wanted.summary or has_page or tells_drift)
+    return Result(judged, reading, detector, task, wanted, aside)
 
 
 class Result(NamedTuple):
@@ -164,7 +164,7 @@ class Result(NamedTuple):
     judged: "_Judged"
     reading: "Reading"
     detector: "Detector"
-    asked: "Task"
+    task: "Task"
     wanted: Wanted
     aside: "PutAside | None"
     """Standard input, where lines of it are to be looked up."""
@@ -172,7 +172,7 @@ class Result(NamedTuple):
     @property
     def ranked(self) -> bool:
         """Whether sessions were ranked, not judged."""
-        return self.asked.settings is not None and not self.asked.good
+        return self.task.settings is not None and not self.task.good
 
     def tell(self, *, fail: bool, seconds: float) -> None:
         """Counts of what was read and of what was judged."""
@@ -192,10 +192,10 @@ class Result(NamedTuple):
 
     def _tell_more(self) -> None:
         """What is new, and what was wrong or unusual."""
-        logs, frames = self.asked.logs, self.judged.frames
+        logs, frames = self.task.logs, self.judged.frames
         redact = self.wanted.redact or self.reading.settings.redact
         # What is new comes first: it says how much the rest can be trusted.
-        if self.asked.good:
+        if self.task.good:
             tell_drift(frames, self.reading, self.detector)
         if self.wanted.new_kinds:
             tell_new_kinds(self.reading, self.detector, logs=logs, redact=redact)
@@ -209,7 +209,7 @@ class Result(NamedTuple):
                 frames,
                 self.reading,
                 self.detector,
-                asked=self.asked,
+                task=self.task,
                 aside=self.aside,
                 redact=redact,
                 force=self.wanted.force,
@@ -224,7 +224,7 @@ def _load(run: Path, **options: Any) -> "Detector":
 
 
 def _check_unlabelled(
-    asked: "Task",
+    task: "Task",
     *,
     new_kinds: bool,
     top_share: float | None,
@@ -238,14 +238,14 @@ def _check_unlabelled(
     from logllm.errors import DataError
 
     # Each of these would be passed over in silence, and the user would wait for nothing.
-    if new_kinds and not asked.good:
+    if new_kinds and not task.good:
         raise DataError("--new-kinds lists what good logs lack: name them with --against")
-    if top_share is not None and asked.endless:
+    if top_share is not None and task.endless:
         raise DataError(
             "--top-share needs the whole log, and standard input or a pipe may never end: name a"
             " file"
         )
-    if threshold is not None and asked.settings is not None and not asked.good:
+    if threshold is not None and task.settings is not None and not task.good:
         raise DataError(
             "sessions of this log are ranked, not judged, so --threshold has no use: give a good"
             " log with --against"
@@ -253,7 +253,7 @@ def _check_unlabelled(
 
 
 def _detector(
-    asked: "Task",
+    task: "Task",
     load: "Callable[..., Detector]",
     *,
     threshold: float | None,
@@ -263,15 +263,15 @@ def _detector(
     from logllm.detect.detector import Detector
 
     # A run carries settings of its own; novelty takes those that were found for the log.
-    if asked.settings is None:
-        return load(asked.run, format=asked.format, threshold=threshold)
+    if task.settings is None:
+        return load(task.run, format=task.format, threshold=threshold)
     # Without good logs there is nothing to judge by: a log's sessions are ranked among themselves.
-    if not asked.good:
-        return Detector.ranking(settings=asked.settings)
+    if not task.good:
+        return Detector.ranking(settings=task.settings)
     return Detector.against(
-        asked.good,
-        settings=asked.settings,
-        together=not asked.endless,
+        task.good,
+        settings=task.settings,
+        together=not task.endless,
         threshold=threshold,
         progress=progress,
     )
@@ -318,7 +318,7 @@ def _check_out(out: Path | None, *, report: Path | None, force: bool) -> None:
         raise DataError(f"{out} exists: name another file, or replace it with --force")
 
 
-def _asked(
+def _task_of(
     inputs: list[str],
     *,
     format: str | None,
@@ -328,15 +328,15 @@ def _asked(
     zone: str | None,
 ) -> "Task":
     """What is to be done, with a word on what was found out about the logs."""
-    from logllm.detect.which_run import task
+    from logllm.detect.which_run import task as recognised
     from logllm.logs.redaction import redact_text, redacted_errors
 
     # Even an error about a line may quote what is secret in it.
     with redacted_errors() if redact else nullcontext():
-        asked = task(inputs, format=format, zone=zone, good=good, grouping=grouping)
-    if asked.said:
-        note(redact_text(asked.said) if redact else asked.said)
-    return asked
+        task = recognised(inputs, format=format, zone=zone, good=good, grouping=grouping)
+    if task.said:
+        note(redact_text(task.said) if redact else task.said)
+    return task
 
 
 class _Judged(NamedTuple):
@@ -347,7 +347,7 @@ class _Judged(NamedTuple):
     frames: "list[pl.DataFrame]"
 
 
-def _written(reading: "Reading", wanted: Wanted, *, kept: bool) -> _Judged:
+def _written(reading: "Reading", wanted: Wanted, *, keep: bool) -> _Judged:
     """Write verdicts as they come: to standard output, or into a file.
 
     The file is there only when it is whole.
@@ -355,7 +355,7 @@ def _written(reading: "Reading", wanted: Wanted, *, kept: bool) -> _Judged:
     if wanted.out is None:
         sink = sys.stdout
         with redirect_stdout(sys.stderr):  # Ray prints there that an actor has died
-            return _write(reading, wanted, sink=sink, kept=kept)
+            return _write(reading, wanted, sink=sink, keep=keep)
     from logllm.storage import write_atomic
 
     # A run that was broken off must not leave half a file that looks like a whole one.
@@ -363,17 +363,17 @@ def _written(reading: "Reading", wanted: Wanted, *, kept: bool) -> _Judged:
 
     def fill(place: Path) -> None:
         with place.open("w", encoding="utf-8") as sink:
-            judged.append(_write(reading, wanted, sink=sink, kept=kept))
+            judged.append(_write(reading, wanted, sink=sink, keep=keep))
 
     write_atomic(wanted.out.resolve(), fill)
     return judged[0]
 
 
-def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO, kept: bool) -> _Judged:
+def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO, keep: bool) -> _Judged:
     """Write verdicts as they come, and keep them if that is wanted."""
     from logllm.detect.verdict import json_lines
 
-    sessions, anomalies, held = 0, 0, []
+    sessions, anomalies, frames = 0, 0, []
     # The limit is on what is written: all sessions are judged and counted.
     left = sys.maxsize if wanted.limit is None else wanted.limit
     for frame in reading.frames():
@@ -384,6 +384,6 @@ def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO, kept: bool) -> _
         left -= min(left, len(shown))
         sessions += len(frame)
         anomalies += int(frame["anomalous"].sum())
-        if kept:
-            held.append(frame)
-    return _Judged(sessions, anomalies, held)
+        if keep:
+            frames.append(frame)
+    return _Judged(sessions, anomalies, frames)

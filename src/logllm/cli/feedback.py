@@ -206,13 +206,13 @@ def _list(store: "Store", session: str | None, *, stream: str | None, as_json: b
     from logllm.serve.feedback.answers_given import answers
 
     # The newest last: nearest to the prompt, for one who looks for what was said just now.
-    every = answers(store, stream=stream, session=session)[::-1]
+    newest_last = answers(store, stream=stream, session=session)[::-1]
     if as_json:
-        emit(every)
+        emit(newest_last)
         return
-    for answer in every:
+    for answer in newest_last:
         note(_line(answer))
-    note(plural(len(every), "answer"))
+    note(plural(len(newest_last), "answer"))
 
 
 def _line(answer: "Mapping[str, Any]") -> str:

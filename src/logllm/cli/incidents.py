@@ -150,12 +150,12 @@ def written_forms(
     if not tells(described, key_field=reading.settings.sessions.key_field, redacted=redact):
         return {}
     lines = written_lines(places, logs, reading=reading)
-    said = said_in(lines, described)
+    messages = said_in(lines, described)
     forms: dict[Place, list[str]] = {}
     for place, text in lines.items():
         # A whole JSON line is mostly braces and fields that nobody asked about.
         whole = None if described.kind == "json" else text.strip()
-        both = (whole, said.get(place))
+        both = (whole, messages.get(place))
         forms[place] = [form for form in both if form] or [text.strip()]
     return forms
 

@@ -141,13 +141,13 @@ def _hand_out(asked: "Sequence[Question]", log: "JudgedLog", path: Path) -> None
     )
 
 
-def _ask(asked: "Sequence[Question]", log: "JudgedLog", answers: "Answers") -> None:
+def _ask(questions: "Sequence[Question]", log: "JudgedLog", answers: "Answers") -> None:
     """Ask in the terminal."""
     from logllm.detect.labelling.asking import ask
 
-    if not asked:
+    if not questions:
         note("all sessions are labelled")
-    ask(asked, log, answers=answers, key=_key, say=note)
+    ask(questions, log, answers=answers, key=_key, say=note)
 
 
 def _key() -> str:

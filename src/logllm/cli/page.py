@@ -22,15 +22,15 @@ def check_page(path: Path, *, force: bool) -> None:
     check_report(path, force=force)
 
 
-def put_aside(asked: "Task") -> "PutAside | None":
+def put_aside(task: "Task") -> "PutAside | None":
     """Standard input, where it is read: the page shows lines of it, which cannot be read again."""
     from logllm.detect.page.written import PutAside
     from logllm.logs.lines import STDIN, standard_input
 
     # Files can be opened again when lines of them are shown.
-    if STDIN not in asked.logs:
+    if STDIN not in task.logs:
         return None
-    return PutAside(asked.stdin or standard_input())
+    return PutAside(task.stdin or standard_input())
 
 
 def write_page(
@@ -39,7 +39,7 @@ def write_page(
     reading: "Reading",
     detector: "Detector",
     *,
-    asked: "Task",
+    task: "Task",
     aside: "PutAside | None",
     redact: bool,
     force: bool,
@@ -51,7 +51,7 @@ def write_page(
         frames: All verdicts, with `messages`, as they came.
         reading: Gave them, and has been read to its end.
         detector: What judged.
-        asked: What was to be done.
+        task: What was to be done.
         aside: Standard input, where it was put aside.
         redact: Show nothing secret.
         force: Replace what is there.
@@ -67,10 +67,10 @@ def write_page(
 
     # What the page says of itself: of which logs it is, and how they were read.
     wish = Wish(
-        asked.logs,
+        task.logs,
         datetime.now(UTC),
-        how_read=asked.said,
-        good=asked.good,
+        how_read=task.said,
+        good=task.good,
         redact=redact,
         aside=aside,
     )

@@ -41,8 +41,8 @@ def perturb(
     from logllm.evaluate.altered import perturb as alter
 
     # What is not named has its default in the settings.
-    given = {"kind": kind, "ratio": ratio, "strength": strength, "seed": seed}
-    named = {name: value for name, value in given.items() if value is not None}
+    options = {"kind": kind, "ratio": ratio, "strength": strength, "seed": seed}
+    named = {name: value for name, value in options.items() if value is not None}
     settings = PerturbSection.read(named, source="logllm perturb")
     manifest = alter(data, out, settings=settings, force=force)
     if as_json:

@@ -67,36 +67,33 @@ def prepare(
     as_json: option.AsJson = False,
 ) -> None:
     """Read, mask, group and split a log; its format is recognized unless you name it."""
-    from logllm.datasets.prepare import prepare as run
     from logllm.datasets.settings import mask_rules, session_options
     from logllm.datasets.sources import told_apart
-    from logllm.logs.redaction import redacted_errors
 
     # By sections of the settings. None: the recipe, the format or the default says it.
-    overrides = {
-        "format": {
-            "message": message,
-            "time": time,
-            "time_format": time_format and [time_format],
-            "time_zone": time_zone,
-            "label": label,
-            "normal": normal,
-            "encoding": encoding,
-        },
-        "sessions": {
-            **session_options(
-                window=window, step=step, key=key, key_field=key_field, by=session_by
-            ),
-            "max_messages": max_messages,
-            "long": long,
-        },
+    fields = {
+        "message": message,
+        "time": time,
+        "time_format": time_format and [time_format],
+        "time_zone": time_zone,
+        "label": label,
+        "normal": normal,
+        "encoding": encoding,
+    }
+    grouping = session_options(
+        window=window, step=step, key=key, key_field=key_field, by=session_by
+    )
+    masking = {
+        "rules": mask,
+        "own": mask_rules(mask_rule or []),
+        "keep": keep,
+        "own_keep": mask_rules(keep_rule or []),
+    }
+    overrides: dict[str, dict[str, Any]] = {
+        "format": fields,
+        "sessions": {**grouping, "max_messages": max_messages, "long": long},
         "split": {"by": split, "test": test, "validation": validation, "seed": seed},
-        "mask": {
-            "rules": mask,
-            "own": mask_rules(mask_rule or []),
-            "keep": keep,
-            "own_keep": mask_rules(keep_rule or []),
-        },
+        "mask": masking,
         "prepare": {"redact": redact},
     }
     # `prepare postgresql a.log b.log`: the first word is a format, the others are logs.
@@ -108,10 +105,21 @@ def prepare(
         test_raw or [], dataset, settings=settings, labels=test_labels, normal=normal
     )
     inputs = {"settings": settings, "stdin": stdin, **log, **second}
+    _prepare(inputs, out, redact=redact, force=force, as_json=as_json)
+
+
+def _prepare(
+    inputs: dict[str, Any], out: Path, *, redact: bool, force: bool, as_json: bool
+) -> None:
+    """Prepare logs, or a data set, as `datasets.prepare` is told to, and say what came of it."""
+    from logllm.datasets.prepare import prepare as run
+    from logllm.logs.redaction import redacted_errors
+
     started = clock.perf_counter()
     with redacted_errors() if redact else nullcontext(), counts("preparing") as bar:
         manifest = run(out=out, force=force, progress=bar, **inputs)
-    _summary(manifest, out, seconds=clock.perf_counter() - started, as_json=as_json)
+    seconds = clock.perf_counter() - started  # without fetching and questions
+    _summary(manifest, out, seconds=seconds, as_json=as_json)
 
 
 def _chosen(
@@ -164,8 +172,8 @@ def _as_run(
     from logllm.runs.manifest import find_run, read_manifest
 
     # A run carries all of that: with another format its verdicts would mean nothing.
-    if other := format or dataset or recipe:
-        raise RecipeError(f"--like {run} says how logs are read: leave out {other}")
+    if excess := format or dataset or recipe:
+        raise RecipeError(f"--like {run} says how logs are read: leave out {excess}")
     if not raw:
         raise RecipeError(f"--like {run} says how logs are read: name the log with --raw FILE")
     before = read_manifest(find_run(run))["data"]["prepare"]
@@ -319,19 +327,20 @@ def _ask(public: "Dataset", *, yes: bool) -> None:
     """
     from logllm.datasets.fetching import address, announced
 
+    # Servers do not always say how large a file is.
     size = announced(public)
-    said = "of unknown size" if size is None else f"{size / 1e6:,.0f} MB"
-    kept = ""
+    amount = "of unknown size" if size is None else f"{size / 1e6:,.0f} MB"
+    remainder = ""
     if public.stop is not None:
-        kept = f"; only its lines {public.start:,} to {public.stop:,} are kept"
+        remainder = f"; only its lines {public.start:,} to {public.stop:,} are kept"
         # A checksum is of the whole archive.
-        kept += " and the rest is read to check it" if public.md5 else ""
-    note(f"to fetch: {address(public)}, {said}{kept}")
+        remainder += " and the rest is read to check it" if public.md5 else ""
+    note(f"to fetch: {address(public)}, {amount}{remainder}")
     if yes or (size is not None and size < _MUCH):
         return
     # In a script nobody answers, and a default of yes would fill a disk.
     if not sys.stdin.isatty():
-        raise RecipeError(f"{public.name} is {said} to fetch: say --yes")
+        raise RecipeError(f"{public.name} is {amount} to fetch: say --yes")
     typer.confirm("Fetch it?", abort=True, err=True)
 
 
@@ -343,6 +352,7 @@ def _summary(manifest: dict[str, Any], out: Path, *, seconds: float, as_json: bo
     table(str(out), ("", "all", *manifest["parts"]), rows)
     speed = manifest["lines"] / seconds
     note(f"read in {duration(seconds)}: {speed:,.0f} lines/s")
+    # What to make of these counts, and which lines are not among them.
     _tell_same(manifest.get("paper", {}))
     for warning in manifest["warnings"]:
         note(f"note: {warning}")

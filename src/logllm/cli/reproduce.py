@@ -126,7 +126,7 @@ def reproduce(
         "betas": _numbers(betas),
         "ratios": _numbers(ratios),
     }
-    asked = Asked(
+    wanted = Asked(
         name,
         tuple(map(given_data, data)),
         Recipe.load(recipe, overrides=settings or []),
@@ -141,7 +141,7 @@ def reproduce(
         # A list that is not given is the table's own.
         **{key: values for key, values in lists.items() if values is not None},
     )
-    grid = opened(asked, out, command=told(whole(sys.argv[1:])))
+    grid = opened(wanted, out, command=told(whole(sys.argv[1:])))
     if list_:
         _list(grid)
         return

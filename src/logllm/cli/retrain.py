@@ -79,8 +79,8 @@ def _retrain(
     how = RetrainSection.read(_settings(settings), source="--set")
     with closing(_opened(store)) as opened:
         # Answers, and as many quiet sessions as are to be learnt from or judged.
-        given = feedback_on(run, opened, most=how.quiet)
-        outcome = learn(run, given, data=data, how=how, told=note)
+        feedback = feedback_on(run, opened, most=how.quiet)
+        outcome = learn(run, feedback, data=data, how=how, told=note)
     if as_json:
         emit(outcome.as_object(datetime.now(UTC)))
     _tell(run, outcome)
@@ -131,8 +131,8 @@ def _tell(run: Path, outcome: "Outcome") -> None:
     before = f"{counts['known']:,} learnt before"
     overruled = f"{counts['overruled']:,} overruled by later ones"
     note(f"{answers}: {counts['new']:,} new, {before}, {overruled}")
-    for one in outcome.contradicting:
-        note(f"  answer {one.number} ({one.session}: {one.answer}): {one.against}")
+    for answer in outcome.contradicting:
+        note(f"  answer {answer.number} ({answer.session}: {answer.answer}): {answer.against}")
     _tell_figures(outcome.gate.figures)
     # What happens next, and how it is undone.
     if outcome.gate.passed:

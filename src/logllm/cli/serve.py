@@ -193,8 +193,8 @@ def _answering(wanted: "WatchFile", settings: dict[str, Any]) -> "WatchFile":
     from logllm.config.serve import ServeSection
 
     # What the command line does not say stays as the file has it.
-    told = {name: value for name, value in settings.items() if value not in (None, [])}
-    together = wanted.serve.model_dump() | told
+    named = {name: value for name, value in settings.items() if value not in (None, [])}
+    together = wanted.serve.model_dump() | named
     section = ServeSection.read(together, source="the command line")
     # Browsers name the host that people typed, and any other name is refused.
     public = urlsplit(wanted.public_url or "").hostname

@@ -149,16 +149,16 @@ def learnt(
     store.close()
 
 
-def _tell_learnt(every: "Sequence[Mapping[str, Any]]", *, as_json: bool) -> None:
+def _tell_learnt(learnings: "Sequence[Mapping[str, Any]]", *, as_json: bool) -> None:
     """Tell what was learnt by several watches."""
     import json
 
-    for learning in every:
+    for learning in learnings:
         if as_json:
             sys.stdout.write(json.dumps(learning, ensure_ascii=False) + "\n")
         else:
             _tell_learning(learning)
-    if not every:
+    if not learnings:
         note("nothing was learnt: `logllm watch --learn` does")
 
 

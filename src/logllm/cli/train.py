@@ -211,11 +211,11 @@ def _watch(bar: Callable[..., None]) -> "Callable[[Step], None]":
 
     It shows them in the bar, or as a line now and then where there is no terminal.
     """
-    started = said = time.monotonic()
+    started = last_line = time.monotonic()
     first: int | None = None
 
     def watch(step: "Step") -> None:
-        nonlocal said, first
+        nonlocal last_line, first
         # A training that goes on begins in the middle: speed is of what was done here.
         first = step.sessions if first is None else first
         now = time.monotonic()
@@ -224,8 +224,8 @@ def _watch(bar: Callable[..., None]) -> "Callable[[Step], None]":
         text = f"{place} loss {step.loss:.3f} {speed:.1f} sessions/s"
         bar(step.sessions, step.total, text)
         # A file gets a line now and then, and in any case the last one of a stage.
-        if not sys.stderr.isatty() and (now - said > _QUIET or step.step == step.steps):
-            said = now
+        if not sys.stderr.isatty() and (now - last_line > _QUIET or step.step == step.steps):
+            last_line = now
             left = duration((step.total - step.sessions) / speed) if speed else "?"
             note(f"training {text}, {left} left")
 

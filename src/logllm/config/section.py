@@ -84,8 +84,8 @@ def _explain(section: type[BaseModel], problem: ErrorDetails) -> str:
         # What is wrong with a section as a whole, such as settings that exclude each other.
         if not key:
             return _wrong(problem)
-        given = problem["input"]
-        shown = "" if isinstance(given, Mapping) else f" (found {given!r:.80})"
+        value = problem["input"]
+        shown = "" if isinstance(value, Mapping) else f" (found {value!r:.80})"
         return f"{key}: {_wrong(problem)}{shown}"
     # A key that nobody knows is mostly a slip: name the one that was meant.
     fields = sorted(_fields_at(section, problem["loc"][:-1]))

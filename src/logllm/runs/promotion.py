@@ -89,15 +89,15 @@ def read_promotion(run: Path) -> Promotion | None:
         return None
     path = pointer_of(run)
     try:
-        told = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as exc:
         raise _damaged(path) from exc
     # A later layout may mean something else by the same names.
-    if not isinstance(told, dict) or told.get("version") != _VERSION:
+    if not isinstance(content, dict) or content.get("version") != _VERSION:
         raise _damaged(path)
-    promotion = _checked(told)
+    promotion = _checked(content)
     if promotion is None:
         raise _damaged(path)
     return promotion
@@ -169,25 +169,25 @@ def home_of(run: Path) -> Path | None:
     return None
 
 
-def _checked(told: dict[str, Any]) -> Promotion | None:
+def _checked(content: dict[str, Any]) -> Promotion | None:
     """What a file says; none where that makes no sense."""
-    earlier, gates = told.get("earlier"), told.get("gates")
+    earlier, gates = content.get("earlier"), content.get("gates")
     if not isinstance(earlier, list) or not isinstance(gates, list):
         return None
     # A name with a slash would have a run loaded from anywhere.
-    current = told.get("current")
+    current = content.get("current")
     if not all(map(_plain, [current, *earlier])):
         return None
     # A gate that makes no sense is only left out: it is a record of the past.
     sound_gates = tuple(gate for gate in gates if isinstance(gate, dict))
-    data = told.get("data")
+    data = content.get("data")
     trained_on = data if isinstance(data, str) else None
     return Promotion(
         current=str(current),
         earlier=tuple(earlier),
         gates=sound_gates,
         data=trained_on,
-        changed=str(told.get("changed")),
+        changed=str(content.get("changed")),
     )
 
 
