@@ -51,13 +51,15 @@ class Examples(NamedTuple):
         """
         part = prepared.labelled("train")
         items = part["item_anomalous"]
-        alerts = None if items.null_count() else [row.astype(np.bool_) for row in rows_of(items)]
+        alerts = None
+        if not items.null_count():
+            alerts = [row.astype(np.bool_) for row in rows_of(items)]
         labels = part["anomalous"].to_numpy().astype(bool)
         return cls(rows_of(part["messages"]), labels, prepared.messages, alerts)
 
 
 class Trained(NamedTuple):
-    """What a training gave."""
+    """A trained network, and how long it took."""
 
     model: LogLLM
     tokenizer: Any
@@ -100,7 +102,9 @@ def _check_alerts(examples: Examples) -> None:
             "projector.start = alerts needs a label for each line, and these data have them for "
             "sessions: turn it off with --set model.projector.start=random"
         )
-    if ever_alerts(occurring(examples.sessions), examples.sessions, alerts=examples.alerts).all():
+    rows = occurring(examples.sessions)
+    bad = ever_alerts(rows, examples.sessions, alerts=examples.alerts)
+    if bad.all():
         raise DataError(
             "projector.start = alerts tells alerts from other messages, and every message of the "
             "train part is one: turn it off with --set model.projector.start=random"
@@ -144,9 +148,8 @@ def fit_network(
         loop.count = count
         if recipe.model.projector.start != "random":
             _start(loop, examples.messages, recipe=recipe)
-        seconds = loop.train(
-            encode_positions=recipe.detect.tokens_on(accelerator.device.type), watch=watch
-        )
+        positions = recipe.detect.tokens_on(accelerator.device.type)
+        seconds = loop.train(encode_positions=positions, watch=watch)
     return Trained(model, tokenizer, seconds)
 
 
@@ -156,8 +159,8 @@ def micro_batch_of(recipe: Recipe, examples: Examples, *, accelerator: Any) -> i
     Args:
         recipe: model and stages.
         examples: what is learnt from.
-        accelerator: Accelerate's. What is free on its device now counts, so that it is asked before
-            the model is loaded; several processes take the same number, and each has some to do.
+        accelerator: Accelerate's. What is free on its device at the moment counts, so call this
+            before the model is loaded. Several processes take the same number, and each has work.
     """
     if recipe.train.micro_batch != "auto":
         return recipe.train.micro_batch
@@ -169,6 +172,8 @@ def micro_batch_of(recipe: Recipe, examples: Examples, *, accelerator: Any) -> i
     )
     training = TrainingSet(examples.sessions, examples.labels, tokens, examples.alerts)
     fitting = largest_fitting(blueprint, training, recipe=recipe, device=accelerator.device)
+
+    # The least that any process has room for, and not so much that one of them has nothing to do.
     every = accelerator.gather(torch.tensor([fitting], device=accelerator.device))
     most = min(int(every.min()), recipe.train.batch // process_count())
     return next(size for size in sizes(recipe.train.batch) if size <= most)
@@ -214,9 +219,8 @@ def deterministic(seed: int) -> Iterator[None]:
     draws = torch.get_rng_state()
     filling: Any = torch.utils.deterministic  # its setting has no type
     fills = filling.fill_uninitialized_memory
-    os.environ.setdefault(
-        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-    )  # what CUDA asks for to be deterministic
+    # What CUDA asks for to be deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     # Nothing here reads memory before it is written; to fill it first took a fifth of a GPU's time.
     filling.fill_uninitialized_memory = False
@@ -232,7 +236,7 @@ def deterministic(seed: int) -> Iterator[None]:
 def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
     """Fit the projector to words or alerts.
 
-    A training that goes on has its own, but its doubts are computed again.
+    A training that is resumed has its projector already; only its doubts are computed again.
     """
     by_words = recipe.model.projector.start == "words"
     if by_words and states(loop.run):

@@ -67,7 +67,10 @@ class Loop:
         run: Path,
         accelerator: Any,
     ) -> None:
-        """Prepare to train; `accelerator` is Accelerate's, for device, precision, backward pass and clipping."""
+        """Prepare to train.
+
+        Accelerate's `accelerator` sees to device, precision, backward pass and clipping.
+        """
         self.model = model
         self.data = data
         self.section = section
@@ -115,14 +118,14 @@ class Loop:
         return time.monotonic() - self._began
 
     def vectors(self, rows: Rows, *, positions: int) -> torch.Tensor:
-        """Vectors of some messages, zeros for the others, (len(tokens), d_enc), kept for as long as the encoder learns nothing.
+        """Vectors of some messages, zeros for the others, (len(tokens), d_enc).
 
-        They are computed in one go, so that they are the same to the last bit whether or not a stage before has needed some of them.
+        They are kept for as long as the encoder learns nothing. All are computed in one go, so that
+        they are the same to the last bit whether or not an earlier stage needed some of them.
         """
         if self._vectors is None or not np.array_equal(self._encoded, rows):
-            self._vectors = self.model.encoder.table(
-                self.data.tokens, positions=positions, rows=rows
-            )
+            encoder = self.model.encoder
+            self._vectors = encoder.table(self.data.tokens, positions=positions, rows=rows)
             self._encoded = rows
         return self._vectors
 
@@ -130,18 +133,19 @@ class Loop:
         self, stage: int, resumed: Path | None, *, encode_positions: int, watch: Watch | None
     ) -> None:
         """Run one stage, from a checkpoint within it where there is one."""
-        train = self.section
-        section = self.section.stages[stage]
-        order = self.orders[stage]
+        train, order = self.section, self.orders[stage]
+        section = train.stages[stage]
         steps = -(-len(order) // train.batch)
 
         # Each stage has an optimiser of its own.
         parameters = self.model.trains(
             section.trains, message_dropout=section.message_dropout, base_dropout=train.base_dropout
         )
-        betas = (_BETA1, section.beta2)
         optimizer = torch.optim.AdamW(
-            parameters, lr=section.lr, betas=betas, weight_decay=section.weight_decay
+            parameters,
+            lr=section.lr,
+            betas=(_BETA1, section.beta2),
+            weight_decay=section.weight_decay,
         )
         optimizer = self.accelerator.prepare(optimizer)
         first = 0
@@ -168,9 +172,9 @@ class Loop:
             batches = list(
                 self.data.micro_batches(rows, train, stage=stage, step=step, count=self.count)
             )
-            seen = (
-                vectors if doubts is None or vectors is None else doubts.moved(vectors, time=step)
-            )
+            seen = vectors
+            if doubts is not None and vectors is not None:
+                seen = doubts.moved(vectors, time=step)
             loss, lr = self._step(batches, seen, optimizer=optimizer, stage=stage, step=step)
 
             # Whoever watches is told.
@@ -211,10 +215,12 @@ class Loop:
         section = self.section.stages[stage]
         unit = self.section.unit
         done = step * (self.section.batch // unit)
-        lr = learning_rate(section, done=done, total=-(-len(self.orders[stage]) // unit))
+        total_units = -(-len(self.orders[stage]) // unit)
+        lr = learning_rate(section, done=done, total=total_units)
         for group in optimizer.param_groups:
             group["lr"] = lr
 
+        # A step's loss is the mean over all of its verdicts, however it is cut into passes.
         weights = [self._weight(micro_batch) for micro_batch in batches]
         total = 0.0
         whole = sum(weights)
@@ -248,10 +254,10 @@ class Loop:
         return total, lr
 
     def _weight(self, batch: MicroBatch) -> int:
-        """What a micro-batch counts in its step: its verdicts, all of which weigh the same.
+        """What a micro-batch counts in its step: the number of its verdicts.
 
-        Where the machine cuts the step, answers' tokens weigh the same in it instead, as they do
-        within one pass: the step is then what one pass over all of it would be.
+        Where the machine chooses how a step is cut, it is the number of the answers' tokens
+        instead, as within one pass: the step then equals one pass over all of its sessions.
         """
         if self.section.micro_batch != "auto" or self.section.objective != "answer":
             return len(batch.labels)
@@ -260,16 +266,17 @@ class Loop:
 
 
 def _draws(*place: int) -> int:
-    """A seed for what is drawn in a micro-batch."""
-    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    """A seed for what is drawn in a micro-batch, in 63 bits."""
+    (word,) = np.random.SeedSequence(place).generate_state(1, np.uint64)
+    return int(word >> np.uint64(1))
 
 
 def learning_rate(section: StageSection, *, done: int, total: int) -> float:
     """The rate after `done` of a stage's `total` micro-batches.
 
-    `tenths`: times 0.7 at every tenth of the stage, as the paper's scripts do. `one-cycle`: cosine
-    from lr / 25 up to lr over the first 30 %, cosine down to almost zero after that (Smith and
-    Topin, arXiv:1708.07120).
+    `tenths` multiplies by 0.7 at every tenth of the stage, as the paper's scripts do. `one-cycle`
+    rises as a cosine from lr / 25 to lr over the first 30 %, and falls as a cosine to almost zero
+    after that (Smith and Topin, arXiv:1708.07120).
 
     >>> stage = StageSection(trains=("projector",), lr=1.0, epochs=1)
     >>> [round(learning_rate(stage, done=done, total=20), 3) for done in (0, 1, 2, 4)]
@@ -282,9 +289,8 @@ def learning_rate(section: StageSection, *, done: int, total: int) -> float:
         return section.lr
     if share < _WARM_UP:
         return _cosine(section.lr / _START, section.lr, share=share / _WARM_UP)
-    return _cosine(
-        section.lr, section.lr / _START / _END, share=(share - _WARM_UP) / (1 - _WARM_UP)
-    )
+    falling = (share - _WARM_UP) / (1 - _WARM_UP)
+    return _cosine(section.lr, section.lr / _START / _END, share=falling)
 
 
 def _cosine(first: float, last: float, *, share: float) -> float:

@@ -1,7 +1,4 @@
-"""The memory a training needs, derived.
-
-Each stage's worst step runs on shapes alone and is watched.
-"""
+"""The memory that a training needs, found by running each stage's worst step on shapes alone."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -54,12 +51,14 @@ class Memory:
         return self.weights + self.adapters + self.optimiser + (self.activations or 0) + self.unused
 
     def beside(self, plain: "Memory") -> "Memory":
-        """The same where memory comes from the C library, which cannot give all of it back between blocks.
+        """The same where memory comes from the C library, whose allocator leaves gaps.
 
         Args:
-            plain: the stage's memory without gradient checkpointing, with which the same blocks come and go and leave the same gaps.
+            plain: the stage's memory without gradient checkpointing; with it the same blocks come
+                and go, and leave the same gaps.
         """
-        return replace(self, unused=int(_UNUSED * (plain.activations or 0)))
+        gaps = _UNUSED * (plain.activations or 0)
+        return replace(self, unused=int(gaps))
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -123,20 +122,21 @@ def stage_memory(
         chosen.trains, message_dropout=chosen.message_dropout, base_dropout=section.base_dropout
     )
     gradients = sum(parameter.nbytes for parameter in learning)
-    added = [
-        parameter.nbytes
-        for name, parameter in model.named_parameters()
-        if "lora_" in name or name.startswith("projector.")
-    ]
+    added = 0
+    for name, parameter in model.named_parameters():
+        if "lora_" in name or name.startswith("projector."):
+            added += parameter.nbytes
+
+    # What passes need follows from running them, where torch can do so on shapes alone.
     try:
         activations = _activations(
             blueprint, data, section=section, planned=planned, encode_positions=encode_positions
         )
-    except RuntimeError:  # torch cannot run it on shapes alone
+    except RuntimeError:
         activations = None
     return Memory(
         weights=blueprint.weights,
-        adapters=sum(added),
+        adapters=added,
         optimiser=3 * gradients,
         activations=activations,
     )
@@ -152,54 +152,54 @@ def _activations(
 ) -> int:
     stage, order = planned
     frozen = "encoder" not in section.stages[stage].trains
-    batches = worst_batches(order, data, section=section, stage=stage)
-    peak = max(
-        _peak(blueprint, data, micro=micro, section=section, frozen=frozen) for micro in batches
-    )
+    peak = 0
+    for micro in worst_batches(order, data, section=section, stage=stage):
+        needed = _peak(blueprint, data, micro=micro, section=section, frozen=frozen)
+        peak = max(peak, needed)
     if not frozen:
         return peak + blueprint.transient
+
+    # A frozen encoder runs before the stage, and leaves its float32 vectors.
     vectors = len(data.tokens) * blueprint.model.encoder.width * 4
-    encoding = _peak_of_encoding(
-        blueprint, data, rows=data.seen(order, section.stages[stage]), positions=encode_positions
-    )
+    rows = data.seen(order, section.stages[stage])
+    encoding = _peak_of_encoding(blueprint, data, rows=rows, positions=encode_positions)
     return vectors + blueprint.transient + max(peak, encoding)
 
 
 def worst_batches(
     order: Order, data: TrainingSet, *, section: TrainSection, stage: int
 ) -> list[MicroBatch]:
-    """Of a stage's micro-batches those that are likely to need most.
+    """A stage's micro-batches that are likely to need the most memory.
 
-    Most positions in the decoder, padded or as a tree, and in the encoder.
+    They have the most positions in the decoder, padded or as a tree, or in the encoder.
     """
 
     def padded(micro: MicroBatch) -> tuple[int, int]:
-        return len(micro.labels) * max(map(len, micro.sessions)), sum(map(len, micro.sessions))
+        longest = max(map(len, micro.sessions))
+        return len(micro.labels) * longest, sum(map(len, micro.sessions))
 
     def encoder(micro: MicroBatch) -> int:
         distinct = occurring(micro.sessions)
         return len(distinct) * int(data.tokens.lengths[distinct].max())
 
     def distinct(micro: MicroBatch) -> tuple[int, int]:
-        return len(grow(micro.sessions).rows) + len(micro.beginnings), sum(map(len, micro.sessions))
+        nodes = len(grow(micro.sessions).rows)
+        return nodes + len(micro.beginnings), sum(map(len, micro.sessions))
 
-    costs: list[Callable[[MicroBatch], Any]] = [
-        padded,
-        distinct,
-        *([encoder] if "encoder" in section.stages[stage].trains else []),
-    ]
+    costs: list[Callable[[MicroBatch], Any]] = [padded, distinct]
+    if "encoder" in section.stages[stage].trains:
+        costs.append(encoder)
+
+    # By each of these costs the worst one so far; of equal ones the first.
     worst: list[tuple[Any, MicroBatch]] = []
     starts = range(0, len(order), section.batch)
     for step, start in enumerate(islice(starts, _STEPS)):
-        for micro in data.micro_batches(
-            order[start : start + section.batch], section, stage=stage, step=step
-        ):
+        rows = order[start : start + section.batch]
+        for micro in data.micro_batches(rows, section, stage=stage, step=step):
             candidates = [(cost(micro), micro) for cost in costs]
             worst = worst or candidates
-            worst = [
-                max(pair, key=lambda candidate: candidate[0])
-                for pair in zip(worst, candidates, strict=True)
-            ]
+            pairs = zip(worst, candidates, strict=True)
+            worst = [max(pair, key=lambda candidate: candidate[0]) for pair in pairs]
     return [micro for _, micro in worst]
 
 
@@ -219,14 +219,11 @@ def _status(field: str) -> int:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
         return 0
-    return next(
-        (
-            int(line.split()[1]) * 1024
-            for line in status.splitlines()
-            if line.startswith(f"{field}:")
-        ),
-        0,
-    )
+    for line in status.splitlines():
+        if line.startswith(f"{field}:"):
+            kilobytes = line.split()[1]
+            return int(kilobytes) * 1024
+    return 0
 
 
 def _peak(
@@ -254,11 +251,18 @@ def _peak(
         # From a step's second micro-batch on the gradients are there before.
         for parameter in learning:
             parameter.grad = torch.zeros_like(parameter) if section.batch > section.unit else None
-        known = [*model.parameters(), *model.buffers(), *([] if vectors is None else [vectors])]
+        known = [*model.parameters(), *model.buffers()]
+        if vectors is not None:
+            known.append(vectors)
         tensors = LiveTensors(known=known)
         with tensors, _autocast(section.precision):
-            model.loss(batch, objective=section.objective).backward()  # type: ignore[no-untyped-call]
-    made = sum(parameter.nbytes for parameter in learning) if section.batch == section.unit else 0
+            loss = model.loss(batch, objective=section.objective)
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    # Gradients count elsewhere: where these passes made them they are taken off.
+    made = 0
+    if section.batch == section.unit:
+        made = sum(parameter.nbytes for parameter in learning)
     model.zero_grad(set_to_none=True)
     return max(0, tensors.peak - made)
 
@@ -268,9 +272,8 @@ def _peak_of_encoding(
 ) -> int:
     """Bytes that the largest pass of a frozen encoder over some messages takes."""
     lengths = data.tokens.lengths[rows]
-    places = max(
-        in_passes(lengths, positions=positions), key=lambda run: len(run) * int(lengths[run].max())
-    )
+    passes = in_passes(lengths, positions=positions)
+    places = max(passes, key=lambda run: len(run) * int(lengths[run].max()))
     model = blueprint.model
     tensors = LiveTensors(known=[*model.parameters(), *model.buffers()])
     with blueprint.mode, torch.no_grad(), tensors:

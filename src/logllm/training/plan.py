@@ -38,8 +38,8 @@ class PlannedStage:
     memory: Memory
     """What its worst step needs, derived."""
     seconds: float | None
-    """Estimate: one micro-batch of middling sessions, timed here, times the number of
-    micro-batches; none where the weights are not here."""
+    """Estimate: the time of one micro-batch of middling sessions, measured here, times the number
+    of micro-batches; None where the weights are not here."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ class Plan:
     def seconds(self) -> float | None:
         """Estimate for all stages."""
         estimates = [stage.seconds for stage in self.stages if stage.seconds is not None]
-        return sum(estimates) if len(estimates) == len(self.stages) else None
+        if len(estimates) < len(self.stages):
+            return None
+        return sum(estimates)
 
     @property
     def peak(self) -> int:
@@ -95,6 +97,7 @@ def plan(recipe: Recipe, data: Path, *, progress: Report | None = None) -> Plan:
         if part.weights in SMALL_TIER:
             locate(part.weights, progress=progress)
     blueprint = draw(recipe.model)
+
     # Models that are not here are not for this machine, if it has no GPU.
     on_gpu = accelerator.device.type == "cuda" or bool(blueprint.assumed)
     program = _CUDA_CONTEXT if on_gpu else resident()
@@ -107,25 +110,22 @@ def plan(recipe: Recipe, data: Path, *, progress: Report | None = None) -> Plan:
         training = TrainingSet(sessions, labels, tokens, alerts)
         recipe = _settled(recipe, training, blueprint=blueprint, device=accelerator.device)
         stages = _stages(recipe, training, blueprint=blueprint, on_gpu=on_gpu)
+
+        # With the weights here one micro-batch of each stage is timed.
         if all(available(part.weights) for part in models):
             model, _ = assemble(recipe.model, progress=progress)
             model.to(accelerator.device)
             if recipe.train.gradient_checkpointing:
                 model.checkpoint_gradients()
-            ordered = zip(stages, enumerate(training.orders(recipe.train)), strict=True)
-            stages = [
-                replace(
-                    planned,
-                    seconds=_seconds(
-                        model,
-                        training,
-                        section=recipe.train,
-                        planned=order,
-                        accelerator=accelerator,
-                    ),
+            timed = []
+            for planned, order in zip(
+                stages, enumerate(training.orders(recipe.train)), strict=True
+            ):
+                seconds = _seconds(
+                    model, training, section=recipe.train, planned=order, accelerator=accelerator
                 )
-                for planned, order in ordered
-            ]
+                timed.append(replace(planned, seconds=seconds))
+            stages = timed
     return Plan(
         stages=tuple(stages),
         sessions=len(sessions),
@@ -148,9 +148,8 @@ def _settled(
     if recipe.train.gradient_checkpointing:
         blueprint.model.checkpoint_gradients()
     count = largest_fitting(blueprint, data, recipe=recipe, device=device)
-    return recipe.model_copy(
-        update={"train": recipe.train.model_copy(update={"micro_batch": count})}
-    )
+    train = recipe.train.model_copy(update={"micro_batch": count})
+    return recipe.model_copy(update={"train": train})
 
 
 def _stages(
@@ -162,13 +161,12 @@ def _stages(
     positions = recipe.detect.tokens_on("cuda" if on_gpu else "cpu")
 
     def memories() -> list[Memory]:
+        how: Any = {"section": section, "encode_positions": positions}
         return [
-            stage_memory(
-                blueprint, data, section=section, planned=planned, encode_positions=positions
-            )
-            for planned in enumerate(orders)
+            stage_memory(blueprint, data, planned=planned, **how) for planned in enumerate(orders)
         ]
 
+    # The allocator's gaps are those of a training without gradient checkpointing.
     needed = plain = memories()
     if section.gradient_checkpointing:
         blueprint.model.checkpoint_gradients()
@@ -196,22 +194,21 @@ def _seconds(
     planned: tuple[int, Order],
     accelerator: Any,
 ) -> float:
-    """A stage's time: one micro-batch of its middling sessions timed as the stage sees them, times the number of micro-batches."""
+    """A stage's estimated time in seconds.
+
+    One micro-batch of its middling sessions is timed as the stage sees them, and counted as often
+    as there are micro-batches.
+    """
     number, order = planned
     stage = section.stages[number]
     model.trains(
         stage.trains, message_dropout=stage.message_dropout, base_dropout=section.base_dropout
     )
-    vectors = (
-        None
-        if "encoder" in stage.trains
-        else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
-    )
-    micro = next(
-        data.micro_batches(
-            _middling(order, data, count=section.unit), section, stage=number, step=0
-        )
-    )
+    vectors = None
+    if "encoder" not in stage.trains:
+        vectors = torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
+    rows = _middling(order, data, count=section.unit)
+    micro = next(data.micro_batches(rows, section, stage=number, step=0))
     labels = torch.from_numpy(micro.labels)
     batch = collate(
         micro.sessions,
@@ -236,8 +233,12 @@ def _seconds(
 
 
 def _middling(order: Order, data: TrainingSet, *, count: int) -> Order:
-    """Rows evenly spread over the order's sessions by length, so that their passes cost what the stage's do on average."""
-    by_length = order[np.argsort([len(data.sessions[row]) for row in order], kind="stable")]
-    return by_length[
-        np.linspace(0, len(by_length) - 1, num=min(count, len(by_length))).astype(np.int64)
-    ]
+    """Rows evenly spread over the order's sessions by length.
+
+    Their passes then cost about what the stage's passes cost on average.
+    """
+    lengths = [len(data.sessions[row]) for row in order]
+    by_length = order[np.argsort(lengths, kind="stable")]
+    taken = min(count, len(by_length))
+    places = np.linspace(0, len(by_length) - 1, num=taken).astype(np.int64)
+    return by_length[places]

@@ -1,6 +1,4 @@
-"""Several processes that train one network.
-
-Which of them writes, and how gradients are put together.
+"""Several processes that train one network: which of them writes, and how gradients are summed.
 
 A launcher such as `torchrun` starts them and tells each its number. Every process draws the same
 sessions in the same order, and takes every n-th micro-batch of a step; the sum of their gradients
@@ -25,11 +23,13 @@ def process_count() -> int:
 
 def process_number() -> int:
     """Which of them this one is, from 0."""
-    return int(os.environ.get("RANK", "0")) if process_count() > 1 else 0
+    if process_count() == 1:
+        return 0
+    return int(os.environ.get("RANK", "0"))
 
 
 def writes() -> bool:
-    """Whether this process writes files and talks to people: the first does, alone."""
+    """Whether this process writes files and reports to people: only the first one does."""
     return process_number() == 0
 
 
@@ -49,9 +49,9 @@ def together(accelerator: Any | None = None) -> None:
 
 
 def on_processors() -> bool:
-    """Whether several processes train on processors, since there is no accelerator.
+    """Whether several processes train on processors, for want of an accelerator.
 
-    Accelerate asks to be told.
+    The library Accelerate has to be told so.
     """
     from torch import accelerator
 
@@ -59,14 +59,12 @@ def on_processors() -> bool:
 
 
 def own(items: Iterable[_Item]) -> list[tuple[int, _Item]]:
-    """Those of some items that this process sees to, each with its place among all."""
+    """The items that this process takes, each with its place among all of them."""
     return list(islice(enumerate(items), process_number(), None, process_count()))
 
 
 def summed(parameters: Sequence["Tensor"], loss: float, *, accelerator: Any) -> float:
-    """Put the sum of all processes' gradients in place of each process's own.
-
-    Gives the sum of their losses.
+    """Replace each process's gradients by the sum over all processes, and give the summed loss.
 
     Args:
         parameters: those that learn, the same in every process; one without a gradient has zeros.
@@ -81,10 +79,9 @@ def summed(parameters: Sequence["Tensor"], loss: float, *, accelerator: Any) -> 
     gradients = [
         torch.zeros_like(value) if value.grad is None else value.grad for value in parameters
     ]
-    flat = torch.cat(
-        [gradient.float().flatten() for gradient in gradients]
-        + [torch.tensor([loss], device=gradients[0].device)]
-    )
+    numbers = [gradient.float().flatten() for gradient in gradients]
+    numbers.append(torch.tensor([loss], device=gradients[0].device))
+    flat = torch.cat(numbers)
     flat = accelerator.reduce(flat, reduction="sum")
     start = 0
     for value, gradient in zip(parameters, gradients, strict=True):

@@ -70,11 +70,12 @@ class TrainingSet:
             section: the training.
             stage: which of its stages.
             step: which of the stage's steps.
-            count: sessions a micro-batch; none: the section's unit. What each session is altered to
+            count: sessions a micro-batch; none: the section's unit. How each session is altered
                 does not depend on it.
         """
         rng = np.random.default_rng([section.seed, stage, step, 1])
-        by_length = np.argsort([len(self.sessions[row]) for row in rows], kind="stable")
+        lengths = [len(self.sessions[row]) for row in rows]
+        by_length = np.argsort(lengths, kind="stable")
         rows = rows[by_length]
         chosen = section.stages[stage]
         normal = self._normal if chosen.draws else NOTHING
@@ -85,9 +86,8 @@ class TrainingSet:
         alerts: list[Alerts | None] = []
         for row in rows:
             marks = None if self.alerts is None else self.alerts[row]
-            session, marks = augmented(
-                self.sessions[row], marks, section=chosen, normal=normal, rng=rng
-            )
+            session = self.sessions[row]
+            session, marks = augmented(session, marks, section=chosen, normal=normal, rng=rng)
             sessions.append(session)
             alerts.append(marks)
 
@@ -102,7 +102,8 @@ class TrainingSet:
                     for length, anomalous in beginnings(marks, count=chosen.beginnings, rng=rng):
                         places.append((place, length))
                         verdicts.append(anomalous)
-            yield MicroBatch(sessions[taken], tuple(places), np.array(verdicts, dtype=np.int64))
+            labels = np.array(verdicts, dtype=np.int64)
+            yield MicroBatch(sessions[taken], tuple(places), labels)
 
     @cached_property
     def _normal(self) -> "Normal":
@@ -112,9 +113,9 @@ class TrainingSet:
 def oversampled(labels: Labels, *, share: float, rng: np.random.Generator) -> Order:
     """Row numbers with the minority class repeated up to a share (paper, section 1).
 
-    The minority count becomes max(int(share * majority / (1 - share)), minority): each of its rows
-    as often as fits whole, the rest drawn without replacement. Where one class is missing nothing
-    is repeated.
+    The minority count becomes max(int(share * majority / (1 - share)), minority). Each of its rows
+    is repeated as often as fits, and the rest is drawn without replacement. Where one class is
+    missing nothing is repeated.
 
     >>> rows = oversampled(np.array([True] + [False] * 7), share=0.3, rng=np.random.default_rng(0))
     >>> sorted(rows.tolist())
@@ -124,20 +125,22 @@ def oversampled(labels: Labels, *, share: float, rng: np.random.Generator) -> Or
     if not len(minority):
         return majority
     wanted = max(int(share * len(majority) / (1 - share)), len(minority))
+    # Of 3 rows that become 8 each is there twice, and 2 of them once more.
     whole, rest = divmod(wanted, len(minority))
-    return np.concatenate(
-        [majority, np.tile(minority, whole), rng.choice(minority, size=rest, replace=False)]
-    )
+    repeated = np.tile(minority, whole)
+    more = rng.choice(minority, size=rest, replace=False)
+    return np.concatenate([majority, repeated, more])
 
 
 def drawn(
     sessions: Sequence[Rows], labels: Labels, *, how: Literal["sessions", "distinct", "roots"]
 ) -> Order:
-    """Row numbers of the sessions that an epoch holds (`train.draw`).
+    """Row numbers of the sessions that an epoch holds (`train.draw`), ascending.
 
-    Of equal ones with the same label the first.
+    Of equal sessions with the same label those that come first are taken.
 
-    >>> sessions, labels = [np.array([1]), np.array([2]), np.array([1]), np.array([1]), np.array([1])], np.array([True] + [False] * 4)
+    >>> sessions = [np.array([1]), np.array([2]), np.array([1]), np.array([1]), np.array([1])]
+    >>> labels = np.array([True] + [False] * 4)
     >>> drawn(sessions, labels, how="distinct").tolist()
     [0, 1, 2]
     >>> drawn(sessions, labels, how="roots").tolist()
@@ -147,21 +150,22 @@ def drawn(
         return np.arange(len(sessions))
     alike: dict[tuple[bytes, bool], list[int]] = {}
     for row, session in enumerate(sessions):
-        alike.setdefault((session.tobytes(), bool(labels[row])), []).append(row)
-    return np.sort(
-        np.concatenate(
-            [rows[: 1 if how == "distinct" else ceil(sqrt(len(rows)))] for rows in alike.values()]
-        )
-    )
+        kind = (session.tobytes(), bool(labels[row]))
+        alike.setdefault(kind, []).append(row)
+
+    # One of each kind, or the square root of how many there are.
+    taken: list[int] = []
+    for rows in alike.values():
+        count = 1 if how == "distinct" else ceil(sqrt(len(rows)))
+        taken += rows[:count]
+    return np.sort(taken)
 
 
 def stage_order(labels: Labels, train: TrainSection, *, stage: int) -> Order:
     """Rows of all sessions that a stage trains on, in order.
 
-    A function of labels, seed and stage alone.
-
-    An epoch is a permutation of the oversampled set, repeated first until it has
-    `min_epoch_sessions`.
+    The order depends only on labels, seed and stage. An epoch is a permutation of the oversampled
+    set, which is first repeated until it has `min_epoch_sessions`.
 
     Args:
         labels: of the sessions to draw from, True for anomalous.
@@ -179,7 +183,10 @@ def stage_order(labels: Labels, train: TrainSection, *, stage: int) -> Order:
         rows.append(rng.permutation(np.tile(once, repeats)))
         epoch += 1
     order = np.concatenate(rows)[: section.max_sessions]
-    return order[: len(order) - len(order) % train.unit] if train.drop_last else order
+    if train.drop_last:
+        beyond = len(order) % train.unit
+        order = order[: len(order) - beyond]
+    return order
 
 
 class Normal(NamedTuple):
@@ -196,13 +203,14 @@ class Normal(NamedTuple):
 
 
 NOTHING = Normal(_NONE, 0)
-"""Of a part in which nothing is looked for."""
+"""What stands in where a stage draws nothing."""
 
 
 def normal_part(sessions: Sequence[Rows], alerts: Sequence[Alerts] | None) -> Normal:
     """What augmentation draws from; without labels per line only `lines` and `longest` are known.
 
-    >>> normal_part([np.array([1, 2]), np.array([2, 3])], [np.array([False, False]), np.array([True, False])])
+    >>> sessions = [np.array([1, 2]), np.array([2, 3])]
+    >>> normal_part(sessions, [np.array([False, False]), np.array([True, False])])
     Normal(lines=array([1, 2, 3]), longest=2, messages=array([1, 3]), sessions=[array([1, 2])])
     """
     lines = np.concatenate(sessions)
@@ -210,8 +218,12 @@ def normal_part(sessions: Sequence[Rows], alerts: Sequence[Alerts] | None) -> No
     if alerts is None:
         return Normal(lines, longest)
     bad = np.concatenate(alerts)
-    sound = [session for session, marked in zip(sessions, alerts, strict=True) if not marked.any()]
-    return Normal(lines[~bad], longest, np.setdiff1d(lines[~bad], lines[bad]), sound)
+    without_alerts = []
+    for session, marked in zip(sessions, alerts, strict=True):
+        if not marked.any():
+            without_alerts.append(session)
+    never_bad = np.setdiff1d(lines[~bad], lines[bad])
+    return Normal(lines[~bad], longest, never_bad, without_alerts)
 
 
 def augmented(
@@ -239,16 +251,16 @@ def augmented(
         and normal.sessions
         and rng.random() < section.transplant
     ):
-        session, alerts = _transplanted(
-            session, alerts, host=normal.sessions[int(rng.integers(len(normal.sessions)))], rng=rng
-        )
+        host = normal.sessions[int(rng.integers(len(normal.sessions)))]
+        session, alerts = _transplanted(session, alerts, host=host, rng=rng)
     if section.crop and alerts is not None:
         cropped = _crop(alerts, rng)
         session = session[cropped]
         alerts = alerts[cropped]
     if section.replace_normal and alerts is not None and len(normal.messages):
         replaced = (rng.random(len(session)) < section.replace_normal) & ~alerts
-        session = np.where(replaced, rng.choice(normal.messages, size=len(session)), session)
+        others = rng.choice(normal.messages, size=len(session))
+        session = np.where(replaced, others, session)
     if section.insert and rng.random() < section.insert:
         session, alerts = _inserted(session, alerts, normal=normal, rng=rng)
     if not section.shuffle_messages:
@@ -258,12 +270,15 @@ def augmented(
 
 
 def beginnings(alerts: Alerts, *, count: int, rng: np.random.Generator) -> list[tuple[int, bool]]:
-    """Lengths of some beginnings of a session, all different and shorter than it, and whether an alert is among them.
+    """Lengths of some beginnings of a session, and whether each holds an alert.
+
+    The lengths are all different and shorter than the session.
 
     >>> beginnings(np.array([False, False, True, False]), count=9, rng=np.random.default_rng(0))
     [(1, False), (2, False), (3, True)]
     """
-    lengths = 1 + np.sort(rng.permutation(len(alerts) - 1)[:count])
+    chosen = rng.permutation(len(alerts) - 1)[:count]
+    lengths = 1 + np.sort(chosen)
     return [(int(length), bool(alerts[:length].any())) for length in lengths]
 
 
@@ -272,40 +287,43 @@ def with_beginnings(
 ) -> tuple[list[Rows], Alerts]:
     """Sessions and their labels, then all beginnings of each, anomalous from the first alert on.
 
-    >>> sessions, bad = with_beginnings([np.array([5, 6, 7])], np.array([True]), alerts=[np.array([False, True, False])])
+    >>> alerts = [np.array([False, True, False])]
+    >>> sessions, bad = with_beginnings([np.array([5, 6, 7])], np.array([True]), alerts=alerts)
     >>> [session.tolist() for session in sessions], bad.tolist()
     ([[5, 6, 7], [5], [5, 6]], [True, False, True])
     """
-    every = [
-        beginnings(bad, count=len(bad), rng=np.random.default_rng()) for bad in alerts
-    ]  # all of them, whatever is drawn
-    shorter = [
-        session[:length]
-        for session, parts in zip(sessions, every, strict=True)
-        for length, _ in parts
-    ]
-    return [*sessions, *shorter], np.concatenate(
-        [labels, [anomalous for parts in every for _, anomalous in parts]]
-    ).astype(np.bool_)
+    rng = np.random.default_rng()  # all beginnings are taken, whatever is drawn
+    shorter: list[Rows] = []
+    verdicts: list[bool] = []
+    for session, bad in zip(sessions, alerts, strict=True):
+        for length, anomalous in beginnings(bad, count=len(bad), rng=rng):
+            shorter.append(session[:length])
+            verdicts.append(anomalous)
+    every_label = np.concatenate([labels, verdicts]).astype(np.bool_)
+    return [*sessions, *shorter], every_label
 
 
 def _transplanted(
     session: Rows, alerts: Alerts, *, host: Rows, rng: np.random.Generator
 ) -> tuple[Rows, Alerts]:
-    """The alerts of one session at a random place of another one, whose end goes where both would be longer than either."""
+    """The alerts of one session at a random place of another one, its host.
+
+    The host loses its end where the result would be longer than either of the two.
+    """
     bad = session[alerts]
     around = host[: max(len(host), len(session)) - len(bad)]
     place = rng.integers(len(around) + 1)
     marks = np.zeros(len(around), dtype=np.bool_)
-    return np.insert(around, place, bad), np.insert(marks, place, np.ones(len(bad), dtype=np.bool_))
+    bad_marks = np.ones(len(bad), dtype=np.bool_)
+    return np.insert(around, place, bad), np.insert(marks, place, bad_marks)
 
 
 def _inserted(
     session: Rows, alerts: Alerts | None, *, normal: Normal, rng: np.random.Generator
 ) -> tuple[Rows, Alerts | None]:
-    """More messages anywhere, each any line's or a copy of the one before it.
+    """A session with more messages anywhere: a random line's, or a copy of the one before it.
 
-    No session becomes longer than the longest.
+    No session becomes longer than the longest one of the training part.
     """
     count = min(-(-len(session) // _TWENTY), normal.longest - len(session))
     if count < 1 or not len(normal.lines):
@@ -313,7 +331,8 @@ def _inserted(
     places = np.sort(rng.integers(len(session) + 1, size=count))
     copied = rng.random(count) < 0.5
     before = np.maximum(places - 1, 0)
-    more = np.where(copied, session[before], rng.choice(normal.lines, size=count))
+    any_lines = rng.choice(normal.lines, size=count)
+    more = np.where(copied, session[before], any_lines)
     marks = None if alerts is None else np.insert(alerts, places, copied & alerts[before])
     return np.insert(session, places, more), marks
 
@@ -324,4 +343,5 @@ def _crop(alerts: Alerts, rng: np.random.Generator) -> Rows:
     if alerts.any():
         first = rng.choice(np.flatnonzero(alerts))
         order = np.concatenate([[first], order[order != first]])
-    return np.sort(order[: rng.integers(1, len(alerts) + 1)])
+    count = rng.integers(1, len(alerts) + 1)
+    return np.sort(order[:count])

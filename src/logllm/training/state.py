@@ -20,8 +20,8 @@ from logllm.storage import new_folder, write_atomic
 class Position:
     """How far training has come.
 
-    `step` optimiser steps of stage `stage` are done, `log` bytes of steps.jsonl written, in so many
-    seconds.
+    `step` optimiser steps of stage `stage` are done and `log` bytes of steps.jsonl are written; it
+    took `seconds`.
     """
 
     stage: int
@@ -71,7 +71,7 @@ def save_state(run: Path, model: LogLLM, *, optimizer: Any, position: Position) 
 def states(run: Path) -> list[Path]:
     """Whole checkpoints of a run, oldest first.
 
-    What a killed process left half made has a name with a dot.
+    A checkpoint that a killed process left unfinished has a name that begins with a dot.
     """
     folder = run / CHECKPOINTS
     if not folder.is_dir():
@@ -92,9 +92,9 @@ def restore_model(checkpoint: Path, model: LogLLM) -> None:
     """
     values = load_file(checkpoint / "parameters.safetensors")
     own = learned(model)
-    if {name: value.shape for name, value in values.items()} != {
-        name: value.shape for name, value in own.items()
-    }:
+    stored_shapes = {name: value.shape for name, value in values.items()}
+    own_shapes = {name: value.shape for name, value in own.items()}
+    if stored_shapes != own_shapes:
         raise ModelError(
             f"checkpoint {checkpoint} holds other parameters than the recipe's model: train into a"
             " new folder"
