@@ -38,8 +38,8 @@ class KindsSeen:
             texts: gives lines as they may be shown.
             redacted: whether what is secret is taken out of messages.
         """
-        there = None if ends is None else ends.kinds
-        self._seen = None if there is None else there.astype(np.uint64)
+        training_kinds = None if ends is None else ends.kinds
+        self._seen = None if training_kinds is None else training_kinds.astype(np.uint64)
         self._texts = texts
         self._redacted = redacted
         self._stored = 0

@@ -51,20 +51,21 @@ def watched(
     """
     patterns = (section.source,) if isinstance(section.source, str) else section.source
     name = section.stream or ",".join(patterns)
-    source = _source(
-        patterns, section, begin=begin, spools=spools, encoding=settings.format.encoding
-    )
+    encoding = settings.format.encoding
+    source = _source(patterns, section, begin=begin, spools=spools, encoding=encoding)
     # Kafka keeps the order within a partition alone, and may move one to another process: no
     # session can lie in two.
     apart = patterns[0].startswith(KAFKA)
     # The run that comes with logllm knows PostgreSQL's messages, whose lines have a prefix that
     # every server sets for itself: it is found by the first lines.
-    if section.format == AUTO or (section.format is None and only_postgres):
+    is_own_postgres = section.format is None and only_postgres
+    if section.format == AUTO or is_own_postgres:
         recognise = _recogniser(settings, zone=section.time_zone, only_postgres=only_postgres)
         return Watched(name, source, None, apart, recognise)
-    read_as = (
-        settings if section.format is None else for_format(settings, load_format(section.format))
-    )
+    # What is said of the source goes before how the run's own log was read.
+    read_as = settings
+    if section.format is not None:
+        read_as = for_format(settings, load_format(section.format))
     if section.time_zone is not None:
         read_as = in_zone(read_as, section.time_zone)
     return Watched(name, source, read_as, apart)
@@ -84,10 +85,9 @@ def _source(
     first = patterns[0]
     spool = spools / _file_name(section.stream or first)
     if len(patterns) > 1 and any(map(_is_address, patterns)):
+        several = ", ".join(patterns)
         remedy = "give the others each a source of its own"
-        raise DataError(
-            f"{', '.join(patterns)}: only files are watched together as one source; {remedy}"
-        )
+        raise DataError(f"{several}: only files are watched together as one source; {remedy}")
     if first == STDIN:
         from logllm.serve.sources.stdin import StdinSource
 

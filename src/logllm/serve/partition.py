@@ -108,8 +108,8 @@ class Partition:
             lines: with a column `line`.
         """
         wanted = lines.select("line").unique()
-        there = [frame.join(wanted, on="line", how="semi") for frame in self._written]
-        written = pl.concat([pl.DataFrame(schema=LINES), *there])
+        frames = [frame.join(wanted, on="line", how="semi") for frame in self._written]
+        written = pl.concat([pl.DataFrame(schema=LINES), *frames])
         file = pl.lit(self.file, dtype=pl.UInt32).alias("file")
         return written.select(file, "line", "text")
 

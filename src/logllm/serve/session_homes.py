@@ -30,9 +30,9 @@ class SessionHomes:
         """
         seen_before = self.divided
         first = None
-        told = rows.select("session", "partition", "state")
+        columns = rows.select("session", "partition", "state")
         # Sessions in their order: a home is the partition where one was first seen.
-        for name, partition, state in told.iter_rows():
+        for name, partition, state in columns.iter_rows():
             home = self._homes.setdefault(name, partition)
             if home != partition and name not in self._counted:
                 self._counted.add(name)

@@ -23,6 +23,7 @@ class Status:
         rate = self._rate.of(lines, now=time.monotonic())
         sessions = sum(stream.sessions for stream in watch.streams)
         anomalous = sum(stream.anomalous for stream in watch.streams)
+        # A source that does not know its lag adds nothing.
         lags = [stream.source.lag for stream in watch.streams]
         waiting = sum(lag for lag in lags if lag is not None)
         rejected = sum(stream.counts.get("rejected", 0) for stream in watch.streams)
@@ -31,19 +32,19 @@ class Status:
         read = f"{rate:,.0f} lines/s, {lines:,} read"
         is_open = plural(open_sessions, "open session")
         judged = f"{is_open}, {sessions:,} closed, {anomalous:,} anomalous"
-        told = [read, judged]
+        parts = [read, judged]
         # The rest only where there is something to say of it.
         learners = [stream.learner for stream in watch.streams if stream.learner is not None]
         if learners:
             learnt = sum(learner.counts["learnt_sessions"] for learner in learners)
             kinds = sum(learner.counts["learnt_kinds"] for learner in learners)
             new_kinds = plural(kinds, "new kind")
-            told.append(f"{learnt:,} learnt, {new_kinds} of message")
+            parts.append(f"{learnt:,} learnt, {new_kinds} of message")
         if waiting:
-            told.append(f"{waiting:,} waiting")
+            parts.append(f"{waiting:,} waiting")
         if rejected:
-            told.append(f"{plural(rejected, 'line')} not in the format")
-        return "; ".join(told)
+            parts.append(f"{plural(rejected, 'line')} not in the format")
+        return "; ".join(parts)
 
 
 class Metrics:
@@ -103,6 +104,7 @@ class Metrics:
                 self._last[key] = total
             for name, count in stream.counts.items():
                 self._counts.labels(stream.name, name).set(count)
+            # 0 would say that nothing waits, where nobody knows.
             lag = stream.source.lag
             if lag is not None:
                 self._lag.labels(stream.name).set(lag)

@@ -45,6 +45,7 @@ def tried(watched: Watched) -> list[str]:
         records.append(pushed[arrival.partition].push(own))
     rests = [pushed[name].rest() for name in partitions]
     records += [rest for rest in rests if rest is not None]
+    # As in a watch that ends here: what is still open is told as it is.
     closed = [sessionizer.push(table.numbered(frame)) for frame in records if frame.height]
     sessions = pl.concat([*closed, sessionizer.flush()])
     came = f"{plural(lines.height, 'line')} of {plural(len(partitions), 'partition')}"
@@ -53,7 +54,8 @@ def tried(watched: Watched) -> list[str]:
     grouped = f"{plural(sessions.height, 'session')} ({settings.sessions.in_words})"
     distinct = plural(len(table.messages), "distinct message")
     examples = [f"  {message}" for message in table.messages.head(_SHOWN)]
-    return [read_as, *notes, f"{rejected}; {grouped}, {distinct}, such as", *examples]
+    read = f"{rejected}; {grouped}, {distinct}, such as"
+    return [read_as, *notes, read, *examples]
 
 
 def _first(watched: Watched) -> list[Arrival]:

@@ -43,7 +43,7 @@ def rows(
     """
     # Positions are numbers of lines of the first line's partition: those in others lie in its
     # spans.
-    there = set(verdicts.columns)
+    present = set(verdicts.columns)
     partitions = pl.Series(names, dtype=pl.String)
     own = pl.col("files").list.first()
     lists = pl.struct("lines", "files")
@@ -59,12 +59,13 @@ def rows(
     named = pl.col("files").list.eval(name_of.gather(pl.element()))
     files = pl.when("several").then(named)
     own_state = pl.col("closed").fill_null(state)
+    partition = name_of.gather(own)
     columns = placed.select(
         "session",
         "lines",
         "start",
         "end",
-        partition=name_of.gather(own),
+        partition=partition,
         piece="part",
         first_position=first_position,
         last_position=last_position,
@@ -73,19 +74,20 @@ def rows(
     )
 
     # What the verdict itself says.
-    cut = verdicts["cut"] if "cut" in there else None
+    cut = verdicts["cut"] if "cut" in present else None
     evidence = _json(verdicts, ["evidence"], alone=True)
-    more = _json(verdicts, [name for name in _MORE if name in there])
+    more = _json(verdicts, [name for name in _MORE if name in present])
     judged = verdicts.select("score", "anomalous", "model").to_dict()
-    told_besides = {"cut": cut, "evidence": evidence, "more": more}
-    told = pl.DataFrame({**judged, **told_besides}, strict=False)
-    every = pl.concat([columns, told, shown], how="horizontal")
+    further = {"cut": cut, "evidence": evidence, "more": more}
+    judged_columns = pl.DataFrame({**judged, **further}, strict=False)
+    every = pl.concat([columns, judged_columns, shown], how="horizontal")
     return every.select(VERDICTS.keys()).cast(VERDICTS)  # type: ignore[arg-type]
 
 
 def _own_lines(lists: pl.Series) -> pl.Series:
     """For each session, its lines in the partition of its first line."""
-    frame = lists.struct.unnest().with_row_index("row").explode("lines", "files")
+    sessions = lists.struct.unnest().with_row_index("row")
+    frame = sessions.explode("lines", "files")
     first = pl.col("files").first().over("row")
     own = frame.filter(pl.col("files") == first)
     return own.group_by("row", maintain_order=True).agg("lines")["lines"]

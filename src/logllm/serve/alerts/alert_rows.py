@@ -30,16 +30,16 @@ def alerts(store: Store, *, now: datetime) -> dict[str, Any]:
         counts = _counts(connection)
         an_hour_ago = now - timedelta(hours=1)
         last_hour = _sent_since(connection, an_hour_ago)
-    told = []
+    objects = []
     for row in places:
         sink = {name: getattr(row, name) for name in _OF_SINK}
         sink["last_hour"] = last_hour.get(row.name, 0)
         # A place that was never told anything has no counts at all.
         by_state = counts.get(row.name, {})
         every_state = {state: by_state.get(state, 0) for state in STATES}
-        told.append(sink | every_state)
+        objects.append(sink | every_state)
     dead = letters(store, state="dead", limit=_MOST_LETTERS)
-    return {"sinks": told, "dead_letters": dead}
+    return {"sinks": objects, "dead_letters": dead}
 
 
 def letters(store: Store, *, state: str, limit: int) -> list[dict[str, Any]]:
@@ -49,7 +49,9 @@ def letters(store: Store, *, state: str, limit: int) -> list[dict[str, Any]]:
     its_message = deliveries.c.message == outbox.c.id
     joined = select(outbox, *of_delivery).join(deliveries, its_message)
     mine = joined.where(deliveries.c.state == state)
-    newest = mine.order_by(deliveries.c.updated.desc(), outbox.c.id.desc())
+    # Of several of one moment the one with the highest number comes first.
+    order = (deliveries.c.updated.desc(), outbox.c.id.desc())
+    newest = mine.order_by(*order)
     with store.transaction(reading=True) as connection:
         rows = connection.execute(newest.limit(limit)).all()
     return [_letter(row) for row in rows]

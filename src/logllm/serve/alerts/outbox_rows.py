@@ -115,14 +115,15 @@ def spread(connection: Connection, sink: Sink, *, now: datetime) -> None:
     reached = connection.scalar(select(sinks.c.reached).where(this))
     if reached is None or reached >= newest:
         return
-    wanted = [outbox.c.event.in_(sink.section.events)]
-    if sink.section.streams:
-        wanted.append(incidents.c.stream.in_(sink.section.streams))
+    section = sink.section
+    wanted = [outbox.c.event.in_(section.events)]
+    if section.streams:
+        wanted.append(incidents.c.stream.in_(section.streams))
     written = literal(stored_time(now))
     # An incident that opens often grows within seconds: told a little later, it is told with all of
     # its first sessions.
-    wait = timedelta(seconds=sink.section.wait)
-    later = literal(stored_time(now + wait))
+    told_later = now + timedelta(seconds=section.wait)
+    later = literal(stored_time(told_later))
     due = case((outbox.c.event == "opened", later), else_=written)
     values = (literal(sink.name), literal(_WAITING), literal(0), due, written)
     # Joined to incidents for the stream alone; one that is deleted already is told of no more.
@@ -234,9 +235,10 @@ def incidents_of(connection: Connection, numbers: Sequence[int]) -> dict[int, Ro
 
 def open_incidents_of(connection: Connection, sink: Sink) -> Sequence[Row[Any]]:
     """The incidents that go on and that a place is told of."""
+    streams = sink.section.streams
     conditions = [incidents.c.state == "open", ~incidents.c.muted]
-    if sink.section.streams:
-        conditions.append(incidents.c.stream.in_(sink.section.streams))
+    if streams:
+        conditions.append(incidents.c.stream.in_(streams))
     matching = select(incidents).where(*conditions)
     in_order = matching.order_by(incidents.c.id)
     return connection.execute(in_order).all()

@@ -124,6 +124,7 @@ def answers(
         Objects with `id, stream, partition, session, piece, answer, lines, kind, score, model,
         made, by, note, trained, change`.
     """
+    # By change, not by number: one that was learnt meanwhile has changed, too.
     wanted: list[ColumnElement[bool]] = [feedback.c.change > after]
     if stream is not None:
         wanted.append(feedback.c.stream == stream)
@@ -153,6 +154,7 @@ def find_session(store: Store, session: str, *, stream: str | None = None) -> Ve
     Raises:
         DataError: there is none, or several streams have one.
     """
+    # Its name is looked for as the store writes it, and told as the person wrote it.
     rows = _named(store, _stored(session), stream=stream)
     if not rows:
         of = "" if stream is None else f" of {stream}"
@@ -253,8 +255,11 @@ def _messages(stored: str | None, said: Said, *, session: str) -> list[str]:
     Raises:
         DataError: there are none.
     """
-    given = [_clean(message) for message in said.messages or ()]
-    messages: list[str] = given if stored is None else json.loads(stored)
+    # What was judged goes before what somebody gives.
+    if stored is None:
+        messages = [_clean(message) for message in said.messages or ()]
+    else:
+        messages = json.loads(stored)
     if not messages:
         what = f"what {session} says is not kept, since it was judged normal"
         raise DataError(f"{what}: give its lines, too")
@@ -323,6 +328,7 @@ def _kinds(
 
 def _before(connection: Connection, row: dict[str, Any]) -> int | None:
     """The last answer on the same session; none: there is none."""
+    # The same session is one with the same key: a name may come again.
     same = [feedback.c[name] == row[name] for name in VerdictKey._fields]
     earlier = select(feedback.c.id).where(*same)
     newest_first = earlier.order_by(feedback.c.id.desc())

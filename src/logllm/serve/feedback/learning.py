@@ -58,10 +58,10 @@ def feedback_on(run: Path, store: Store, *, most: int) -> Feedback:
             values = [{"number": number} for number in numbers]
             connection.execute(learnt.values(trained=model, change=change), values)
 
-    given = [_answer(row) for row in own_answers]
+    answers = [_answer(row) for row in own_answers]
     quiet_sessions = [_session(row) for row in own_quiet]
     alarmed_sessions = [_session(row) for row in others]
-    return Feedback(given, quiet_sessions, alarmed_sessions, mark)
+    return Feedback(answers, quiet_sessions, alarmed_sessions, mark)
 
 
 def _unanswered(anomalous: bool, most: int) -> Any:

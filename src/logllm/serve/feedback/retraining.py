@@ -181,8 +181,8 @@ def _considered(
     counts = {"given": given, "overruled": overruled, "known": len(known), "new": len(new)}
     outcome = Outcome(Gate(), counts)
     if len(answers.new) < how.fewest:
-        there = agreeing(len(answers.new), "{answer has|answers have} been learnt by no run yet")
-        outcome.gate.refused.append(f"{there}, and {how.fewest} are needed")
+        unlearnt = agreeing(len(answers.new), "{answer has|answers have} been learnt by no run yet")
+        outcome.gate.refused.append(f"{unlearnt}, and {how.fewest} are needed")
         return outcome, answers
 
     # Data without labels contradict nobody. A few contradictions are only told: logs change, and

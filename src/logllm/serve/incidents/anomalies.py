@@ -29,8 +29,8 @@ def anomalies(rows: Sequence[Row[Any]]) -> list[Anomaly]:
     messages = {message for lines in telling for _, message in lines}
     kinds = _Kinds(messages, own={row.kind or "" for row in rows})
     pairs = zip(rows, telling, strict=True)
-    found = [_anomaly(row, lines, kinds=kinds) for row, lines in pairs]
-    return sorted(found, key=lambda anomaly: anomaly.moment)
+    in_order_of_rows = [_anomaly(row, lines, kinds=kinds) for row, lines in pairs]
+    return sorted(in_order_of_rows, key=lambda anomaly: anomaly.moment)
 
 
 class _Kinds:

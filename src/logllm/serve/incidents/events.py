@@ -50,10 +50,10 @@ def _events(incident: OpenIncident, *, now: datetime, repeat: timedelta) -> list
     """What is new of an incident that people are told of."""
     if incident.muted:
         return []
-    told = incident.told
+    last_told = incident.told
     # One that came and went between two looks is told of all the same, in one message.
     if incident.over:
-        return ["opened", "closed"] if told is None else ["closed"]
-    if told is None:
+        return ["opened", "closed"] if last_told is None else ["closed"]
+    if last_told is None:
         return ["opened"]
-    return ["continues"] if told + repeat <= now else []
+    return ["continues"] if last_told + repeat <= now else []

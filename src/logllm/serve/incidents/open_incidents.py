@@ -30,6 +30,7 @@ def load(connection: Connection, stream: str) -> list[OpenIncident]:
 def save(connection: Connection, incident: OpenIncident, *, now: datetime, change: int) -> None:
     """Write an incident; a new one gets its number."""
     values = _to_values(incident) | {"change": change}
+    # Until then it is open, as `_to_values` says.
     if incident.over:
         values |= {"state": "closed", "closed": stored_time(now)}
     # A new one's number is the database's: two processes never give the same.

@@ -52,6 +52,7 @@ def offered(
             hold one.
         new: given kinds of message, returns those of which a line is wanted.
     """
+    # Neither cut sessions nor those that closed early show what a whole one holds.
     rows = judged.rows
     is_closed = rows["state"] == "closed"
     is_whole = rows["cut"].is_null()
@@ -60,6 +61,7 @@ def offered(
     keys = rows.filter(normal).select(KEY).with_columns(stored)
 
     # One row a line: which session it is of, where it stands, and of which kind it is.
+    # The three lists of a session are as long as each other, and come apart together.
     of_lines = ("files", "lines", "messages")
     sessions = judged.sessions.filter(normal).select(pl.row_index("row"), *of_lines)
     flat = sessions.explode(*of_lines, empty_as_null=False)
@@ -112,8 +114,8 @@ def _lines(flat: pl.DataFrame, kinds: list[str], *, texts: Texts) -> dict[str, s
         return {}
     # Only of kinds that are new: lines are looked up in what is still remembered of the log.
     wanted = pl.Series(kinds).implode()
-    there = flat.filter(pl.col("kind").is_in(wanted))
-    first = there.unique("kind", keep="first", maintain_order=True)
+    of_kinds = flat.filter(pl.col("kind").is_in(wanted))
+    first = of_kinds.unique("kind", keep="first", maintain_order=True)
     file = pl.col("files").cast(pl.UInt32)
     places = first.select(file=file, line="lines", message="text")
     written = texts(places).str.replace_all("\x00", NUL_PICTURE, literal=True)

@@ -112,11 +112,11 @@ class Learner:
             texts: gives lines as they may be shown.
         """
         judged = Judged(sessions, rows, messages)
-        given = offered(judged, texts=texts, redacted=self._redacted, new=self._learnt.method.lacks)
+        offer = offered(judged, texts=texts, redacted=self._redacted, new=self._learnt.method.lacks)
         # They wait for the transaction that stores their verdicts, which says whether they are
         # normal still.
-        self._offered |= given.bags
-        self._lines = given.lines | self._lines
+        self._offered |= offer.bags
+        self._lines = offer.lines | self._lines
 
     def __call__(self, connection: Connection, stream: str, change: int) -> None:
         """Write what the verdicts of a transaction bring to be learnt."""
@@ -161,6 +161,7 @@ class Learner:
         if self._last and numbers[:1] != [self._last]:
             self._learnt.restore({})
             self._last, self._changed = 0, True
+        # What others wrote is taken in their order, as they took it themselves.
         for row in rows_after(connection, self._learning, number=self._last):
             self._apply(row)
 
@@ -176,6 +177,7 @@ class Learner:
         entry = Entry.of_object(row.body)
         kinds = self._learnt.apply(entry)
         self._changed |= kinds is not None
+        # Bounded: in a log where every line is new they would fill the memory.
         room = _MOST_NEWS - len(self.news)
         for kind in (kinds or ())[:room]:
             self.news[kind] = self._learnt.lines.get(kind) or kind
@@ -209,9 +211,10 @@ class Learner:
         # Kinds by which anomalous sessions are known are not to be learnt from normal ones.
         anomalous = [row for row in closed if row.anomalous]
         known_by = list(dict.fromkeys(row.kind for row in anomalous if row.kind))
-        own = self._learnt.method.knows(known_by)
-        strange = [kind for kind, known in zip(known_by, own, strict=True) if not known]
+        marks = self._learnt.method.knows(known_by)
+        strange = [kind for kind, is_known in zip(known_by, marks, strict=True) if not is_known]
 
+        # Lines of kinds that were offered, but whose sessions turned out otherwise, are dropped.
         held_kinds = {kind for bag in bags for kind in bag.times}
         lines = {kind: line for kind, line in self._lines.items() if kind in held_kinds}
         answered = max((row.change for row in answers), default=0)

@@ -95,17 +95,17 @@ class Learnt:
         self.lines |= entry.lines
         # In this order: what people say counts before anything is learnt of what waits.
         self._alarm(entry.alarmed)
-        told: list[tuple[str, ...] | None] = []
+        outcomes: list[tuple[str, ...] | None] = []
         for answer in entry.answers:
-            told.append(self._answer(answer))
+            outcomes.append(self._answer(answer))
         self._waiting += entry.bags
         if self.sessions >= self.point:
-            told.append(self._learn())
+            outcomes.append(self._learn())
             # The more sessions there were, the more of them are learnt at a time.
             while self.point <= self.sessions:
                 together = max(self.point // _SHARE, 1)
                 self.point += min(together, _MOST_TOGETHER)
-        learnt = [kinds for kinds in told if kinds is not None]
+        learnt = [kinds for kinds in outcomes if kinds is not None]
         if not learnt:
             return None
         return tuple(kind for kinds in learnt for kind in kinds)
@@ -140,6 +140,7 @@ class Learnt:
 
     def _alarm(self, kinds: Sequence[str]) -> None:
         """Remember kinds by which anomalous sessions are known, the latest ones."""
+        # Taken out first, so that it goes to the end: the kinds that alarmed last are kept.
         for kind in map(as_stored, kinds):
             self._alarmed.pop(kind, None)
             self._alarmed[kind] = None
@@ -151,15 +152,16 @@ class Learnt:
     def _answer(self, answer: Answered) -> tuple[str, ...]:
         """Learn what a person called normal, forget what a person called anomalous."""
         kinds = list(answer.bag.times)
-        own = self.method.knows(kinds)
-        strange = [kind for kind, known in zip(kinds, own, strict=True) if not known]
+        marks = self.method.knows(kinds)
+        strange = [kind for kind, is_known in zip(kinds, marks, strict=True) if not is_known]
+        # What a person calls normal is learnt at once, and no alarm of its kinds counts any more.
         if answer.normal:
             for kind in map(as_stored, strange):
                 self._alarmed.pop(kind, None)
-            told = self.method.learn_normal(answer.bag, below=self._threshold)
+            outcome = self.method.learn_normal(answer.bag, below=self._threshold)
             self.counts["learnt_false_alarms"] += 1
-            self.counts["learnt_kinds"] += len(told.kinds)
-            return told.kinds
+            self.counts["learnt_kinds"] += len(outcome.kinds)
+            return outcome.kinds
         self._alarm(strange)
         self.method.forget(strange)
         # One such session waits no longer; others that hold the same may be normal.
@@ -178,15 +180,15 @@ class Learnt:
         # says so.
         doubtful |= {kind for kind in kinds if as_stored(kind) in self._alarmed}
         good = [bag for bag in waiting if not doubtful & bag.times.keys()]
-        told = self.method.learn(good)
+        outcome = self.method.learn(good)
         # Lines of kinds that were not learnt are of no use to anybody.
         for kind in self.method.lacks(list(self.lines)):
             del self.lines[kind]
         waited = sum(bag.sessions for bag in waiting)
-        self.counts["learnt_sessions"] += told.sessions
-        self.counts["learnt_kinds"] += len(told.kinds)
-        self.counts["sessions_not_learnt"] += waited - told.sessions
-        return told.kinds if told.sessions else None
+        self.counts["learnt_sessions"] += outcome.sessions
+        self.counts["learnt_kinds"] += len(outcome.kinds)
+        self.counts["sessions_not_learnt"] += waited - outcome.sessions
+        return outcome.kinds if outcome.sessions else None
 
 
 def as_stored(kind: str) -> str:

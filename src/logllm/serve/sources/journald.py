@@ -176,11 +176,11 @@ class JournaldSource:
             raise ServeError(f"{what}; name another store") from exc
         # journalctl begins elsewhere without a word where a cursor is gone: it is asked for that
         # entry.
-        there = own or cursor
+        entry = own or cursor
         is_gone = False
-        if there:
-            answer = self._asked(f"--cursor={there}", "--lines=1")
-            is_gone = last_cursor(answer) != there
+        if entry:
+            answer = self._asked(f"--cursor={entry}", "--lines=1")
+            is_gone = last_cursor(answer) != entry
         if is_gone:
             # Lines are not given under the numbers of others that were deleted.
             self._counts["lost_cursors"] += 1

@@ -131,17 +131,20 @@ def to_rows(
 
     # The same in every row: whose verdicts they are, and which transaction writes them.
     of_stream = pl.lit(stream).alias("stream")
-    of_transaction = (pl.lit(updated).alias("updated"), pl.lit(change).alias("change"))
+    at_time = pl.lit(updated).alias("updated")
+    of_change = pl.lit(change).alias("change")
     as_they_are = [name for name in VERDICTS if name not in _REWRITTEN]
+    partitions = pl.when(of_several).then(names).alias("files")
     return _typed(verdicts).select(
         of_stream,
         *as_they_are,
         session,
         lines.alias("lines"),
-        pl.when(of_several).then(names).alias("files"),
+        partitions,
         texts,
         times,
-        *of_transaction,
+        at_time,
+        of_change,
     )
 
 
@@ -170,5 +173,6 @@ def from_rows(rows: pl.DataFrame) -> pl.DataFrame:
     # Text that says UTC by its Z is read without a zone, which is then named: no time moves.
     written = pl.col("start", "end", "updated").str.to_datetime(_TIME, time_unit="us")
     times = written.dt.replace_time_zone("UTC")
-    lists = [pl.col(name).str.json_decode(READ[name]) for name in ("lines", "files")]
-    return rows.with_columns(times, *lists).select(*READ)
+    lines = pl.col("lines").str.json_decode(READ["lines"])
+    files = pl.col("files").str.json_decode(READ["files"])
+    return rows.with_columns(times, lines, files).select(*READ)

@@ -59,7 +59,8 @@ def accounted(connection: Connection, stream: str, *, partition: str, low: int) 
     # A long session goes on as `blk_7#2`, `blk_7#3`: lines name it `blk_7`. A first piece keeps its
     # name, which may itself end in such a number.
     without_number = pl.col("session").str.replace(r"#\d+$", "")
-    whole = pl.when(pl.col("piece") > 1).then(without_number).otherwise("session")
+    is_later_piece = pl.col("piece") > 1
+    whole = pl.when(is_later_piece).then(without_number).otherwise("session")
     sessions = pieces.group_by(whole.alias("session"), maintain_order=True)
     return sessions.agg(pl.col("last").max())
 

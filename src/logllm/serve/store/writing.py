@@ -48,7 +48,8 @@ def claim(
     """Raise a partition's epoch by one, or begin it; its row."""
     # A partition that nobody ever had: all of its lines are still to be read.
     fresh = {"epoch": 1, "low": 0, "place": "{}", "counters": "{}"}
-    named = {"stream": stream, "partition": partition, "owner": owner, "updated": updated}
+    key_values = {"stream": stream, "partition": partition}
+    named = key_values | {"owner": owner, "updated": updated}
     # One statement begins or takes over: of two processes that start at the same moment both are
     # counted, and the one with the lower epoch learns of it at its next write. Place and counters
     # stay as the former owner left them.
@@ -79,7 +80,10 @@ def compare_epochs(connection: Connection, stream: str, *, epochs: Mapping[str, 
         rows = connection.execute(in_order.with_for_update())
         current.update({name: epoch for name, epoch in rows})
     # A place whose row is gone is lost as well: it has no epoch at all.
-    lost = [name for name, epoch in epochs.items() if current.get(name) != epoch]
+    lost = []
+    for name, epoch in epochs.items():
+        if current.get(name) != epoch:
+            lost.append(name)
     if lost:
         raise OwnershipLost(lost)
 
@@ -132,7 +136,10 @@ def _revise(connection: Connection, rows: pl.DataFrame) -> int:
     key = verdicts.primary_key.columns
     # A value that is looked for may not be called as a column that is set.
     looked_for = {column.name: f"of_{column.name}" for column in key}
-    same = [column == bindparam(looked_for[column.name]) for column in key]
+    same = []
+    for column in key:
+        value: BindParameter[Any] = bindparam(looked_for[column.name])
+        same.append(column == value)
     # All but the key is written anew; `incident` is no column of these rows, so that a session
     # stays in its incident.
     others = [name for name in rows.columns if name not in looked_for]
@@ -156,18 +163,18 @@ def put_spans(connection: Connection, stream: str, *, last: pl.DataFrame, update
     named = {"partition": "home", "into": "partition"}
     same_in_all = {"stream": pl.lit(stream), "updated": pl.lit(updated)}
     rows = last.rename(named).with_columns(**same_in_all)
-    given: dict[str, BindParameter[Any]] = {}
+    parameters: dict[str, BindParameter[Any]] = {}
     for column in spans.c:
-        given[column.name] = bindparam(f"of_{column.name}", type_=column.type)
+        parameters[column.name] = bindparam(f"of_{column.name}", type_=column.type)
     key = ("stream", "session", "piece", "first_position")
-    same = [verdicts.c[name] == given[name] for name in key]
-    at_home = verdicts.c.partition == given["home"]
+    same = [verdicts.c[name] == parameters[name] for name in key]
+    at_home = verdicts.c.partition == parameters["home"]
     # A verdict that was just written has this transaction's time; one that was over keeps its own.
     just_written = verdicts.c.updated == bindparam("of_updated", type_=Text)
     its_verdict = exists().where(*same, at_home, just_written)
 
-    row = select(*given.values()).where(its_verdict)
-    statement = _insert(connection, spans).from_select([*given], row)
+    row = select(*parameters.values()).where(its_verdict)
+    statement = _insert(connection, spans).from_select([*parameters], row)
     # An open session goes on: its last line in a partition moves with every verdict.
     span_key = list(spans.primary_key.columns)
     moved = {"last_position": statement.excluded.last_position}

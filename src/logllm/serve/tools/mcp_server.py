@@ -157,11 +157,12 @@ def _add_label(server: MCPServer[Any], toolbox: Toolbox) -> None:
         `normal` on an alarm mutes its kind of message for seven days: nobody is told of more of
         them. The last answer on a session counts. A later `logllm retrain` learns from answers.
         """
-        return await _done(
-            lambda: toolbox.label(
-                toolbox.key(session, stream=stream), answer=answer, lines=lines, note=note
-            )
-        )
+
+        def labelled() -> Result:
+            key = toolbox.key(session, stream=stream)
+            return toolbox.label(key, answer=answer, lines=lines, note=note)
+
+        return await _done(labelled)
 
 
 async def _done(act: Callable[[], Result]) -> Result:

@@ -137,4 +137,4 @@ def _answers(store: Store, span: _Span) -> queries.Objects:
         return []
     # They come newest first; events tell them in their order.
     newest = answers(store, after=span.after)
-    return [told for told in reversed(newest) if told["change"] <= span.until]
+    return [answer for answer in reversed(newest) if answer["change"] <= span.until]

@@ -76,8 +76,8 @@ class Feed:
                 yield event("reset", {"change": latest}, number=latest)
             # Left where a client goes, whatever is in hand: nothing of it waits to be collected.
             async with aclosing(self._from(place)) as events:
-                async for told in events:
-                    yield told
+                async for event_told in events:
+                    yield event_told
         finally:
             self.followers -= 1
 
@@ -90,11 +90,11 @@ class Feed:
     async def _from(self, place: Cursor) -> AsyncGenerator[Event | None]:
         """Events after a place: from the store what has passed, then with all others."""
         while not self._closed:
-            async for told in self._missed(place):
-                yield told
+            async for missed in self._missed(place):
+                yield missed
                 # After each event, so that nothing is told twice should the client have to read on
                 # by himself.
-                place = Cursor(told.id)
+                place = Cursor(missed.id)
             # From here to the end of the line nothing else runs: what comes next is in the queue.
             queue = _Queue()
             self._queues.add(queue)
@@ -118,8 +118,8 @@ class Feed:
             read = partial(changes.changes_after, self._store, place, until=shared.change)
             missed = await self._read(read)
             place = missed.place
-            for told in missed.events:
-                yield told
+            for missed_event in missed.events:
+                yield missed_event
 
     async def _looking(self) -> Cursor:
         """How far all others are; begins to look for changes where nobody did."""
@@ -194,8 +194,8 @@ class _Queue:
         if self._events.qsize() + len(events) > _WAITING:
             self.end()
             return
-        for told in events:
-            self._events.put_nowait(told)
+        for new_event in events:
+            self._events.put_nowait(new_event)
 
     def end(self) -> None:
         """Nothing more comes, nor what waits."""
@@ -209,10 +209,10 @@ class _Queue:
         while True:
             try:
                 async with asyncio.timeout(_KEEP_ALIVE):
-                    told = await self._events.get()
+                    next_event = await self._events.get()
             except TimeoutError:
                 yield None
                 continue
-            if told is None:
+            if next_event is None:
                 return
-            yield told
+            yield next_event

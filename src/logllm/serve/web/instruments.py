@@ -82,8 +82,8 @@ class _Stored(Collector):
         for name, about in _OF_WATCHES.items():
             # A lag that no source knows is left out: 0 would say that nothing waits.
             telling = [row for row in watches if row[name] is not None]
-            known = [(row["stream"], row[name]) for row in telling]
-            yield _by_label(f"logllm_watch_{name}", about, label="stream", values=known)
+            values_by_stream = [(row["stream"], row[name]) for row in telling]
+            yield _by_label(f"logllm_watch_{name}", about, label="stream", values=values_by_stream)
 
 
 _OF_WATCHES = {

@@ -76,7 +76,8 @@ def page(connection: Connection, query: VerdictQuery) -> Page:
 
 def one(connection: Connection, key: VerdictKey) -> Row[Any] | None:
     """A verdict with all that is kept of it."""
-    same = [column == value for column, value in zip(_KEY, key, strict=True)]
+    pairs = zip(_KEY, key, strict=True)
+    same = [column == value for column, value in pairs]
     columns = [verdicts.c[name] for name in _ROWS]
     statement = select(*columns).where(*same)
     return connection.execute(statement).one_or_none()
@@ -95,14 +96,16 @@ def objects(connection: Connection, rows: Sequence[Row[Any]]) -> Objects:
     values = [lacking | row._asdict() for row in rows]
     frame = from_rows(pl.DataFrame(values, schema=_ROWS))
     answers = _answers(connection, rows)
-    given = []
-    for row, verdict in zip(values, verdict_objects(frame), strict=True):
+    verdict_list = []
+    # Both are in the order of the rows.
+    pairs = zip(values, verdict_objects(frame), strict=True)
+    for row, verdict in pairs:
         key = VerdictKey(*(row[name] for name in VerdictKey._fields))
         verdict["id"] = encode(key)
         if key in answers:
             verdict["feedback"] = answers[key]
-        given.append(verdict)
-    return given
+        verdict_list.append(verdict)
+    return verdict_list
 
 
 def new_kinds(connection: Connection, query: KindsQuery) -> Objects:
@@ -336,8 +339,8 @@ def _answers(
     of_streams = feedback.c.stream.in_(streams)
     of_sessions = feedback.c.session.in_(sessions)
     columns = [feedback.c[name] for name in VerdictKey._fields]
-    told = (feedback.c.id, feedback.c.answer, feedback.c.lines)
-    theirs = select(*columns, *told).where(of_streams, of_sessions)
+    answer_columns = (feedback.c.id, feedback.c.answer, feedback.c.lines)
+    theirs = select(*columns, *answer_columns).where(of_streams, of_sessions)
     answers = {}
     for row in connection.execute(theirs.order_by(feedback.c.id)):
         *key, number, answer, lines = row

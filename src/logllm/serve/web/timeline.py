@@ -81,18 +81,18 @@ class Timeline:
         """Sessions, and how many of them are anomalous, in stretches that begin at round times."""
         bounds = stretches(wanted.since, wanted.until, most=wanted.bins)
         now = self._clock()
-        known = self._known(now)
+        counts = self._known(now)
         # Pages ask for the last 24 hours again and again: all but the last stretches are known.
         places = {span: _Stretch(wanted.stream, *span) for span in bounds}
-        lacking = [span for span in bounds if places[span] not in known]
+        lacking = [span for span in bounds if places[span] not in counts]
 
         fresh = _counts(connection, lacking, stream=wanted.stream)
         counted = {}
         for span, numbers in fresh.items():
             counted[places[span]] = _Count(*numbers, now)
         self._keep(counted, now)
-        known |= counted
-        return [_told(known[places[span]], span) for span in bounds]
+        counts |= counted
+        return [_told(counts[places[span]], span) for span in bounds]
 
     def _known(self, now: float) -> dict[_Stretch, _Count]:
         """What was counted not too long ago."""
@@ -135,6 +135,7 @@ def stretches(
     (11, '2026-11-27T12:05:00+00:00')
     """
     first, last = since.timestamp(), until.timestamp()
+    # A span that ends before it begins holds nothing.
     if last <= first:
         return []
     width = _width(first, last, most=most)
@@ -146,8 +147,11 @@ def stretches(
 
 def _width(first: float, last: float, *, most: int) -> int:
     """The shortest round length with which so many stretches suffice."""
+    # A stretch that the span only touches counts, at its beginning as at its end.
     for width in _WIDTHS:
-        if ceil(last / width) - floor(first / width) <= most:
+        first_number = floor(first / width)
+        last_number = ceil(last / width)
+        if last_number - first_number <= most:
             return width
     # One more than the span has, for it need not begin where a day does.
     days = (last - first) / _DAY

@@ -143,6 +143,7 @@ class FileSuccession:
         self.ahead.popleft()
         self._shared.owners.release(first)
         self._shared.descriptors.close(first)
+        # Remembered, so that a copy or a packed form of it is not read as a new file.
         if not first.lost:
             self.finished.append(first.mark)
             self._shared.owners.finish(first.mark)
@@ -272,8 +273,8 @@ class FileSuccession:
         if same is not None and newest.is_of(same):
             return Plan(True, same.name, None, files_after(same, entries))
         file = self._shared.descriptors.of(newest)
-        there = any(newest.is_of(entry) for entry in entries)
-        if file is not None and not there and newest.as_it_was(file):
+        is_there = any(newest.is_of(entry) for entry in entries)
+        if file is not None and not is_there and newest.as_it_was(file):
             # Deleted, moved elsewhere or compressed; it is still read by its descriptor.
             following = files_after(same, entries) if same else self._newer(entries)
             return Plan(True, newest.name, None, following)
@@ -375,6 +376,7 @@ class FileSuccession:
 
     def _append(self, generations: Sequence[Generation]) -> None:
         """Files come after those that are read, unless they are read already."""
+        # Another log may have begun to read a file between the look and now.
         for generation in generations:
             if not self._shared.owners.owned(generation.entry):
                 self._counts["rotations"] += bool(self.ahead)

@@ -39,10 +39,10 @@ def metrics(service: Served) -> Response:
 @router.get("/v1/about", summary="What is served")
 def about(service: Served) -> dict[str, Any]:
     """The version, the store, and the run that judges lines here."""
-    told: dict[str, Any] = {"version": __version__, "store": service.store.name, "run": None}
+    facts: dict[str, Any] = {"version": __version__, "store": service.store.name, "run": None}
     if service.judging is not None:
         detector = service.judging.detector
-        told |= {"run": detector.model, "threshold": detector.threshold}
+        facts |= {"run": detector.model, "threshold": detector.threshold}
     if service.run is not None:
-        told["former"] = standing(service.run)["former"]
-    return told
+        facts["former"] = standing(service.run)["former"]
+    return facts

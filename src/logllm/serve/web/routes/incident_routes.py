@@ -39,15 +39,15 @@ def list_incidents(service: Served, query: Annotated[IncidentQuery, Query()]) ->
 @router.get("/incidents/{number}", summary="One incident")
 def one_incident(service: Served, number: Number) -> JSONResponse:
     """One incident, with the newest of its sessions' verdicts."""
-    told = incident(service.store, number, now=datetime.now(UTC))
-    if told is None:
+    content = incident(service.store, number, now=datetime.now(UTC))
+    if content is None:
         raise absent("incident")
     # An incident of a day may have thousands: the rest is asked for by `/v1/verdicts?incident=`.
     theirs = VerdictQuery(incident=number, limit=_SESSIONS)
     with service.store.transaction(reading=True) as connection:
         page = queries.page(connection, theirs)
         verdicts = queries.objects(connection, page.rows)
-    return JSONResponse(told | {"verdicts": verdicts})
+    return JSONResponse(content | {"verdicts": verdicts})
 
 
 @router.get("/mutes", summary="What is muted")
