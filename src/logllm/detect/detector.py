@@ -130,6 +130,7 @@ class Detector:
         names = named_files(good)
         reader = reader_of(settings, names, today=datetime.now(UTC).date())
         learnt = read_good(reader, names, progress=progress)
+        # How sessions end is learnt, too: so it is known which ones a log's ends cut.
         run = Against(
             learnt,
             settings=settings.sessions,

@@ -74,6 +74,7 @@ def new_kinds(
     grade = pl.Series(grades(first["text"]))
     graded = first.with_columns(grade=grade)
     foremost = graded.sort("grade", descending=True, maintain_order=True)
+    # Where there is one input, lines need no file.
     several = len(files) > 1
     columns = ("text", "count", "line", "file", "grade")
     return [

@@ -136,6 +136,7 @@ class Reading(Iterator[Verdict]):
 
         Columns are `message`, `count` (of lines), and `line` and `file` of the first of these.
         """
+        # Where nothing was counted the frame is empty, with the same columns.
         nothing = self._table.numbered(pl.DataFrame(schema=RECORDS))
         frames = self._occurrences or [_occurrences(nothing)]
         by_message = pl.concat(frames).group_by("message", maintain_order=True)
@@ -236,6 +237,7 @@ class Reading(Iterator[Verdict]):
     @cached_property
     def _written(self) -> WrittenLines:
         """What is written in the lines of anomalous sessions."""
+        # Inputs by their own names: redacted ones could not be opened again.
         reader = self._reader
         inputs = [(name, reader.described(name)) for name in self._names]
         key_field = reader.settings.sessions.key_field

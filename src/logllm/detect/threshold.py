@@ -53,6 +53,7 @@ def choose(
     scores = detector.score(part.sessions, prepared.messages, progress=progress)
     scale = detector.method.scale
     chosen = f"on {chosen_on(split, prepared.manifest['fingerprint'])} ({data.resolve().name})"
+    # Where there is a target it decides, else the best F1 does.
     if wanted is not None:
         reached = wanted.threshold(scores, part.labels, scale=scale)
         return replace(reached, how=f"{reached.how} {chosen}")

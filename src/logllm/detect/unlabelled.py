@@ -81,6 +81,7 @@ class Unlabelled:
         Raises:
             DataError: they hold no message.
         """
+        # No label is known: it learns what all sessions hold.
         rows = rows_of(sessions["messages"])
         self.novelty.fit(rows, messages, labels=None, line_labels=None, seed=0)
         # Verdicts name what judged: the same sessions and messages have the same name.
@@ -143,6 +144,7 @@ class Ranking(Unlabelled):
         count: int,
     ) -> Judgement:
         """The same scores, and none of them anomalous: nothing says what is good."""
+        # How unusual a session is among its own log says nothing of whether something is wrong.
         none = np.zeros(len(scores), dtype=np.bool_)
         return Judgement(scores, none, self.novelty.tail.p_values(scores))
 
@@ -183,6 +185,7 @@ class Against(Unlabelled):
         self.fit(whole, messages)
         self.sessions = whole.height
         """How many sessions were learnt from."""
+        # Chance alone must not make a cut session pass for a whole one.
         self.doubt = _FALSE / self.sessions
         self._kinds = kinds_of(messages).unique()
         self.kinds = len(self._kinds)
@@ -208,6 +211,7 @@ class Against(Unlabelled):
         times = count / self.sessions
         least = self.novelty.tail.least(times)
         anomalous: Labels = scores >= least
+        # A new line of grave trouble alarms by itself, however usual the rest of the session is.
         new = self.novelty.new(rows_of(sessions), messages)
         of_trouble = _often(new, self.novelty.tail.fresh)
         anomalous[new.sessions[of_trouble]] = True

@@ -154,6 +154,7 @@ def _seen(logs: list[str], *, only_postgres: bool, zone: str | None) -> _Asked:
     if not only_postgres:
         return _Asked(log.services, None, "\n".join(log.notes), logs)
     # The files that a run of PostgreSQL's cannot judge are left out, and said.
+    # The service that a file is of says whether the run can judge it.
     readable: list[str] = []
     others: list[str] = []
     for file, service in assigned(named_files(logs), log.services, today=today).items():
@@ -239,6 +240,7 @@ def _settings(
 
 def _grouped(settings: PrepareSection, reason: str) -> str:
     """What a person is told of the sessions of logs that no run knows."""
+    # Windows are what is left where no key suits: the person may know one.
     sessions = settings.sessions
     if not sessions.by_key:
         return (

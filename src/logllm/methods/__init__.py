@@ -1,1 +1,1 @@
-"""What other methods reach on the same prepared data, judged by the same measures."""
+"""Sessions to scores: LogLLM and every other method, all behind one contract."""

@@ -25,13 +25,13 @@ class Classified(Method):
     """Features, and a classifier that learns from normal and anomalous sessions.
 
     Its score is the probability that the classifier gives. Equal sessions are one row that weighs
-    as much as they do together. What a message never seen means is the features' affair.
+    as much as they do together. What a message never seen means depends on the features.
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
 
     def __init__(self, features: Features, classifier: Classifier) -> None:
-        """Join the two."""
+        """Join features and a classifier."""
         self._features = features
         self._classifier = classifier
 
@@ -44,7 +44,7 @@ class Classified(Method):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Learn.
+        """Learn from distinct sessions.
 
         Raises:
             DataError: there are no labels, all sessions are of one kind, or they hold no message.

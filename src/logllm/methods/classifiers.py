@@ -14,7 +14,7 @@ _ITERATIONS = 10_000
 
 
 class Classifier(Protocol):
-    """What tells rows of a matrix apart."""
+    """Tells normal and anomalous rows of a matrix apart."""
 
     def fit(self, matrix: Matrix, labels: Labels, *, weights: Rows, seed: int) -> None:
         """Learn from rows that count as often as their weights say."""
@@ -26,7 +26,7 @@ class Classifier(Protocol):
         """What it has learnt, for files."""
 
     def restore(self, fitted: Learnt) -> None:
-        """Have learnt what files say.
+        """Take from files what was learnt.
 
         Raises:
             ModelError: they are of another method.
@@ -40,11 +40,15 @@ class Forest:
     """
 
     def __init__(self, *, trees: int) -> None:
-        """One tree, or several."""
+        """Begin with nothing grown.
+
+        Args:
+            trees: how many there are to be.
+        """
         self._count = trees
 
     def fit(self, matrix: Matrix, labels: Labels, *, weights: Rows, seed: int) -> None:
-        """Grow."""
+        """Grow the trees."""
         from sklearn.ensemble import RandomForestClassifier
         from sklearn.tree import DecisionTreeClassifier
 
@@ -54,12 +58,14 @@ class Forest:
             model = RandomForestClassifier(n_estimators=self._count, random_state=seed)
         model.fit(matrix.learnable(), labels, sample_weight=weights)
         grown = [tree.tree_ for tree in getattr(model, "estimators_", [model])]
-        # Of a node, the share of each kind; a tree that drew one kind alone still has both.
-        self._trees = Trees.taken(grown, [tree.value[:, 0, 1] for tree in grown])
+        # A node has the share of each kind, also in a tree that drew only one kind.
+        shares = [tree.value[:, 0, 1] for tree in grown]
+        self._trees = Trees.taken(grown, shares)
 
     def probability(self, matrix: Matrix) -> Scores:
-        """The mean of the shares of anomalous ones in the trees' leaves."""
-        return self._trees.sums(matrix.table()) / len(self._trees.roots)
+        """The mean, over all trees, of the share of anomalous ones in the leaf that is reached."""
+        sums = self._trees.sums(matrix.table())
+        return sums / len(self._trees.roots)
 
     def arrays(self) -> dict[str, Array]:
         """The trees."""
@@ -74,11 +80,15 @@ class Logistic:
     """A logistic regression, penalised as scikit-learn does by default."""
 
     def __init__(self, *, standardised: bool = False) -> None:
-        """On columns as they are, or of mean 0 and deviation 1."""
+        """Begin with nothing learnt.
+
+        Args:
+            standardised: move and scale each column to mean 0 and deviation 1.
+        """
         self._standardised = standardised
 
     def fit(self, matrix: Matrix, labels: Labels, *, weights: Rows, seed: int) -> None:
-        """Learn."""
+        """Learn one weight for each column, and a bias."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.preprocessing import StandardScaler
 
@@ -91,14 +101,15 @@ class Logistic:
             return
         scaler = StandardScaler().fit(cells, sample_weight=weights)
         regression.fit(scaler.transform(cells), labels, sample_weight=weights)
-        # The scaling goes into the weights.
+        # The scaling goes into the weights:
         # w (x - mean) / scale + b is (w / scale) x + (b - mean w / scale).
         self._weights = regression.coef_[0] / scaler.scale_
         self._bias = regression.intercept_ - scaler.mean_ @ self._weights
 
     def probability(self, matrix: Matrix) -> Scores:
         """The logistic function of a weighted sum."""
-        return sigmoid(matrix.times(self._weights) + self._bias)
+        logits = matrix.times(self._weights) + self._bias
+        return sigmoid(logits)
 
     def arrays(self) -> dict[str, Array]:
         """Weights, (columns,), and bias, (1,)."""

@@ -20,7 +20,7 @@ class Cnn(nn.Module):
     """
 
     def __init__(self, events: int) -> None:
-        """Read numbers below `events`, 0 being nothing."""
+        """Make a network that reads numbers below `events`; 0 is nothing."""
         super().__init__()
         self.embedding = nn.Embedding(events, 64, padding_idx=0)
         self.convolutions = nn.ModuleList(nn.Conv1d(64, 64, kernel) for kernel in _KERNELS)

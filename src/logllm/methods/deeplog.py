@@ -19,7 +19,7 @@ from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct, lengths
 
 WINDOW = 10
-"""Events that a prediction is made from."""
+"""From how many events a prediction is made."""
 RARE = 0.01
 """Probability of an event that scores .5."""
 _BATCH = 256
@@ -28,7 +28,7 @@ _AT_ONCE = 4096
 
 
 class DeepLog(Method):
-    """An LSTM that has read normal sessions says how surprising an event is.
+    """How surprising events are to an LSTM that has read normal sessions.
 
     After Du et al.: *DeepLog*, CCS 2017. A session's score is that of its most surprising event,
     r / (r + p), p being the probability that the network gave the event and r one in a hundred. An
@@ -39,7 +39,7 @@ class DeepLog(Method):
     sessions have 15 events, and nine of them leave little to find); events near a session's start,
     which theirs leaves out, are predicted from fewer than ten, and the session's end is predicted
     too; the limit is chosen on validation; parameters of events (their second network) are not
-    looked at. Two layers of 64 units, as there.
+    looked at. It has two layers of 64 units, as theirs.
 
     With labels the anomalous sessions are left out, without labels it learns from all.
     """
@@ -54,7 +54,14 @@ class DeepLog(Method):
         steps: int = _STEPS,
         batch: int = _BATCH,
     ) -> None:
-        """There is nothing to set but how long it learns: steps, and windows a step."""
+        """Begin with nothing learnt.
+
+        Args:
+            recipe: not looked at.
+            workplace: not looked at.
+            steps: how many steps it learns.
+            batch: how many windows a step has.
+        """
         self._steps = steps
         self._batch = batch
 
@@ -67,10 +74,10 @@ class DeepLog(Method):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Learn from the normal sessions, without labels from all: 1,000 steps of 256 windows.
+        """Learn from the normal sessions, or without labels from all: 1,000 steps of 256 windows.
 
         Raises:
-            DataError: there is none.
+            DataError: there is no such session.
         """
         normal = normal_sessions(sessions, labels)
         self._events = Vocabulary.of(normal, messages)
@@ -109,7 +116,7 @@ class DeepLog(Method):
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How surprising each message is where it stands.
 
-        That of the session's end, which is no message, is left out.
+        The session's end is left out: it is no message.
         """
         apart, of = distinct(sessions)
         surprises = self._surprises(apart, messages)
@@ -130,13 +137,16 @@ class DeepLog(Method):
         self._network = restored(lambda: _NextEvent(len(self._events) + 2), fitted)
 
     def _numbers(self, sessions: Sequence[Rows], messages: pl.Series) -> Rows:
-        """For each message its number, and after them that of the end."""
-        return np.append(self._events.numbers(sessions, messages), len(self._events) + 1)
+        """The number of each message, and behind these the number of a session's end."""
+        numbers = self._events.numbers(sessions, messages)
+        end = len(self._events) + 1
+        return np.append(numbers, end)
 
     def _surprises(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
-        """For each session the scores of its events, that of its end last."""
+        """For each session the scores of its events; the last one is that of its end."""
         # Each distinct window is predicted once: most events of a log are like many others.
-        windows, which, _ = windows_of(sessions, self._numbers(sessions, messages))
+        numbers = self._numbers(sessions, messages)
+        windows, which, _ = windows_of(sessions, numbers)
         chunks = [windows[at : at + _AT_ONCE] for at in range(0, len(windows), _AT_ONCE)]
         surprise = np.concatenate([*map(self._surprise, chunks), np.zeros(0)])
         ends = np.cumsum(lengths(sessions) + 1)
@@ -154,7 +164,7 @@ class DeepLog(Method):
 
 
 class _NextEvent(nn.Module):
-    """Logits of the next event; 0 is no event, and neither read nor predicted."""
+    """Gives logits of the next event; 0 is no event, and is neither read nor predicted."""
 
     def __init__(self, events: int) -> None:
         super().__init__()
@@ -170,13 +180,15 @@ class _NextEvent(nn.Module):
 
 
 def windows_of(sessions: Sequence[Rows], numbers: Rows) -> tuple[Rows, Rows, Rows]:
-    """Ten events and the one after them, for each event of some sessions and the end of each.
+    """Each event of some sessions, and the end of each, with the ten events before it.
 
-    The number of the end is the last.
+    Args:
+        sessions: for each session the rows of its messages.
+        numbers: the number of each row; the last one is that of a session's end.
 
     Returns:
-        The distinct windows, (w, 11), 0 where a session has not begun or an event is not known; and
-        for each event of the sessions which window is its own, and which session.
+        The distinct windows, (w, 11), with 0 where a session has not begun or an event is not
+        known; and for each event its window and its session.
     """
     sessions = [np.append(session, len(numbers) - 1) for session in sessions]
     sizes = lengths(sessions)
@@ -185,7 +197,8 @@ def windows_of(sessions: Sequence[Rows], numbers: Rows) -> tuple[Rows, Rows, Row
     # All sessions in one row, each behind ten places of nothing: then every window is a slice of
     # the row, and none looks into the session before.
     ends = np.arange(len(session)) + WINDOW * (session + 1)
-    laid = np.zeros(len(session) + WINDOW * (len(sessions) + 1), dtype=np.int64)
+    gaps = WINDOW * (len(sessions) + 1)
+    laid = np.zeros(len(session) + gaps, dtype=np.int64)
     if len(session):
         laid[ends] = numbers[np.concatenate(sessions)]
     places = ends[:, None] + np.arange(-WINDOW, 1)
@@ -195,6 +208,6 @@ def windows_of(sessions: Sequence[Rows], numbers: Rows) -> tuple[Rows, Rows, Row
 
 
 def _draws(shares: Scores, *, batch: int, rng: np.random.Generator) -> Iterator[Rows]:
-    """Rows of windows, each as often as it occurs, without end."""
+    """Rows of windows, drawn as often as they occur, without end."""
     while True:
         yield rng.choice(len(shares), size=batch, p=shares)

@@ -1,4 +1,4 @@
-"""Sessions as rows of a matrix: their messages counted, their words, or what vectors amount to."""
+"""Sessions as rows of a matrix: counts of messages or words, or a summary of vectors."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,11 +22,11 @@ Summary = Literal["mean", "max", "min"]
 
 _REDUCED: dict[Summary, np.ufunc] = {"mean": np.add, "max": np.maximum, "min": np.minimum}
 _AT_ONCE = 2048
-"""Sessions whose messages' vectors are held at once."""
+"""How many sessions' vectors are held at once."""
 _CELLS = 16 * 2**20
-"""Cells of a matrix at once: 64 MB where all of them are held."""
+"""How many cells a matrix has at most: 64 MB where all of them are held."""
 _ROWS = 4096
-"""Sessions of a matrix at once, however few columns it has."""
+"""How many sessions a matrix has at most, however few columns it has."""
 _WORD = re.compile(r"\b\w\w+\b")
 """What scikit-learn's `CountVectorizer` takes for a word."""
 
@@ -38,13 +38,13 @@ class Features(Protocol):
         """Settle the columns."""
 
     def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Reader:
-        """What makes matrices of these sessions, a few at a time.
+        """A function that makes matrices of these sessions, a few at a time.
 
         Each message is looked at once.
         """
 
     def about(self) -> dict[str, Any]:
-        """What a run's manifest is to say of it."""
+        """What a run's manifest says of it."""
 
     def fitted(self) -> Learnt:
         """The columns, for files."""
@@ -58,7 +58,7 @@ class Features(Protocol):
 
 
 class EventCounts:
-    """How often each message occurs; one that was not there to learn from has no column."""
+    """How often each message occurs; a message that was not learnt from has no column."""
 
     def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> None:
         """Settle the columns: the messages of these sessions."""
@@ -94,9 +94,8 @@ class EventCounts:
 class WordCounts:
     """How often each word of the masked messages occurs.
 
-    Words are what blanks part, signs and letters' cases included.
-
-    A message never seen is known by the words it shares with others.
+    Words are separated by blanks; signs and capitals count. A message never seen is known by the
+    words it shares with others.
     """
 
     lacking: ClassVar[str] = "no word: take a method on counts of messages"
@@ -132,12 +131,14 @@ class WordCounts:
 
         def read(chunk: Sequence[Rows]) -> Sparse:
             # Each message of a session once, then its words, which count as often as it does.
-            texts = Sparse.counted(*_flat(chunk), shape=(len(chunk), len(messages)))
+            sessions, places = _flat(chunk)
+            texts = Sparse.counted(sessions, places, shape=(len(chunk), len(messages)))
             size = sizes[texts.columns]
             words = columns[_runs(starts[texts.columns], size)]
             shape = len(chunk), len(self._numbers)
+            of_words = np.repeat(texts.rows, size)
             times = np.repeat(texts.values, size)
-            return Sparse.counted(np.repeat(texts.rows, size), words, shape=shape, times=times)
+            return Sparse.counted(of_words, words, shape=shape, times=times)
 
         return read
 
@@ -150,7 +151,7 @@ class WordCounts:
             words[row] = len(of_text)
             new[row] = sum(word not in self._numbers for word in of_text)
 
-        # Of each message it is known now: added up by sessions.
+        # What is known of each message is added up by sessions.
         session, place = _flat(sessions)
         total = np.bincount(session, weights=words[place], minlength=len(sessions))
         unknown = np.bincount(session, weights=new[place], minlength=len(sessions))
@@ -169,7 +170,7 @@ class WordCounts:
         self._know(fitted.fact("words"))
 
     def _words(self, text: str) -> Iterable[str]:
-        """The words of a message, those twice that it holds twice."""
+        """The words of a message; a word that it holds twice comes twice."""
         return text.split()
 
     def _know(self, words: Sequence[str]) -> None:
@@ -184,7 +185,7 @@ class WordCounts:
 
 
 class WordPresence(WordCounts):
-    """Which words of the masked messages occur, in small letters and without signs."""
+    """Which words of the masked messages occur; they are in small letters and without signs."""
 
     lacking: ClassVar[str] = "no word of two letters or more: take a baseline on counts"
 
@@ -206,9 +207,9 @@ class WordPresence(WordCounts):
 
 
 class VectorSummary:
-    """Elementwise mean, maximum and minimum of a session's messages' vectors.
+    """Elementwise mean, maximum and minimum of the vectors of a session's messages.
 
-    Any message has one.
+    Every message has a vector.
     """
 
     def __init__(
@@ -217,12 +218,12 @@ class VectorSummary:
         *,
         kinds: Sequence[Summary] = ("mean", "max", "min"),
     ) -> None:
-        """Summarise a session by some of the three, beside one another."""
+        """Summarise a session by some of the three, side by side."""
         self._vectors = vectors
         self._kinds = tuple(kinds)
 
     def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> None:
-        """Nothing to settle: the columns are the encoder's."""
+        """Settle nothing: the columns are the encoder's."""
 
     def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Reader:
         """What makes matrices of components, (b, kinds * d_enc)."""
@@ -235,7 +236,8 @@ class VectorSummary:
             filled = np.flatnonzero(lengths(chunk))
             for start in range(0, len(filled), _AT_ONCE):
                 rows = filled[start : start + _AT_ONCE]
-                cells[rows] = self._summarised([chunk[row] for row in rows], table)
+                some = [chunk[row] for row in rows]
+                cells[rows] = self._summarised(some, table)
             return Dense(cells)
 
         return read
@@ -249,10 +251,10 @@ class VectorSummary:
         return Learnt({}, {})
 
     def restore(self, fitted: Learnt) -> None:
-        """Nothing to settle."""
+        """Settle nothing."""
 
     def _summarised(self, sessions: Sequence[Rows], table: Vectors) -> Vectors:
-        """Rows of sessions that are not empty."""
+        """The matrix's rows for sessions that are not empty."""
         # All messages of all sessions below one another, reduced from each session's first to the
         # next's.
         vectors = table[np.concatenate(sessions)]
@@ -261,7 +263,9 @@ class VectorSummary:
         summaries = []
         for kind in self._kinds:
             reduced = _REDUCED[kind].reduceat(vectors, starts)
-            summaries.append(reduced / sizes[:, None] if kind == "mean" else reduced)
+            if kind == "mean":
+                reduced = reduced / sizes[:, None]
+            summaries.append(reduced)
         return np.concatenate(summaries, axis=1, dtype=np.float32)
 
 
@@ -276,37 +280,40 @@ def matrices(
     """Matrices of some sessions, a few at a time so that none is large.
 
     Args:
-        features: their columns.
+        features: the columns.
         sessions: one row each.
-        messages: the table that they are rows of.
-        progress: told how many sessions the reader of the matrices is done with.
-        cells: of a matrix, at most; one row at least.
+        messages: the table that their messages are rows of.
+        progress: told how many sessions are done, when the next matrix is asked for.
+        cells: how many cells a matrix has at most; it has at least one row.
     """
     read = features.reader(sessions, messages)
     # How wide a row is, only the reader knows: it is asked with no session.
     columns = read([]).table().shape[1]
     at_once = max(1, min(_ROWS, cells // max(1, columns)))
-    for start in range(0, len(sessions), at_once):
-        yield read(sessions[start : start + at_once])
+    total = len(sessions)
+    for start in range(0, total, at_once):
+        end = min(start + at_once, total)
+        yield read(sessions[start:end])
         if progress is not None:
-            progress(min(start + at_once, len(sessions)), len(sessions))
+            progress(end, total)
 
 
 def _flat(sessions: Sequence[Rows]) -> tuple[Rows, Rows]:
-    """For each message of some sessions, which of them holds it, and its place."""
+    """For each message of some sessions, which session holds it, and its row in the table."""
     places = np.concatenate([*sessions, np.zeros(0, dtype=np.int64)])
-    return np.repeat(np.arange(len(sessions)), lengths(sessions)), places
+    holders = np.repeat(np.arange(len(sessions)), lengths(sessions))
+    return holders, places
 
 
 def _runs(starts: Rows, sizes: Rows) -> Rows:
-    """Whole numbers that go on by one from each start.
+    """Whole numbers that count up by one from each start.
 
     >>> _runs(np.array([5, 0]), np.array([2, 3])).tolist()
     [5, 6, 0, 1, 2]
     """
-    # Of each run its start, less what was counted before it: then one count goes through all of
-    # them.
-    first = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+    # One count goes through all runs: each begins at its start, less what was counted before it.
+    counted_before = np.cumsum(sizes) - sizes
+    first = np.repeat(starts - counted_before, sizes)
     runs: Rows = first + np.arange(sizes.sum())
     return runs
 

@@ -18,19 +18,19 @@ class Inputs(Protocol):
     """What a network reads of each message."""
 
     def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> int:
-        """Settle it, and say how wide it is: events for numbers, components for vectors."""
+        """Settle the inputs, and give their width: events for numbers, components for vectors."""
 
     def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Tensor:
-        """One row a message of the table, (len(messages), ...)."""
+        """One row for each message of the table, (len(messages), ...)."""
 
     def about(self) -> dict[str, Any]:
-        """What a run's manifest is to say of it."""
+        """What a run's manifest says of it."""
 
     def fitted(self) -> Learnt:
         """What `fit` settled, for files."""
 
     def restore(self, fitted: Learnt) -> None:
-        """Settle it as files say.
+        """Settle the inputs as files say.
 
         Raises:
             ModelError: they are of another method.
@@ -40,7 +40,7 @@ class Inputs(Protocol):
 class EventNumbers:
     """A message's number.
 
-    A message that was not there to learn from is 0, as padding is, and is read as nothing.
+    A message that was not learnt from is 0, as padding is, and is read as nothing.
     """
 
     def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> int:
@@ -69,9 +69,9 @@ class EventNumbers:
 class MessageVectors:
     """A message's vector of the frozen encoder; every message has one.
 
-    Encoders' vectors lie close together, which small networks learn from slowly: the messages to
-    learn from are moved to mean 0 and scaled, all components alike, to a mean square of 1, and
-    every other message as they are.
+    Encoders' vectors lie close together, which small networks learn from slowly. So the messages to
+    learn from are moved to mean 0 and scaled, all components alike, to a mean square of 1. Every
+    other message is moved and scaled in the same way.
     """
 
     def __init__(self, vectors: FrozenVectors) -> None:
@@ -97,7 +97,7 @@ class MessageVectors:
         return self._vectors.about()
 
     def fitted(self) -> Learnt:
-        """Where the messages' middle is, and how far they are from it."""
+        """The mean of the messages' vectors, and how far they are from it."""
         return Learnt({"centre": self._centre}, {"scale": self._scale})
 
     def restore(self, fitted: Learnt) -> None:

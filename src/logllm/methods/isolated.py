@@ -23,10 +23,10 @@ class Isolated(Method):
     """An isolation forest on features of all sessions, their labels not looked at.
 
     After Liu, Ting, Zhou: *Isolation Forest*, ICDM 2008. The score is the paper's: near 1 where few
-    random cuts set a session apart, below .5 where it takes many. Not fitted on normal sessions
-    alone: a forest cuts only where its sessions differ, so that what never or always occurs in
-    normal ones it would not see at all (on the HDFS sample, average precision .05 on counts instead
-    of .73).
+    random cuts separate a session from the others, below .5 where it takes many. It is not fitted
+    on normal sessions alone: a forest cuts only where its sessions differ, and would not see what
+    never or always occurs in normal ones (on the HDFS sample, average precision .05 on counts
+    instead of .73).
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING
@@ -44,10 +44,10 @@ class Isolated(Method):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Learn, without labels.
+        """Learn without labels.
 
         Raises:
-            DataError: the sessions hold no message, or no word where those are the features.
+            DataError: the sessions hold no message, or no word where words are the features.
         """
         from sklearn.ensemble import IsolationForest
 
@@ -58,7 +58,8 @@ class Isolated(Method):
         # A leaf that still holds several sessions counts as if random cuts went on there.
         depths = [node_depths(tree) + usual_depth(tree.n_node_samples) for tree in grown]
         self._trees = Trees.taken(grown, depths)
-        self._usual = float(usual_depth(np.array([forest.max_samples_]))[0])
+        sample = np.array([forest.max_samples_])
+        self._usual = float(usual_depth(sample)[0])
 
     def score(
         self,

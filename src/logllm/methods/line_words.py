@@ -15,7 +15,7 @@ from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, lengths
 
 _AT_ONCE = 1024
-"""Distinct lines of a matrix at once."""
+"""How many distinct lines a matrix has at most."""
 _LEAST = -12.0
 """The margin of a session without lines."""
 
@@ -62,15 +62,15 @@ class Pairs(NamedTuple):
 class LineWords(WordTrees):
     """Boosted trees on the words of a line and, in columns of their own, those of the line before.
 
-    A detail or a statement is then known by the error that it follows. A session is its most
-    anomalous line. A line weighs as much as the root of the number of its equals.
+    A detail or a statement is then known by the error that it follows. A session scores as its most
+    anomalous line. n equal lines weigh together as much as sqrt(n).
     """
 
     needs: ClassVar[Needs] = Needs.LINES
 
     @property
     def reads_lines(self) -> bool:
-        """Yes: it has learnt from lines."""
+        """Whether lines have scores of their own: they do, it has learnt from lines."""
         return True
 
     def fit(
@@ -82,7 +82,7 @@ class LineWords(WordTrees):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Learn.
+        """Learn from distinct lines.
 
         Raises:
             DataError: labels are not per line, all sessions are of one kind, or they hold no word.
@@ -93,7 +93,8 @@ class LineWords(WordTrees):
             raise DataError("labels are of sessions: this method learns from labels of lines")
         self._counts.fit(anything(sessions), messages)
         pairs = Pairs.of_sessions(sessions, messages=len(messages))
-        by_kind = ByKind.of(pairs.of, np.concatenate(line_labels), distinct=len(pairs.own))
+        of_lines = np.concatenate(line_labels)
+        by_kind = ByKind.of(pairs.of, of_lines, distinct=len(pairs.own))
 
         # n equal lines weigh sqrt(n) together: a line that comes in each session would else count
         # more than all others, and once is too little for what comes a thousand times.
@@ -118,7 +119,7 @@ class LineWords(WordTrees):
         return [sigmoid(lines) for lines in self.line_margins(sessions, messages)]
 
     def line_margins(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
-        """The logit of each line, an array a session."""
+        """The logit of each line, one array for each session."""
         if not sessions:
             return []
         pairs = Pairs.of_sessions(sessions, messages=len(messages))
@@ -130,7 +131,8 @@ class LineWords(WordTrees):
             chunk = places[start : start + _AT_ONCE]
             matrix = self._matrix(pairs, chunk, messages=messages)
             margins.append(self._trees.margins(matrix))
-        of_lines = np.concatenate([*margins, np.zeros(0)])[pairs.of]
+        of_pairs = np.concatenate([*margins, np.zeros(0)])
+        of_lines = of_pairs[pairs.of]
         return np.split(of_lines, pairs.ends[:-1])
 
     def _matrix(self, pairs: Pairs, places: Rows, *, messages: pl.Series) -> Matrix:
@@ -147,4 +149,6 @@ def _shifted(session: Rows) -> Rows:
     >>> _shifted(np.array([4, 2, 7])).tolist()
     [-1, 4, 2]
     """
-    return np.concatenate([np.full(1, -1), session[:-1]])[: len(session)]
+    none = np.full(1, -1)
+    shifted = np.concatenate([none, session[:-1]])
+    return shifted[: len(session)]

@@ -20,9 +20,9 @@ from logllm.sessions.message_table import Rows, ever_alerts, occurring
 class Lines(Method):
     """A logistic regression of single messages' vectors on the labels of their lines.
 
-    A session is its most alert message. It is what a projector with `start = "alerts"` is fitted
-    to: how much of LogLLM's figures is its decoder's shows beside it. A message never seen has a
-    vector as any other.
+    A session scores as its most alert message. A projector with `start = "alerts"` is fitted to
+    this regression: compared with it, LogLLM's figures show what the decoder adds. A message never
+    seen has a vector like any other.
     """
 
     needs: ClassVar[Needs] = Needs.LINES
@@ -40,7 +40,7 @@ class Lines(Method):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Learn; nothing is drawn.
+        """Learn from distinct messages; nothing is drawn.
 
         Raises:
             DataError: labels are not per line, or all sessions or messages are of one kind.

@@ -20,7 +20,7 @@ class LogRobust(nn.Module):
     """
 
     def __init__(self, width: int) -> None:
-        """Read vectors of some width."""
+        """Make a network that reads vectors of this width."""
         super().__init__()
         self.lstm = nn.LSTM(width, 64, batch_first=True, bidirectional=True)
         self.attention = nn.Linear(128, 1)
@@ -49,4 +49,5 @@ class LogRobust(nn.Module):
 
 def logrobust(recipe: Recipe, workplace: Workplace) -> Method:
     """An attention BiLSTM over frozen vectors."""
-    return SessionNetwork(LogRobust, MessageVectors(FrozenVectors.of(recipe, workplace)))
+    vectors = FrozenVectors.of(recipe, workplace)
+    return SessionNetwork(LogRobust, MessageVectors(vectors))

@@ -12,7 +12,7 @@ Table = npt.NDArray[np.float32]
 
 
 class Matrix(Protocol):
-    """One row a session, (b, columns)."""
+    """A matrix with one row for each session, (b, columns)."""
 
     def learnable(self) -> Any:
         """The form that scikit-learn learns from."""
@@ -21,14 +21,14 @@ class Matrix(Protocol):
         """All cells, (b, columns), in the precision in which scikit-learn's trees compare."""
 
     def times(self, weights: Scores) -> Scores:
-        """Its product with one weight a column, (b,).
+        """Its product with one weight for each column, (b,).
 
-        A row's does not depend on the rows beside it.
+        The product of a row does not depend on other rows.
         """
 
 
 class Sparse(NamedTuple):
-    """The cells that are not 0, row after row and in each row from left to right."""
+    """A matrix by its cells that are not 0, row after row and in each row from left to right."""
 
     rows: Rows
     columns: Rows
@@ -44,7 +44,7 @@ class Sparse(NamedTuple):
         shape: tuple[int, int],
         times: Scores | None = None,
     ) -> "Sparse":
-        """How often each cell is named; with `times`, how often each naming counts, (rows,).
+        """The matrix of how often each cell is named; `times` says what each naming counts, (n,).
 
         >>> Sparse.counted(np.array([1, 0, 1]), np.array([2, 1, 2]), shape=(2, 3)).table().tolist()
         [[0.0, 1.0, 0.0], [0.0, 0.0, 2.0]]
@@ -56,7 +56,7 @@ class Sparse(NamedTuple):
         return cls(cells // width, cells % width, counts.astype(np.float64), shape)
 
     def beside(self, right: "Sparse") -> "Sparse":
-        """Both matrices' columns in one, these first; they have the same rows.
+        """One matrix with this one's columns and then the other's; both have the same rows.
 
         >>> zero = np.array([0])
         >>> left = Sparse.counted(zero, zero, shape=(1, 2))
@@ -89,14 +89,14 @@ class Sparse(NamedTuple):
         return table
 
     def times(self, weights: Scores) -> Scores:
-        """Its product with one weight a column, (b,)."""
+        """Its product with one weight for each column, (b,)."""
         products = self.values * weights[self.columns]
         # Without a cell numpy counts in whole numbers.
         return np.bincount(self.rows, weights=products, minlength=self.shape[0]).astype(np.float64)
 
 
 class Dense(NamedTuple):
-    """Every cell."""
+    """A matrix by all of its cells."""
 
     cells: Table
 
@@ -109,15 +109,15 @@ class Dense(NamedTuple):
         return self.cells
 
     def times(self, weights: Scores) -> Scores:
-        """Their product with one weight a column, (b,)."""
+        """Its product with one weight for each column, (b,)."""
         products: Scores = self.cells * weights
         return np.asarray(products.sum(axis=1))
 
 
 class ByKind(NamedTuple):
-    """The distinct ones of some things, apart by their kind.
+    """Distinct sessions or lines, separated by their kind.
 
-    One that is now normal, now anomalous, is there twice.
+    One that is labelled normal here and anomalous there comes twice.
     """
 
     anomalous: Labels
@@ -125,11 +125,11 @@ class ByKind(NamedTuple):
     places: Rows
     """Which of the distinct ones each is."""
     counts: Rows
-    """How many are equal and of its kind."""
+    """How many are equal to it and of its kind."""
 
     @classmethod
     def of(cls, places: Rows, labels: Labels, *, distinct: int) -> Self:
-        """Things by what they are equal to, and their labels.
+        """Count sessions or lines by the distinct one that each is, and by their labels.
 
         >>> labels = np.array([False, False, True, False])
         >>> ByKind.of(np.array([0, 1, 0, 0]), labels, distinct=2).counts.tolist()

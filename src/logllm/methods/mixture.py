@@ -79,7 +79,7 @@ def read_weights(folder: Path, *, otherwise: Weights) -> Weights:
 
     Args:
         folder: of the run.
-        otherwise: those of a run from before they were written.
+        otherwise: the weights of a run that was made before they were written down.
 
     Raises:
         ModelError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""Small networks: the loop that trains them, and those that tell normal from anomalous sessions."""
+"""Small networks that tell normal from anomalous sessions, and the loop that trains them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,11 +27,11 @@ _BATCH = 64
 _EPOCHS = 20
 _MOST_STEPS = 800
 _MINORITY = 0.3
-"""Share up to which the rarer kind is repeated: LogLLM's own (paper, section 1)."""
+"""Share up to which the rarer kind is repeated, as in LogLLM's training (paper, section 1)."""
 _PREFIX = "network."
 """What a weight's name begins with in files."""
 _BUCKET = 16
-"""Batches that are cut from sessions sorted by length, so that little of them is padding."""
+"""So many batches are cut at once from sessions sorted by length: little of them is padding."""
 
 
 class SessionNetwork(Method):
@@ -45,10 +45,10 @@ class SessionNetwork(Method):
     needs: ClassVar[Needs] = Needs.SESSIONS
 
     def __init__(self, network: Callable[[int], nn.Module], inputs: Inputs) -> None:
-        """Join what makes a network of the inputs' width with inputs.
+        """Join a maker of networks with their inputs.
 
-        The network is given inputs, (b, s) or (b, s, d), and their mask, (b, s), and gives one
-        logit a session, (b,).
+        It is called with the width of the inputs. A network takes inputs, (b, s) or (b, s, d), and
+        their mask, (b, s), and gives one logit for each session, (b,).
         """
         self._new = network
         self._inputs = inputs
@@ -78,7 +78,8 @@ class SessionNetwork(Method):
         steps = min(_MOST_STEPS, _EPOCHS * batches_an_epoch)
 
         def loss(rows: Rows) -> Tensor:
-            logits = self._network(*padded([sessions[row] for row in rows], table))  # (b,)
+            batch = padded([sessions[row] for row in rows], table)
+            logits = self._network(*batch)  # (b,)
             wanted = torch.from_numpy(labels[rows]).to(logits.dtype)
             return nn.functional.binary_cross_entropy_with_logits(logits, wanted)
 
@@ -117,7 +118,8 @@ class SessionNetwork(Method):
         """Write `fitted.safetensors` and `fitted.json`."""
         inputs = self._inputs.fitted()
         arrays = {**inputs.arrays, **weights_of(self._network)}
-        Learnt(arrays, {**inputs.facts, "width": self._width}).write(folder)
+        facts = {**inputs.facts, "width": self._width}
+        Learnt(arrays, facts).write(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -150,8 +152,10 @@ def restored(new: Callable[[], nn.Module], fitted: Learnt) -> nn.Module:
     # On no device: weights that are about to be replaced are neither drawn nor held.
     with torch.device("meta"):
         network = new()
-    names = [name for name in fitted.arrays if name.startswith(_PREFIX)]
-    tensors = {name.removeprefix(_PREFIX): torch.from_numpy(fitted.arrays[name]) for name in names}
+    tensors: dict[str, Tensor] = {}
+    for name, array in fitted.arrays.items():
+        if name.startswith(_PREFIX):
+            tensors[name.removeprefix(_PREFIX)] = torch.from_numpy(array)
     try:
         network.load_state_dict(tensors, assign=True)
     except RuntimeError as exc:
@@ -186,7 +190,7 @@ def descend(
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Torch's draws as a seed says, and afterwards as if there had been none."""
+    """Seed torch's generator inside, and leave it afterwards as it was before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

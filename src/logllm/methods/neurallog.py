@@ -23,7 +23,7 @@ class NeuralLog(nn.Module):
     """
 
     def __init__(self, width: int) -> None:
-        """Read vectors of some width."""
+        """Make a network that reads vectors of this width."""
         super().__init__()
         self.project = nn.Linear(width, _WIDTH)
         self.layer = nn.TransformerEncoderLayer(
@@ -50,7 +50,8 @@ class NeuralLog(nn.Module):
 
 def neurallog(recipe: Recipe, workplace: Workplace) -> Method:
     """A transformer over frozen vectors."""
-    return SessionNetwork(NeuralLog, MessageVectors(FrozenVectors.of(recipe, workplace)))
+    vectors = FrozenVectors.of(recipe, workplace)
+    return SessionNetwork(NeuralLog, MessageVectors(vectors))
 
 
 def _positions(length: int) -> Tensor:

@@ -18,9 +18,9 @@ class Part(NamedTuple):
     messages: pl.Series
     """The message table: every distinct masked message of the data, also those of other parts."""
     labels: Labels | None
-    """True for anomalous, (b,); none: not known."""
+    """True for anomalous, (b,); None: not known."""
     line_labels: list[Labels] | None
-    """For each session which of its messages are anomalous; none: labels are not per line."""
+    """For each session which of its messages are anomalous; None: labels are not per line."""
 
     @classmethod
     def of(cls, prepared: Prepared, name: str) -> Self:

@@ -1,4 +1,4 @@
-"""What is surprising of a session, against what was counted in others."""
+"""What is surprising in a session, against what was counted in others."""
 
 from typing import NamedTuple
 
@@ -12,15 +12,15 @@ from logllm.methods.trouble import Grades
 _TROUBLE = 2.5
 """Nats that a word of trouble adds to the surprise of its message: as if it were 12 times rarer."""
 _RARE = 3.0
-"""Nats of a message from which on each doubling of it in a session adds one more."""
+"""From so many nats on, each doubling of a message in a session adds one nat."""
 _DOUBLINGS = 4.0
-"""The most nats that they add: what stands there 16 times and more is not told apart."""
+"""How many nats doublings add at most: 16 times and more are not told apart."""
 NEW = 1.0
-"""A kind is new where not so much as one session holds it or its like."""
+"""A kind is new where not even one session holds it or the like of it."""
 _NEW_TROUBLE = 3.0
 """Nats of a new message that speaks of trouble, where those of a session are added up."""
 _NEW_KIND = 2.0
-"""The same where a message that is repeated counts once."""
+"""The same where a repeated message counts once."""
 
 
 class Counted(NamedTuple):
@@ -32,7 +32,7 @@ class Counted(NamedTuple):
     """How many sessions of each context hold a kind or the like of it, (kinds, 1 + c)."""
 
     def less(self, part: "Counted") -> "Counted":
-        """That of the sessions without a part."""
+        """The same without the sessions of a part."""
         # A part's own sessions may be most of what is like a kind: what is left is at least those
         # that hold the kind itself.
         contexts = self.contexts.less(part.contexts)
@@ -41,29 +41,29 @@ class Counted(NamedTuple):
 
 
 class OfEntries(NamedTuple):
-    """Kinds of surprise, in nats, one number an entry of what sessions hold."""
+    """Several measures of surprise, in nats, one number for each kind that a session holds."""
 
     rare: Nats
-    """How few sessions hold it, and more where it is repeated."""
+    """By how few sessions hold the kind; more where it is repeated."""
     troubled: Nats
-    """The same of what speaks of trouble, and more for that."""
+    """The same for kinds that speak of trouble, and more for the trouble; else 0."""
     repeated: Nats
-    """How few hold it, and of those so often."""
+    """By how few sessions hold it, and how few of those so often."""
     seldom: Nats
-    """How few hold it no more often."""
+    """By how few sessions hold it no more often."""
     new_trouble: Nats
-    """What is new and speaks of trouble, the more the more often."""
+    """For kinds that are new and speak of trouble; it grows with how often they are there."""
     new_kinds: Nats
-    """The same, however often."""
+    """The same, however often they are there."""
 
 
 def of_entries(held: Held, counted: Counted, *, grades: Grades) -> OfEntries:
-    """What is surprising of each kind that a session holds.
+    """How surprising each kind is that a session holds.
 
     Args:
         held: what sessions hold.
-        counted: what others do.
-        grades: of trouble, of each kind.
+        counted: what was counted in other sessions.
+        grades: how much trouble each kind speaks of.
     """
     # A rare message that is repeated is worse, and each doubling adds as much: 2, 4, 8, 16 times
     # add one to four nats. A common one may come as often as it likes.
@@ -97,8 +97,8 @@ def of_sessions(held: Held, entries: OfEntries, *, lacking: Nats | None) -> Surp
 
     Args:
         held: what they hold.
-        entries: what is surprising of that.
-        lacking: how surprising it is that they hold no more; none: nothing is said of that.
+        entries: how surprising that is.
+        lacking: how surprising it is what they lack; None: this does not count.
     """
     singly = (entries.rare, entries.troubled, entries.repeated, entries.seldom)
     kinds = np.stack([_largest(held, nats) for nats in singly], axis=1)
@@ -114,7 +114,7 @@ def of_sessions(held: Held, entries: OfEntries, *, lacking: Nats | None) -> Surp
 
 
 def _largest(held: Held, nats: Nats) -> Nats:
-    """The largest number of a session's entries, (b,)."""
+    """The largest number among a session's entries, (b,)."""
     largest = np.zeros(held.total)
     np.maximum.at(largest, held.sessions, nats)
     return largest

@@ -1,4 +1,4 @@
-"""How strange sessions are that were held back in learning: what surprise means."""
+"""How surprising sessions are that were held back in learning: the measure of surprise."""
 
 from math import log
 from typing import NamedTuple, Self
@@ -14,7 +14,7 @@ ALPHA = 0.05
 """How likely a false alarm may be in as many sessions as were held back."""
 _MARGIN = -log(ALPHA)
 _NEAR = 1e-9
-"""Surprise that differs by less is the same."""
+"""Surprises that differ by less are equal."""
 
 
 class Surprise(NamedTuple):
@@ -27,7 +27,7 @@ class Surprise(NamedTuple):
 
     @classmethod
     def joined(cls, parts: "list[Surprise]") -> Self:
-        """That of several parts, one after the other."""
+        """The surprise of several parts, one after the other."""
         return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
@@ -37,29 +37,29 @@ class Fresh(NamedTuple):
     share: float = 0.0
     """The share of sessions that held one."""
     kinds: int = 0
-    """How many kinds of them spoke of trouble."""
+    """How many kinds of new message spoke of trouble."""
     most: int = 0
-    """The most sessions that held the same one of those."""
+    """How many sessions held the most frequent one of those."""
 
 
 class Tail:
     """Surprise of sessions that a method had not learnt from when it judged them.
 
     Attributes:
-        surprises: that of each, rising.
+        surprises: the surprise of each session, rising.
         most: the largest of each kind of surprise.
-        fresh: new messages that they held.
+        fresh: new messages that the sessions held.
     """
 
     def __init__(self, surprises: Nats, most: Nats, *, fresh: Fresh) -> None:
-        """Know held-back sessions."""
+        """Begin with held-back sessions."""
         self.surprises = surprises
         self.most = most
         self.fresh = fresh
 
     @classmethod
     def of(cls, held_back: Surprise, fresh: Fresh) -> Self:
-        """Know the surprise of held-back sessions, at least one."""
+        """Begin with the surprise of held-back sessions, at least one."""
         most = held_back.kinds.max(axis=0)
         return cls(np.sort(held_back.all), most, fresh=fresh)
 
@@ -82,7 +82,8 @@ class Tail:
     def least(self, times: float) -> float:
         """The score from which on sessions are anomalous.
 
-        Where more of them are judged than were held back, so many times, more must be surprising.
+        `times` says how many times as many are judged as were held back; above 1, a session must be
+        more surprising.
 
         >>> tail = Tail(np.array([1.0]), np.array([1.0]), fresh=Fresh())
         >>> tail.least(0.1), round(tail.least(10), 3)
@@ -93,7 +94,9 @@ class Tail:
         return 0.5 + excess / (1 + excess) / 2
 
     def p_values(self, scores: Scores) -> Scores:
-        """The share of held-back sessions, and the one judged, that are as strange, from scores.
+        """The share of sessions that are at least as strange as each score says.
+
+        It counts the held-back sessions and the judged one itself.
 
         >>> tail = Tail(np.array([1.0, 2.0, 3.0]), np.array([3.0]), fresh=Fresh())
         >>> nats = np.array([0.0, 2.0, 3.0, 9.0])

@@ -21,7 +21,7 @@ _SLACK = 1e-9
 
 
 class OutOfReach(DataError):
-    """No threshold reaches it; the message says what can be reached."""
+    """No threshold reaches the target; the message says what can be reached."""
 
 
 class Goal(NamedTuple):
@@ -29,7 +29,7 @@ class Goal(NamedTuple):
 
     target: TargetSection
     a_day: float | None
-    """Sessions a day of the log that they are of; none where that is not asked for."""
+    """How many sessions a day their log has; None where that is not needed."""
 
     def threshold(
         self,
@@ -38,16 +38,16 @@ class Goal(NamedTuple):
         *,
         scale: Literal["logits", "scores"],
     ) -> Threshold:
-        """The threshold that reaches it.
+        """The threshold that reaches the goal.
 
         Args:
             scores: of the sessions, in [0, 1].
-            labels: which are anomalous; none: not known.
-            scale: what the middle between two scores is taken in
+            labels: which are anomalous; None: not known.
+            scale: the scale in which the middle between two scores is taken
                 (`logllm.metrics.choose_threshold`).
 
         Raises:
-            OutOfReach: none does.
+            OutOfReach: no threshold reaches it.
         """
         steps = _Steps.of(scores, labels)
         at, how = self._chosen(steps)
@@ -68,9 +68,9 @@ class Goal(NamedTuple):
         scale: Literal["logits", "scores"],
         otherwise: Threshold,
     ) -> tuple[Threshold, str]:
-        """The threshold that reaches it on the validation part.
+        """The threshold that reaches the goal on the validation part, and an empty text.
 
-        Where none does, another one, and why.
+        Where no threshold reaches it, `otherwise`, and the reason.
         """
         try:
             threshold = self.threshold(scores, labels, scale=scale)
@@ -79,7 +79,7 @@ class Goal(NamedTuple):
         return replace(threshold, how=f"{threshold.how} on validation"), ""
 
     def _chosen(self, steps: "_Steps") -> tuple[int, str]:
-        """The step, and why."""
+        """The step that is chosen, and why."""
         target = self.target
         if target.precision is not None:
             return steps.of_precision(target.precision)
@@ -96,14 +96,14 @@ class Goal(NamedTuple):
 
 
 class _Steps(NamedTuple):
-    """What each threshold calls anomalous: from each distinct score on."""
+    """What would be called anomalous from each distinct score on."""
 
     values: Scores
     """The distinct scores, ascending."""
     called: npt.NDArray[np.int64]
-    """Sessions from each of them on."""
+    """How many sessions have each score or a higher one."""
     hits: npt.NDArray[np.int64]
-    """Anomalous ones among them."""
+    """How many of these are anomalous."""
 
     @classmethod
     def of(cls, scores: Scores, labels: Labels | None) -> "_Steps":
@@ -126,20 +126,20 @@ class _Steps(NamedTuple):
 
     @property
     def precision(self) -> Scores:
-        """Of each step."""
+        """The precision of each step."""
         share: Scores = self.hits / self.called
         return share
 
     @property
     def recall(self) -> Scores:
-        """Of each step."""
+        """The recall of each step."""
         share: Scores = self.hits / self.anomalies
         return share
 
     def of_precision(self, least: float) -> tuple[int, str]:
         """The step of highest recall among those that are precise enough.
 
-        Of equals it is that of the fewest alarms.
+        Among equals it is the one with the fewest alarms.
         """
         precision, recall = self.precision, self.recall
         reaching = np.flatnonzero(precision >= least - _SLACK)
@@ -151,7 +151,8 @@ class _Steps(NamedTuple):
 
         # The last of those that hit as many: from there on fewer are called for the same hits.
         hits = self.hits[reaching]
-        at = int(reaching[hits == hits.max()][-1])
+        of_most_hits = reaching[hits == hits.max()]
+        at = int(of_most_hits[-1])
         reached = f"{precision[at]:.3f}, at a recall of {recall[at]:.3f}"
         return at, f"precision of at least {least:g} ({reached})"
 
@@ -173,11 +174,12 @@ class _Steps(NamedTuple):
         return f": the highest that tells some from others is {second}"
 
     def within(self, share: float, *, what: str, a_day: float | None = None) -> int:
-        """The step that calls the most sessions of those that call no more than a share of them."""
+        """The step that calls most sessions anomalous without exceeding a share of them."""
         count = int(self.called[0])
         if share >= 1:
             raise OutOfReach(f"{what} would be all of the sessions: give less")
-        reaching = np.flatnonzero(self.called <= floor(share * count + _SLACK))
+        most = floor(share * count + _SLACK)
+        reaching = np.flatnonzero(self.called <= most)
         if not len(reaching):
             # Sessions of one score are called together, or not at all.
             fewest = int(self.called[-1])
@@ -191,7 +193,7 @@ class _Steps(NamedTuple):
 
 
 def goal(prepared: Prepared, target: TargetSection, *, split: str) -> Goal | None:
-    """What a threshold is to reach on a part of prepared data; none where nothing is wanted.
+    """What a threshold is to reach on a part of prepared data; None where nothing is wanted.
 
     Args:
         prepared: the data.
@@ -199,7 +201,7 @@ def goal(prepared: Prepared, target: TargetSection, *, split: str) -> Goal | Non
         split: the part.
 
     Raises:
-        DataError: that cannot be told from this part: it has no sessions, no labels, too few
+        DataError: no threshold can be chosen on this part: it has no sessions, no labels, too few
             anomalies or no times.
     """
     if not target.wanted:
@@ -222,11 +224,11 @@ def goal(prepared: Prepared, target: TargetSection, *, split: str) -> Goal | Non
 
 
 def sessions_a_day(prepared: Prepared, *, split: str) -> float:
-    """How many sessions a day the log has that a part is of, all its parts together.
+    """How many sessions a day a part's log has, counted over all parts of that log.
 
     Args:
         prepared: the data.
-        split: the part; a test part may be another log's than the others'.
+        split: the part; a test part may be of another log than the others.
 
     Raises:
         DataError: it has no times, or no time passes.
@@ -242,7 +244,8 @@ def sessions_a_day(prepared: Prepared, *, split: str) -> float:
         share = "a share of the sessions needs none (--top-share)"
         field = "prepare it with the field that holds its times (--time)"
         raise DataError(f"{what}: {share}, or {field}")
-    return times.height / ((end - start).total_seconds() / _DAY)
+    days = (end - start).total_seconds() / _DAY
+    return times.height / days
 
 
 def _rounded(count: float) -> str:
@@ -255,9 +258,12 @@ def _rounded(count: float) -> str:
 
 
 def _down(share: float) -> str:
-    """A share that can be asked for: rounded down.
+    """A share rounded down, so that it can be asked for.
 
     >>> _down(0.98765), _down(1.0)
     ('.987', '1')
     """
-    return "1" if share == 1 else f"{floor(1000 * share + _SLACK) / 1000:.3f}".removeprefix("0")
+    if share == 1:
+        return "1"
+    rounded = floor(1000 * share + _SLACK) / 1000
+    return f"{rounded:.3f}".removeprefix("0")

@@ -50,12 +50,12 @@ class Fitted:
     validation: dict[str, Any]
     """What a manifest says: `threshold`, `metrics`, `reliability`, and maybe `line_threshold`."""
     seconds: float
-    """That the fit took."""
+    """How long the fit took."""
     ends: Ends
     """How sessions begin and end."""
     missed: str = ""
-    """Why the threshold does not reach the recipe's target; empty where it does, or there is
-    none."""
+    """Why the threshold does not reach the recipe's target; empty where it does, or where there is
+    no target."""
 
 
 # The library's front door: what, on what, where to, and ways to watch it
@@ -84,15 +84,15 @@ def train(  # noqa: PLR0913
 
     Returns:
         The run's manifest. Of several processes (`logllm.training.processes`) all learn, and the
-        first writes: to the others it is the one that the run began with.
+        first writes: the others get the manifest that the run began with.
 
     Raises:
-        DataError: data that are not prepared, that lack the labels the method learns from, or hold
+        DataError: the data are not prepared, lack the labels that the method learns from, or hold
             only one class where it learns from both.
-        ModelError: weights that are missing, a run that exists already or is another one, a full
-            disk.
-        RecipeError: there is no such method, or a run to go on with has another recipe.
-        OutOfReach: no threshold reaches the recipe's target; the run is there all the same.
+        ModelError: weights are missing, a run exists already or is another one, or the disk is
+            full.
+        RecipeError: there is no such method, or the run to resume has another recipe.
+        OutOfReach: no threshold reaches the recipe's target; the run is written all the same.
     """
     # Check: what a run can be refused for is found out while an older one is still in its place.
     prepared = Prepared.load(data)
@@ -133,7 +133,7 @@ def train(  # noqa: PLR0913
 def _begin(
     out: Path, recipe: Recipe, *, manifest: Mapping[str, Any], force: bool
 ) -> dict[str, Any]:
-    """Make a run's folder; of several processes the first does, when all have looked that they may.
+    """Make a run's folder; of several processes the first does, when all have made their checks.
 
     Returns:
         The manifest.
@@ -155,7 +155,7 @@ def _write(
     done: Fitted | None,
     force: bool,
 ) -> None:
-    """Write what a method has learnt; nothing more of a run that was done before.
+    """Write what a method has learnt; for a run that was done before, write nothing.
 
     Raises:
         ModelError: the disk is full, or cannot be written.
@@ -170,7 +170,7 @@ def _write(
 
 
 def _check_reached(out: Path, done: Fitted | None) -> None:
-    """Whether a run that has just been trained reaches its recipe's target.
+    """Check that a run that has just been trained reaches its recipe's target.
 
     Raises:
         OutOfReach: it does not.
@@ -181,14 +181,14 @@ def _check_reached(out: Path, done: Fitted | None) -> None:
 
 
 def checked(recipe: Recipe, data: Path) -> dict[str, Any]:
-    """What there is to learn from, after all that `train` would refuse before it begins.
+    """What there is to learn from, after all checks that `train` makes before it begins.
 
     Args:
         recipe: the method and its settings.
         data: a folder that `prepare` wrote.
 
     Returns:
-        `method`, and of the train part `sessions`, `anomalous` (none where that is not known) and
+        `method`, and of the train part `sessions`, `anomalous` (None where that is not known) and
         `distinct_messages`.
 
     Raises:
@@ -264,7 +264,7 @@ def _first_manifest(
 
 
 def _check_same(out: Path, begun: Mapping[str, Any], *, fresh: Mapping[str, Any]) -> None:
-    """Whether a run was begun on these data and these base models.
+    """Check that a run was begun on these data and these base models.
 
     Raises:
         ModelError: it was not.
@@ -296,8 +296,8 @@ def fitted(
         workplace: what it was made with besides.
 
     Raises:
-        DataError: sessions that the method cannot learn from.
-        ModelError: what it stands on is missing.
+        DataError: the method cannot learn from these sessions.
+        ModelError: base models or other files are missing.
     """
     started = time.perf_counter()
     seed = recipe.train.seed

@@ -15,7 +15,7 @@ class Trees(NamedTuple):
     """One tree or several, their nodes one after the other."""
 
     feature: Rows
-    """The column that a node looks at; 0 at a leaf, which looks at none."""
+    """The column that a node looks at; 0 for a leaf, which looks at none."""
     threshold: Scores
     """The largest number that goes left."""
     left: Rows
@@ -56,7 +56,7 @@ class Trees(NamedTuple):
         return cls(column, threshold, to_left, to_right, value, roots)
 
     def sums(self, table: Table) -> Scores:
-        """What all trees say together of each row, (b,)."""
+        """The sum of what all trees say of each row, (b,)."""
         leaf = self.left == np.arange(len(self.left))
         node = np.repeat(self.roots, len(table))  # of each tree and row, (trees * b,)
         row = np.tile(np.arange(len(table)), len(self.roots))
@@ -73,12 +73,12 @@ class Trees(NamedTuple):
         return total
 
     def arrays(self) -> dict[str, Array]:
-        """For files."""
+        """The arrays, for files."""
         return self._asdict()
 
     @classmethod
     def of(cls, fitted: Learnt) -> Self:
-        """From files, whose numbers may have fewer bits.
+        """Take trees from files, whose numbers may have fewer bits.
 
         Raises:
             ModelError: they are of another method.
@@ -92,7 +92,7 @@ class Trees(NamedTuple):
 
 
 def node_depths(tree: Any) -> Rows:
-    """How many steps below the root each node of a tree of scikit-learn's is."""
+    """How many steps each node of a scikit-learn tree is below the root."""
     depth = np.zeros(tree.node_count, dtype=np.int64)
     for node, children in enumerate(zip(tree.children_left, tree.children_right, strict=True)):
         for child in children:  # a node's children come after it
@@ -102,7 +102,7 @@ def node_depths(tree: Any) -> Rows:
 
 
 def usual_depth(sessions: Rows) -> Scores:
-    """How deep a tree of random cuts is on average that sets some sessions apart from one another.
+    """The mean depth of a tree of random cuts that separates so many sessions from one another.
 
     After Liu et al. 2008.
 
@@ -112,6 +112,7 @@ def usual_depth(sessions: Rows) -> Scores:
     # c(n) = 2 H(n - 1) - 2 (n - 1) / n, with H(i) about ln i + Euler's constant; two sessions take
     # one cut, one takes none.
     more = np.maximum(sessions, 3).astype(np.float64)
-    many = 2.0 * (np.log(more - 1.0) + np.euler_gamma) - 2.0 * (more - 1.0) / more
+    harmonic = np.log(more - 1.0) + np.euler_gamma
+    many = 2.0 * harmonic - 2.0 * (more - 1.0) / more
     few = np.where(sessions == 2, 1.0, 0.0)
     return np.where(sessions > 2, many, few)

@@ -20,8 +20,8 @@ class Unseen(Method):
     """The share of a session's messages that no normal session to learn from holds.
 
     Any such message is an alarm. With labels the anomalous sessions are left out, without labels it
-    learns from all. The share ranks; so that .5 parts none from some it is raised by one half, and
-    halved, wherever it is not zero.
+    learns from all. A session without such a message scores 0; every other one scores one half plus
+    half the share, so that .5 separates the two.
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING
@@ -38,7 +38,7 @@ class Unseen(Method):
         line_labels: Sequence[Labels] | None,
         seed: int,
     ) -> None:
-        """Note the messages of the normal sessions, without labels of all.
+        """Learn the messages of the normal sessions, or without labels of all sessions.
 
         Raises:
             DataError: there is none.

@@ -1,4 +1,4 @@
-"""What the validation part says of a fitted method: its threshold, its figures, how sure it is."""
+"""A fitted method on the validation part: its threshold, its figures, and how sure it is."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -21,9 +21,9 @@ def judged(
     wanted: Goal | None,
     report: Report | None,
 ) -> tuple[Threshold, dict[str, Any], str]:
-    """The threshold; what a manifest says of the validation part; why it is not as wanted.
+    """The threshold, what a manifest says of the validation part, and why a target is missed.
 
-    A threshold that is chosen already stays.
+    A threshold that has been chosen already stays. The reason is empty where nothing is missed.
 
     Args:
         method: fitted.
@@ -72,7 +72,7 @@ def judged(
 
 
 def _scoring(report: Report) -> Progress:
-    """What is told how much of the validation part is scored."""
+    """Progress that reports how much of the validation part is scored."""
 
     def told(done: int, total: int) -> None:
         report("scoring the validation part", done / total)
@@ -81,6 +81,6 @@ def _scoring(report: Report) -> Progress:
 
 
 def _unmeasured(threshold: Threshold) -> tuple[Threshold, dict[str, Any]]:
-    """The same of a validation part that says nothing of how good a method is."""
+    """The threshold and the manifest's part where nothing says how good a method is."""
     chosen = asdict(threshold)
     return threshold, {"threshold": chosen, "metrics": {"validation": None}, "reliability": None}

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 
 REMEMBERED = 50_000
-"""Messages whose vectors are kept: 77 MB of vectors of 384 components."""
+"""How many messages' vectors are remembered: 77 MB of vectors of 384 components."""
 _POSITIONS = 4096
 """Token positions of one pass."""
 
 
 class FrozenVectors:
-    """A frozen encoder's vectors; those of the messages that were asked for last are remembered.
+    """A frozen encoder's vectors; those that were asked for last are remembered.
 
-    A vector differs in its last digits with the messages that are encoded beside it, and so do
-    scores made of it. Several threads may ask at once: one encodes at a time.
+    The last digits of a vector depend on the messages that are encoded beside it, and so do scores
+    made of it. Several threads may ask at once: one encodes at a time.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class FrozenVectors:
             section: which encoder.
             report: told of a fetch or a conversion.
             verify: read its files in full to hash them.
-            most: messages that are remembered.
+            most: how many messages' vectors are remembered.
         """
         self.section = section
         self._report = report
@@ -63,7 +63,7 @@ class FrozenVectors:
 
     @classmethod
     def of(cls, recipe: Recipe, workplace: Workplace) -> Self:
-        """Those of a recipe's encoder."""
+        """The vectors of a recipe's encoder."""
         return cls(recipe.model.encoder, report=workplace.report, verify=workplace.verify)
 
     def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Vectors:
@@ -72,7 +72,7 @@ class FrozenVectors:
         The others have zeros.
 
         Raises:
-            ModelError: the encoder is missing or does not serve.
+            ModelError: the encoder is missing or cannot be used.
         """
         from logllm.model.fast.scorer import VectorMemory
 

@@ -16,14 +16,15 @@ class Vocabulary:
     """Numbers from 1 for some messages."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        """Know some messages, in their order."""
+        """Number some messages, in their order."""
         self.texts = list(texts)
         self._numbers = {text: number for number, text in enumerate(self.texts, 1)}
 
     @classmethod
     def of(cls, sessions: Sequence[Rows], messages: pl.Series) -> Self:
-        """Know the messages that occur in sessions, in the order of their table."""
-        return cls(messages.gather(occurring(sessions)).to_list())
+        """Number the messages that occur in sessions, in the order of their table."""
+        rows = occurring(sessions)
+        return cls(messages.gather(rows).to_list())
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -36,8 +37,9 @@ class Vocabulary:
         # Only what occurs is looked up: a table may be much longer than the sessions that are asked
         # for.
         rows = occurring(sessions)
+        texts = messages.gather(rows).to_list()
         numbers = np.full(len(messages), UNKNOWN, dtype=np.int64)
-        numbers[rows] = self.of_texts(messages.gather(rows).to_list())
+        numbers[rows] = self.of_texts(texts)
         return numbers
 
     def of_texts(self, texts: Sequence[str]) -> Rows:

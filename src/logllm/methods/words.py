@@ -18,7 +18,7 @@ from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct, ever_alerts, occurring
 
 _LINE_WEIGHT = 0.5
-"""What a message counts as a row of its own, where a session counts 1."""
+"""How much a message counts as a row of its own, where a session counts 1."""
 
 
 class WordTrees(Method):
@@ -69,12 +69,10 @@ class WordTrees(Method):
 class Words(WordTrees):
     """Boosted trees on how often each word occurs in a session.
 
-    Its score is the probability they give.
-
-    Where labels are per line each distinct message is a row too, anomalous where it ever is: what a
-    message says by itself is then not lost in long sessions. A message never seen is known by the
-    words it shares with others, and a word never seen says nothing. Equal sessions are one row that
-    weighs as much as they do together.
+    Its score is the probability that they give. Where labels are per line, each distinct message is
+    a row, too, anomalous if one of its lines is: what a message says by itself is then not lost in
+    long sessions. A message never seen is known by the words it shares with others, and a word
+    never seen says nothing. Equal sessions are one row that weighs as much as they do together.
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS

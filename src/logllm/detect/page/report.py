@@ -54,6 +54,7 @@ def check_report(path: Path, *, force: bool) -> None:
 
 def page(contents: Contents) -> str:
     """The page as HTML: all that it needs is in it, and what it shows of a log is text."""
+    # The filter of the table offers only calls that it holds.
     calls = sorted({session.call for session in contents.table})
     marked = any(session.marked for session in contents.table)
     values = {"page": contents, "calls": calls, "marked": marked, "logllm": version("logllm")}

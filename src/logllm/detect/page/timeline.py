@@ -183,6 +183,7 @@ def _marks(start: datetime, end: datetime) -> tuple[Mark, ...]:
 def _spans(incidents: Sequence[Interval], *, start: datetime, end: datetime) -> tuple[Span, ...]:
     """Incidents whose times are known; those that would touch each other lie in several lanes."""
     length = (end - start).total_seconds()
+    # Numbers stay those of the list, though spans are laid out by time.
     known: list[tuple[datetime, datetime, int]] = []
     for number, incident in enumerate(incidents, 1):
         if incident.start and incident.end:

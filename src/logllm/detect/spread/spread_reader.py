@@ -140,6 +140,7 @@ class SpreadReader:
 
         Where files name sessions, the file's session is the key of its records.
         """
+        # One list for all records: the file's session, as it may be written.
         keys = records["keys"]
         if session is not None:
             named = pl.Series([[session]])
@@ -156,6 +157,7 @@ class SpreadReader:
 
 def _with_texts(file: FileRead) -> Iterator[pl.DataFrame]:
     """The frames of a file with its messages in place of their numbers."""
+    # The other process has numbered its messages by itself: here they are known by their texts.
     for frame in file.frames:
         texts = file.messages.gather(frame["message"])
         yield frame.with_columns(texts.alias("message"))

@@ -86,6 +86,7 @@ class SpreadDetector(Detector):
 
         It does not use scores that are kept on this machine.
         """
+        # What was learnt a moment ago is in this process alone: it goes on to score here.
         run = detector.run
         if isinstance(run, OpenedRun):
             run = SpreadRun.of(run, crew)
