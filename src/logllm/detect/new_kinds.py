@@ -77,10 +77,11 @@ def new_kinds(
     # Where there is one input, lines need no file.
     several = len(files) > 1
     columns = ("text", "count", "line", "file", "grade")
-    return [
-        NewKind(text, count, line, files[file] if several else None, grade)
-        for text, count, line, file, grade in foremost.select(columns).iter_rows()
-    ]
+    kinds_of_log: list[NewKind] = []
+    for text, count, line, file, grade in foremost.select(columns).iter_rows():
+        name = files[file] if several else None
+        kinds_of_log.append(NewKind(text, count, line, name, grade))
+    return kinds_of_log
 
 
 def drift(sessions: Sequence[Rows], messages: pl.Series, *, novelty: Novelty) -> Drift | None:

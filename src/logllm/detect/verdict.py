@@ -115,9 +115,11 @@ def to_frame(
     file_name = names.gather(pl.element())
     file_of_line = pl.col("files").list.eval(file_name)
     renamed = sessions.rename({"closed": "state"})
+    score_column = pl.Series(scores, dtype=pl.Float64)
+    calls = pl.Series(anomalous, dtype=pl.Boolean)
     judged = renamed.with_columns(
-        score=pl.Series(scores, dtype=pl.Float64),
-        anomalous=pl.Series(anomalous, dtype=pl.Boolean),
+        score=score_column,
+        anomalous=calls,
         model=pl.lit(model),
         files=file_of_line if len(files) > 1 else None,
     )

@@ -310,8 +310,9 @@ def fitted(
     frozen = None
     if recipe.train.folds and wanted is None:
         apart = replace(workplace, folder=None, begun={})
+        fresh = partial(make, recipe.method, recipe, workplace=apart)
         frozen = frozen_thresholds(
-            partial(make, recipe.method, recipe, workplace=apart),
+            fresh,
             part,
             count=recipe.train.folds,
             seed=seed,
@@ -322,10 +323,12 @@ def fitted(
     seconds = time.perf_counter() - started
 
     # The validation part says how good it is, and where nothing was held out also the threshold.
+    validation_part = Part.of(prepared, "validation")
+    of_sessions = None if frozen is None else frozen.sessions
     threshold, validation, missed = judged(
         method,
-        Part.of(prepared, "validation"),
-        frozen=None if frozen is None else frozen.sessions,
+        validation_part,
+        frozen=of_sessions,
         wanted=wanted,
         report=workplace.report,
     )
@@ -333,7 +336,8 @@ def fitted(
         validation |= frozen.about
     if frozen is not None and frozen.lines is not None:
         validation["line_threshold"] = of_lines(frozen.lines)
-    return Fitted(method, threshold, validation, seconds, learnt_ends(prepared, method), missed)
+    ends = learnt_ends(prepared, method)
+    return Fitted(method, threshold, validation, seconds, ends, missed)
 
 
 def of_lines(threshold: Threshold) -> dict[str, Any]:
@@ -369,9 +373,8 @@ def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:
     except (OSError, SafetensorError, DataError) as exc:
         reason = getattr(exc, "strerror", None) or exc
         again = "go on with --resume" if done.method.resumes else "train it again"
-        raise ModelError(
-            f"run {begun['name']} cannot be written: {reason}; make room, then {again}"
-        ) from exc
+        what = f"run {begun['name']} cannot be written: {reason}"
+        raise ModelError(f"{what}; make room, then {again}") from exc
     # What a method says of itself comes first: it takes no name of what every manifest says.
     about = done.method.about()
     # What resumes counts the seconds before an interruption, too; what was learnt for the threshold

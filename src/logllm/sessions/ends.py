@@ -54,7 +54,7 @@ class Ends:
         timed: whether pauses are seconds; else records.
         labelled: whether the sessions were labelled; else `normal` counts all of them.
         line_score: the highest score of a message of normal sessions by itself; nan: not known.
-        kinds: keys of the messages without quoted words, rising; none: it has not learnt them.
+        kinds: keys of the messages without quoted words, rising; None: not learnt.
     """
 
     def __init__(
@@ -187,10 +187,8 @@ class Ends:
         went_on = pl.col("closed").is_null()
         is_last = is_last_piece & went_on & over
         rows = sessions.select(piece, "session", "closed").with_columns(chances)
-        rows = rows.select(
-            start=is_first.cast(pl.Float64) * start,
-            end=is_last.cast(pl.Float64) * end,
-        )
+        start_counts, end_counts = is_first.cast(pl.Float64), is_last.cast(pl.Float64)
+        rows = rows.select(start=start_counts * start, end=end_counts * end)
 
         # One end must be likely to be cut; the other one then counts from a smaller chance on.
         likely = pl.max_horizontal(start, end) >= doubt
@@ -222,15 +220,13 @@ class Ends:
             before = pl.col("first").cast(pl.Float64) - span.first
             after = span.last - pl.col("last").cast(pl.Float64)
         messages = pl.col("messages").list
-        pauses = sessions.select(
-            first=messages.first(),
-            last=messages.last(),
-            before=before.clip(0.0).fill_null(0.0),
-            after=after.clip(0.0).fill_null(0.0),
-        )
-        first, last, before_each, after_each = (column.to_numpy() for column in pauses)
-        at_starts = Seen(sets, keys[first], before_each)
-        at_ends = Seen(sets, keys[last], after_each)
+        first, last = messages.first(), messages.last()
+        before = before.clip(0.0).fill_null(0.0)
+        after = after.clip(0.0).fill_null(0.0)
+        pauses = sessions.select(first=first, last=last, before=before, after=after)
+        firsts, lasts, pauses_before, pauses_after = (column.to_numpy() for column in pauses)
+        at_starts = Seen(sets, keys[firsts], pauses_before)
+        at_ends = Seen(sets, keys[lasts], pauses_after)
         return at_starts, at_ends
 
     def enough(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> Flags:

@@ -108,6 +108,7 @@ def grouping(keys: pl.Series, messages: pl.Series) -> Grouping:
     median: float = lengths.median() or 0  # type: ignore[assignment]
     largest: int = lengths.max() or 0  # type: ignore[assignment]
     ending = sessions.filter(pl.col("reach") <= total / 2)
+    lines_ending = ending["lines"].sum()
     lines_with_several = rows["row"].is_duplicated().sum()
     # Sessions of one line begin and end alike for that reason alone.
     longer = sessions.filter(pl.col("lines") > 1)
@@ -119,7 +120,7 @@ def grouping(keys: pl.Series, messages: pl.Series) -> Grouping:
         sessions=sessions.height,
         median=float(median),
         largest=largest / total,
-        near=float(ending["lines"].sum() / rows.height),
+        near=float(lines_ending / rows.height),
         several=float(lines_with_several / rows.height),
         lift=lift,
     )

@@ -6,17 +6,17 @@ import polars as pl
 
 from logllm.config.sessions import SessionSection
 from logllm.sessions.live import Clock, lowest
-from logllm.sessions.message_table import NUMBERED
+from logllm.sessions.message_table import NUMBERED, Schema
 
 _SECOND = 1_000_000
 _OF_RECORDS = {name: kind for name, kind in NUMBERED.items() if name != "keys"}
-_ROWS: dict[str, pl.DataType | type[pl.DataType]] = {
+_ROWS: Schema = {
     **_OF_RECORDS,
     "session": pl.String,
     "row": pl.Int64,
     "clock": pl.Int64,
 }
-_OPEN: dict[str, pl.DataType | type[pl.DataType]] = {
+_OPEN: Schema = {
     "session": pl.String,
     "group": pl.Int64,
     "row": pl.Int64,
@@ -66,7 +66,7 @@ class KeySessions:
 
     @property
     def clock(self) -> int | None:
-        """The log's clock, in microseconds since 1970; none: no time has come."""
+        """The log's clock, in microseconds since 1970; None: no time has come."""
         return self._clocks.now
 
     @clock.setter

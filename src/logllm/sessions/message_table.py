@@ -13,7 +13,9 @@ import polars as pl
 from logllm.logs.records import RECORDS
 from logllm.metrics import Labels
 
-NUMBERED: dict[str, pl.DataType | type[pl.DataType]] = {**RECORDS, "message": pl.UInt32}
+Schema = dict[str, pl.DataType | type[pl.DataType]]
+"""Columns of a frame by their names."""
+NUMBERED: Schema = {**RECORDS, "message": pl.UInt32}
 """Columns of records whose messages are numbers of the message table."""
 Rows = npt.NDArray[np.int64]
 """Row numbers of a table, one a message or a position."""

@@ -25,7 +25,8 @@ Chances = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 _FIRST, _EDGES = -10, 63
-EDGES = np.concatenate([[0.0], 2.0 ** (_FIRST + np.arange(_EDGES - 1) / 2)])
+_POWERS = _FIRST + np.arange(_EDGES - 1) / 2
+EDGES = np.concatenate([[0.0], 2.0**_POWERS])
 """Where the bins of pauses begin, in seconds (or in records, where a log has no times): each 1.4
 times the one before."""
 NEVER = _EDGES

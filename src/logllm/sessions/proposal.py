@@ -280,7 +280,10 @@ def _why_windows(tried: list[_Tried]) -> str:
     if not likely:
         return "no id of a request, a process or the like is in nearly all lines"
     # The nearest one has sessions that fit, is in most lines, and has the more telling name.
-    ranks = [(unfit(key.made) is None, key.made.named >= NAMED, key.key.prior) for key in likely]
+    ranks: list[tuple[bool, bool, float]] = []
+    for tried_key in likely:
+        made = tried_key.made
+        ranks.append((unfit(made) is None, made.named >= NAMED, tried_key.key.prior))
     nearest = likely[ranks.index(max(ranks))]
     fault = f"{nearest.key.what} is no key, {nearest.fault}"
     if unfit(nearest.made) is not None:

@@ -10,9 +10,10 @@ from logllm.config.sessions import SessionSection
 from logllm.logs.times import UTC_MICROSECONDS
 from logllm.sessions.cut import Span, cut_at
 from logllm.sessions.keyed import KeySessions
+from logllm.sessions.message_table import Schema
 from logllm.sessions.windows import CountWindows, TimeWindows
 
-SESSIONS: dict[str, pl.DataType | type[pl.DataType]] = {
+SESSIONS: Schema = {
     "session": pl.String,
     "part": pl.UInt32,
     "messages": pl.List(pl.UInt32),

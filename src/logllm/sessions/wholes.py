@@ -69,15 +69,19 @@ def entries_of(sessions: pl.DataFrame, keys: Keys) -> tuple[Entries, bool]:
     place_in_piece = pl.int_range(pl.len()).over("piece")
     places_in_piece = rows.select(place_in_piece).to_series()
     messages = rows["messages"].to_numpy()
-    marks = rows["item_anomalous"].to_numpy().astype(np.bool_) if is_labelled else None
+    pieces, units = rows["piece"].to_numpy(), rows["unit"].to_numpy()
+    labels = rows["anomalous"].to_numpy()
+    marks: Flags | None = None
+    if is_labelled:
+        marks = rows["item_anomalous"].to_numpy().astype(np.bool_)
     clock, timed = _clock(frame, rows)
     entries = Entries(
         keys=keys[messages],
-        pieces=rows["piece"].to_numpy().astype(np.int64),
-        sessions=rows["unit"].to_numpy().astype(np.int64),
+        pieces=pieces.astype(np.int64),
+        sessions=units.astype(np.int64),
         places=places_in_piece.to_numpy(),
         clock=clock,
-        anomalous=rows["anomalous"].to_numpy().astype(np.bool_),
+        anomalous=labels.astype(np.bool_),
         marked=marks,
     )
     return entries, timed

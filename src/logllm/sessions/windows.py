@@ -193,7 +193,7 @@ class TimeWindows:
 
     @property
     def clock(self) -> int | None:
-        """The log's clock, in microseconds since 1970; none: no time has come."""
+        """The log's clock, in microseconds since 1970; None: no time has come."""
         return self._clock.now
 
     @clock.setter

@@ -155,11 +155,9 @@ def _telling(
 def _foremost(distinct: list[Rows], of_lines: list[Scores], *, least: float) -> pl.DataFrame:
     """The lines of each session that say most, and at least `least` except for the foremost one."""
     numbers = np.arange(len(distinct), dtype=np.uint32)
-    columns = {
-        "of": np.repeat(numbers, lengths(distinct)),
-        "message": np.concatenate(distinct).astype(np.uint32),
-        "score_of_line": np.concatenate(of_lines),
-    }
+    of = np.repeat(numbers, lengths(distinct))
+    messages = np.concatenate(distinct).astype(np.uint32)
+    columns = {"of": of, "message": messages, "score_of_line": np.concatenate(of_lines)}
     # A repeated message is named once, at its first place among those where it says most.
     place = pl.int_range(pl.len()).over("of")
     entries = pl.DataFrame(columns).with_columns(at=place)

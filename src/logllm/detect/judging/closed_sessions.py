@@ -166,12 +166,13 @@ class Judging:
         rows = sessions.with_row_index("row")
         judged = rows.filter(anomalous)
         run, known = self._run, self._known
+        following = None if run.ends is None else run.ends.following
         sources = Sources(
             score_lines=lambda distinct: self._scored_lines(distinct, messages),
             score=lambda beginnings: known.of(_listed(beginnings), messages).scores,
             threshold=run.threshold,
             level=run.line_level,
-            following=None if run.ends is None else run.ends.following,
+            following=following,
         )
         written = self._written()
         lines = evidence(judged, messages, sources=sources, written=written, files=files)

@@ -55,7 +55,9 @@ class Answers:
         anomalous = next(iter(settings.anomalous), ANOMALOUS)
         # In the words that the user's own file of labels has, so that one file serves both.
         self._words = {ANOMALOUS: anomalous, NORMAL: settings.normal[0], SKIPPED: None}
-        self._given: dict[str, tuple[str, tuple[str, ...]]] = self._read() if path.exists() else {}
+        self._given: dict[str, tuple[str, tuple[str, ...]]] = {}
+        if path.exists():
+            self._given = self._read()
 
     def __contains__(self, question: Question) -> bool:
         """Whether a question has been answered, or skipped."""

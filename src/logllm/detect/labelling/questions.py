@@ -109,11 +109,10 @@ def _in_turn(groups: pl.DataFrame, *, threshold: float) -> Iterator[int]:
     score = pl.col("score")
     far = (score - threshold).abs()
     alike = pl.col("names").list.len().cast(pl.Int64)
-    orders = {
-        "highest": iter(_of_each_kind(groups, by=-score)),
-        "nearest": iter(_of_each_kind(groups, by=far)),
-        "usual": iter(_ordered(groups, by=-alike)),
-    }
+    highest = _of_each_kind(groups, by=-score)
+    nearest = _of_each_kind(groups, by=far)
+    usual = _ordered(groups, by=-alike)
+    orders = {"highest": iter(highest), "nearest": iter(nearest), "usual": iter(usual)}
     # Each order is gone through once; what another one has asked about already is passed over.
     asked: set[int] = set()
     for turn in cycle(_TURNS):
