@@ -29,8 +29,8 @@ from postgres_figures import logllm, prepare
 from watching import Load
 
 from logllm.config.train import RetrainSection
-from logllm.datasets.packaged import PACKAGED
 from logllm.datasets.prepared import Prepared
+from logllm.datasets.published.packaged import PACKAGED
 from logllm.detect.detector import Detector
 from logllm.evaluate.paired import Difference, f1_difference, paired_difference
 from logllm.methods.prepared_part import Part

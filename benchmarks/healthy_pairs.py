@@ -25,7 +25,7 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.config.format import FormatSection
-from logllm.datasets.packaged import PACKAGED
+from logllm.datasets.published.packaged import PACKAGED
 from logllm.datasets.settings import suited
 from logllm.logs.fields import read_fields
 

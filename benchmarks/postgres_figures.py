@@ -22,8 +22,8 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from logllm.datasets.packaged import PACKAGED
 from logllm.datasets.prepared import Prepared
+from logllm.datasets.published.packaged import PACKAGED
 from logllm.metrics import Labels, Scores, choose_threshold, measure
 from logllm.sessions.message_table import rows_of
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from postgres_figures import LOGS, prepare
 
-from logllm.datasets.packaged import PACKAGED
 from logllm.datasets.prepared import Prepared
+from logllm.datasets.published.packaged import PACKAGED
 from logllm.detect.detector import Detector
 from logllm.evaluate.paired import paired_difference
 from logllm.methods.both import Both

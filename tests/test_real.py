@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from logllm.config.recipe import Recipe
-from logllm.datasets.packaged import PACKAGED
 from logllm.datasets.prepare import prepare
+from logllm.datasets.published.packaged import PACKAGED
 from logllm.datasets.settings import choose
 from logllm.detect.detector import Detector
 from logllm.evaluate.evaluation import evaluate

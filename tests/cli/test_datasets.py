@@ -12,7 +12,7 @@ import pytest
 
 from logllm.datasets.prepare import prepare
 from logllm.datasets.prepared import Prepared
-from logllm.datasets.public import CATALOG, paper_settings
+from logllm.datasets.published.public import CATALOG, paper_settings
 from logllm.training.sampler import oversampled
 
 KINDS = (

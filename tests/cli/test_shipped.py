@@ -8,8 +8,8 @@ import re
 import pytest
 from tests.installation import Installation
 
-from logllm.datasets.packaged import PACKAGED, PackagedSet
 from logllm.datasets.prepared import Prepared
+from logllm.datasets.published.packaged import PACKAGED, PackagedSet
 from logllm.runs.manifest import shipped_run
 
 STEPS = [

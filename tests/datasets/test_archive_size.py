@@ -27,8 +27,8 @@ PROGRAM = """
 import json, re, resource, sys
 from pathlib import Path
 from dataclasses import replace
-from logllm.datasets.public import CATALOG
-from logllm.datasets.fetching import fetch
+from logllm.datasets.published.public import CATALOG
+from logllm.datasets.published.fetching import fetch
 changes = json.loads(sys.argv[1])
 about = fetch(replace(CATALOG["thunderbird"], **changes)).about
 usage, status = resource.getrusage(resource.RUSAGE_SELF), Path("/proc/self/status")

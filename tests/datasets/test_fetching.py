@@ -20,10 +20,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logllm.datasets.fetching import announced, fetch, here
-from logllm.datasets.public import CATALOG
-from logllm.datasets.slices import Slice
-from logllm.datasets.transfer import Patience, Transfer, download
+from logllm.datasets.published.fetching import announced, fetch, here
+from logllm.datasets.published.public import CATALOG
+from logllm.datasets.published.slices import Slice
+from logllm.datasets.published.transfer import Patience, Transfer, download
 from logllm.errors import DataError
 from logllm.storage import locked
 
@@ -124,7 +124,7 @@ def test_a_killed_download_goes_on(site, cached) -> None:
     part = cached / "BGL.zip.part"
     program = (
         "import sys; from pathlib import Path; "
-        "from logllm.datasets.transfer import Patience, Transfer, download; "
+        "from logllm.datasets.published.transfer import Patience, Transfer, download; "
         "download(Transfer(sys.argv[1], size=int(sys.argv[2]), patience=Patience()), "
         "Path(sys.argv[3]))"
     )

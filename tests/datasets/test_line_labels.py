@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from logllm.config.format import FormatSection, LabelFileSection
 from logllm.config.prepare import PrepareSection, SplitSection
 from logllm.config.sessions import SessionSection
-from logllm.datasets.labels import LineLabels, by_line, read_labels
+from logllm.datasets.labels import by_line, read_labels
+from logllm.datasets.line_labels import LineLabels
 from logllm.datasets.prepare import prepare
 from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError

@@ -3,7 +3,7 @@
 import pytest
 
 from logllm.config.recipe import Recipe
-from logllm.datasets.public import CATALOG, paper_settings
+from logllm.datasets.published.public import CATALOG, paper_settings
 
 WINDOWS = {"by": "count", "size": 100, "step": 100}
 

@@ -5,10 +5,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from logllm.datasets.options import session_options
 from logllm.datasets.prepare import prepare
 from logllm.datasets.prepared import PARTS, Prepared
 from logllm.datasets.services import assigned
-from logllm.datasets.settings import choose, session_options, suited
+from logllm.datasets.settings import choose, suited
 from logllm.errors import DataError, RecipeError
 
 TODAY = date(2024, 8, 1)

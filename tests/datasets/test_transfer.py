@@ -8,7 +8,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from logllm.datasets.transfer import Patience, Transfer
+from logllm.datasets.published.transfer import Patience, Transfer
 from logllm.errors import DataError
 
 CONTENT = np.random.default_rng(0).bytes(50_000)

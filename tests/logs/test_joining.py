@@ -14,7 +14,7 @@ from logllm.config.format import FormatSection
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.sessions import SessionSection
-from logllm.datasets.labels import LineLabels
+from logllm.datasets.line_labels import LineLabels
 from logllm.errors import DataError, RecipeError
 from logllm.formats.description import load_format
 from logllm.logs.fields import check_format

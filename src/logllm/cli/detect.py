@@ -91,7 +91,7 @@ def detect(
     window: option.Window = None,
 ) -> None:
     """Judge every session of one or more logs; with - verdicts appear while lines arrive."""
-    from logllm.datasets.settings import session_options
+    from logllm.datasets.options import session_options
 
     _check_out(out, report=report, force=force)
     started = time.perf_counter()

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from logllm.config.format import FormatSection
     from logllm.config.prepare import PrepareSection, ServiceSection
-    from logllm.datasets.fetching import Source
-    from logllm.datasets.public import Dataset
+    from logllm.datasets.published.fetching import Source
+    from logllm.datasets.published.public import Dataset
     from logllm.logs.archives import Bytes
 
 _MUCH = 10**9  # bytes, from which on fetching needs a yes
@@ -67,7 +67,7 @@ def prepare(
     as_json: option.AsJson = False,
 ) -> None:
     """Read, mask, group and split a log; its format is recognized unless you name it."""
-    from logllm.datasets.settings import mask_rules, session_options
+    from logllm.datasets.options import mask_rules, session_options
     from logllm.datasets.sources import told_apart
 
     # By sections of the settings. None: the recipe, the format or the default says it.
@@ -131,7 +131,7 @@ def _chosen(
     overrides: dict[str, dict[str, Any]],
 ) -> "tuple[PrepareSection, Bytes | None]":
     """How to prepare, and standard input where some of it had to be read to find the format."""
-    from logllm.datasets.public import CATALOG
+    from logllm.datasets.published.public import CATALOG
     from logllm.datasets.settings import choose, with_times_read
     from logllm.datasets.sources import format_of, own_masks
 
@@ -249,8 +249,8 @@ def _log(
     Raises:
         RecipeError: there is no data set of that name.
     """
-    from logllm.datasets.packaged import PACKAGED
-    from logllm.datasets.public import CATALOG
+    from logllm.datasets.published.packaged import PACKAGED
+    from logllm.datasets.published.public import CATALOG
     from logllm.datasets.sources import packaged_inputs, public_inputs
     from logllm.storage import check_replaceable
 
@@ -273,7 +273,7 @@ def _log(
 
 def _fetched(public: "Dataset", *, yes: bool) -> "Source":
     """A public data set, fetched unless it is here."""
-    from logllm.datasets import fetching
+    from logllm.datasets.published import fetching
 
     source = fetching.here(public)
     note(f"terms: {public.terms}\ncite: {public.cite}")
@@ -325,7 +325,7 @@ def _ask(public: "Dataset", *, yes: bool) -> None:
     Raises:
         RecipeError: it is much, and nobody is there to answer.
     """
-    from logllm.datasets.fetching import address, announced
+    from logllm.datasets.published.fetching import address, announced
 
     # Servers do not always say how large a file is.
     size = announced(public)

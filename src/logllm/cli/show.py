@@ -9,7 +9,7 @@ from logllm.cli.console import emit, note, size, table
 
 if TYPE_CHECKING:
     from logllm.config.mask import MaskSection
-    from logllm.datasets.public import Dataset
+    from logllm.datasets.published.public import Dataset
     from logllm.model.base.candidate import Candidate, Role
 
 app = typer.Typer(
@@ -127,9 +127,9 @@ def datasets() -> None:
 
     Each comes with its licence and its citation.
     """
-    from logllm.datasets.fetching import address
-    from logllm.datasets.packaged import PACKAGED
-    from logllm.datasets.public import CATALOG
+    from logllm.datasets.published.fetching import address
+    from logllm.datasets.published.packaged import PACKAGED
+    from logllm.datasets.published.public import CATALOG
 
     rows: list[tuple[str, str, str]] = []
     for public in CATALOG.values():
@@ -148,7 +148,7 @@ def datasets() -> None:
 
 def _state(public: "Dataset") -> str:
     """Whether a public data set is here, or how much there is to fetch."""
-    from logllm.datasets.fetching import here
+    from logllm.datasets.published.fetching import here
 
     if here(public):
         return "here"

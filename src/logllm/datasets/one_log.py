@@ -10,18 +10,10 @@ import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.counting import agreeing, plural
-from logllm.datasets.labels import (
-    LineLabels,
-    by_interval,
-    by_line,
-    check_words,
-    intervals,
-    read_labels,
-    with_interval_labels,
-    with_labels,
-    without_zone,
-)
-from logllm.datasets.services import ServicesReader
+from logllm.datasets.interval_labels import intervals, with_interval_labels, without_zone
+from logllm.datasets.labels import by_interval, by_line, check_words, read_labels, with_labels
+from logllm.datasets.line_labels import LineLabels
+from logllm.datasets.services_reader import ServicesReader
 from logllm.datasets.splits import number_of
 from logllm.errors import DataError
 from logllm.formats.recognition import advised
@@ -32,6 +24,8 @@ from logllm.progress import Progress
 from logllm.sessions.ends import marked
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
+
+_LATE = "{record comes after its|records come after their} window has closed"
 
 
 @dataclass(frozen=True)
@@ -96,9 +90,7 @@ def grouped(
     if marks is not None and isinstance(reader, Reader):
         records = marks.given(records, reader)
     batches = map(messages.numbered, records)
-    sessionizers, pieces = (
-        _cut_then_windowed(batches, settings) if cut else _grouped(batches, settings)
-    )
+    sessionizers, pieces = (_cut_then_windowed if cut else _grouped)(batches, settings)
     # Only sessions by key are marked anew, and a log of those is not cut before it is grouped.
     span = sessionizers[0].span
     grouping = settings.sessions
@@ -111,11 +103,10 @@ def grouped(
     if not sessions.height:
         raise DataError(_why_no_sessions(settings, sessions=sessionizers[0], records=read))
     counts = _counts(reader, sessionizers)
-    if 2 * counts.get("late", 0) > read:
-        late = agreeing(
-            counts["late"], "{record comes after its|records come after their} window has closed"
-        )
-        raise DataError(f"{late}: sort the log by time, or use windows by count")
+    late = counts.get("late", 0)
+    if 2 * late > read:
+        sentence = agreeing(late, _LATE)
+        raise DataError(f"{sentence}: sort the log by time, or use windows by count")
     if marks is not None:
         marks.check(log.labels)
         names = (*counts, *marks.counts)
@@ -132,9 +123,9 @@ def grouped(
 
 
 def file_entry(name: str, reader: Reader | ServicesReader) -> dict[str, Any]:
-    """A file as the manifest names it.
+    """A file as the manifest names it: without its folder, which may be anywhere.
 
-    Without its folder, which may be anywhere, and as the reader lets it be written.
+    Where secrets are redacted its name is, too.
     """
     # Only what can be read again is a file with a size: a pipe has none.
     size = Path(name).stat().st_size if read_again(name) else None
@@ -172,17 +163,16 @@ def _grouped(
 def _cut_then_windowed(
     batches: Iterable[pl.DataFrame], settings: PrepareSection
 ) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
-    """Windows of the first records and windows of the last, so that none reaches across the split."""
+    """Windows of the first records and windows of the last: none reaches across the split."""
     # Where the test part begins is known only when all records are there.
     records = pl.concat(list(batches))
     cut = records.height - number_of(records.height, settings.split.test)
     sessionizers = [Sessionizer(settings.sessions), Sessionizer(settings.sessions)]
+    sides = (records.head(cut), records.slice(cut))
     pieces: list[pl.DataFrame] = []
     # The split comes first: a window that reaches across would be learnt and tested.
-    for sessionizer, piece in zip(
-        sessionizers, (records.head(cut), records.slice(cut)), strict=True
-    ):
-        closed, left = sessionizer.push(piece), sessionizer.flush()
+    for sessionizer, side in zip(sessionizers, sides, strict=True):
+        closed, left = sessionizer.push(side), sessionizer.flush()
         pieces.append(pl.concat([closed, left]))
     return sessionizers, pieces
 

@@ -1,7 +1,4 @@
-"""What a part shares with the train part.
-
-How far figures on it can be those of learning by heart.
-"""
+"""What a part shares with the train part: how far its figures can be those of learning by heart."""
 
 from typing import Any
 
@@ -12,7 +9,8 @@ def seen(part: pl.DataFrame, train: pl.DataFrame) -> pl.Series:
     """For each session of a part whether its exact sequence of messages is a train session's.
 
     >>> sequences = pl.Series([[1, 2], [2, 1]], dtype=pl.List(pl.UInt32))
-    >>> seen(pl.DataFrame({"messages": sequences}), pl.DataFrame({"messages": sequences.head(1)})).to_list()
+    >>> part = pl.DataFrame({"messages": sequences})
+    >>> seen(part, part.head(1)).to_list()
     [True, False]
     """
     known = train.select(pl.col("messages").unique(), in_train=True)
@@ -42,18 +40,22 @@ def leakage(part: pl.DataFrame, train: pl.DataFrame, *, in_train: pl.Series) -> 
     distinct = messages.unique()
     normal = sessions.filter(~pl.col("anomalous"))
     anomalous = sessions.filter("anomalous")
-    repeated = 1 - part["messages"].n_unique() / part.height if part.height else None
+    repeated = None
+    if part.height:
+        repeated = 1 - part["messages"].n_unique() / part.height
     # "Early" is about time: without times nothing can be said of it.
     ends: Any = train["end"].max()
     starts = sessions["start"].drop_nulls()
     early = None if ends is None else _share(starts < ends)
+    is_new = ~distinct.is_in(known)
+    new_each_time = ~messages.is_in(known)
     return {
         "seen": _share(sessions["in_train"]),
         "seen_normal": _share(normal["in_train"]),
         "seen_anomalous": _share(anomalous["in_train"]),
         "repeated": repeated,
-        "new_messages": _share(~distinct.is_in(known)),
-        "new_occurrences": _share(~messages.is_in(known)),
+        "new_messages": _share(is_new),
+        "new_occurrences": _share(new_each_time),
         "early": early,
     }
 

@@ -24,7 +24,7 @@ _ROW_GROUP = 100_000
 
 
 class Prepared:
-    """Train, validation and test sessions, the message table they refer to, and how they came about."""
+    """Train, validation and test sessions, their message table, and how they came about."""
 
     def __init__(self, folder: Path, *, manifest: Manifest, settings: PrepareSection) -> None:
         self.folder = folder
@@ -74,7 +74,9 @@ class Prepared:
         return cls(folder, manifest=manifest, settings=settings)
 
     def part(self, name: str) -> pl.DataFrame:
-        """The sessions of one part (`logllm.sessions.sessionizer.SESSIONS`; `cut` only where it was prepared so), in the order of the log.
+        """The sessions of one part (`sessions.sessionizer.SESSIONS`), in the order of the log.
+
+        The column `cut` is there only in data that was prepared with it.
 
         Raises:
             DataError: there is no such part.
@@ -101,11 +103,10 @@ class Prepared:
 
 def part_figures(sessions: pl.DataFrame) -> dict[str, int]:
     """Counts of some sessions, as a manifest has them."""
-    return {
-        "sessions": sessions.height,
-        "anomalous": int(sessions["anomalous"].sum() or 0),
-        "distinct_sessions": sessions["messages"].n_unique() if sessions.height else 0,
-    }
+    count = sessions.height
+    anomalous = int(sessions["anomalous"].sum() or 0)
+    distinct = sessions["messages"].n_unique() if count else 0
+    return {"sessions": count, "anomalous": anomalous, "distinct_sessions": distinct}
 
 
 def write_prepared(
@@ -125,12 +126,14 @@ def write_prepared(
         DataError: the folder exists, or cannot be written.
     """
     with new_folder(out, force=force) as folder:
+        # The manifest comes last: a folder without one is not whole.
         manifest["files"] = {}
         for name, frame in frames.items():
             path = folder / f"{name}.parquet"
             write = partial(frame.write_parquet, row_group_size=_ROW_GROUP)
             write_atomic(path, write)
-            manifest["files"][path.name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+            size = path.stat().st_size
+            manifest["files"][path.name] = {"sha256": sha256(path), "bytes": size}
         # Over what the frames hold, not over the files: another release of Parquet writes other
         # bytes.
         manifest["fingerprint"] = fingerprint(frames)
@@ -138,11 +141,13 @@ def write_prepared(
 
 
 def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
-    """SHA-256 over what frames hold but for `cut`.
+    """SHA-256 over what frames hold but for the column `cut`.
 
-    The same for the same sessions, however Parquet lays them out.
+    It is the same for the same sessions, however Parquet lays them out.
 
-    >>> fingerprint({"a": pl.DataFrame({"x": [[1], []]})}) == fingerprint({"a": pl.DataFrame({"x": [[], [1]]})})
+    >>> first = {"a": pl.DataFrame({"x": [[1], []]})}
+    >>> second = {"a": pl.DataFrame({"x": [[], [1]]})}
+    >>> fingerprint(first) == fingerprint(second)
     False
     """
     digest = hashlib.sha256()
@@ -155,15 +160,20 @@ def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
 
 
 def _update(digest: "hashlib._Hash", column: pl.Series) -> None:
-    # Lengths and contents both: `["ab"]` and `["a", "b"]` hold the same text.
     """Add a column: where it is null, how long its lists and texts are, and what they hold."""
-    # Lengths before contents: `ab`,`c` and `a`,`bc` hold the same letters.
-    digest.update(column.is_null().cast(pl.UInt8).to_numpy().tobytes())
+    # A null and an empty value are not the same, though both hold nothing.
+    nulls = column.is_null().cast(pl.UInt8)
+    digest.update(nulls.to_numpy().tobytes())
+    # Lengths before contents: `["ab", "c"]` and `["a", "bc"]` hold the same letters.
     if isinstance(column.dtype, pl.List):
-        digest.update(column.list.len().fill_null(0).to_numpy().tobytes())
-        _update(digest, column.filter(column.list.len() > 0).explode())
+        lengths = column.list.len()
+        digest.update(lengths.fill_null(0).to_numpy().tobytes())
+        _update(digest, column.filter(lengths > 0).explode())
     elif column.dtype == pl.String:
-        digest.update(column.str.len_bytes().fill_null(0).to_numpy().tobytes())
-        digest.update((column.str.join("").item() or "").encode())
+        lengths = column.str.len_bytes()
+        digest.update(lengths.fill_null(0).to_numpy().tobytes())
+        text = column.str.join("").item() or ""
+        digest.update(text.encode())
     else:
-        digest.update(column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().tobytes())
+        numbers = column.to_physical().cast(pl.Int64)
+        digest.update(numbers.fill_null(0).to_numpy().tobytes())

@@ -1,6 +1,5 @@
 """Which settings prepare a log: a format's own, a recipe's over them, the user's over both."""
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -26,7 +25,6 @@ from logllm.logs.lines import STDIN, named_files, passed_over
 from logllm.sessions.proposal import Proposal, propose, sample_fields
 
 _OF_ONE_FORMAT = ("message", "time", "time_format", "label")
-_FILES = ("file", "folder")
 _NO_PROCESS = Proposal(
     SessionSection(size=10),  # such windows of the shipped set are told apart best
     "windows of 10 lines: the server's lines do not name the process",
@@ -36,7 +34,6 @@ _PREFIX = (
     "connections in one, and verdicts are weaker; with log_line_prefix = '%m [%p] ' in "
     "postgresql.conf a session is a connection"
 )
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 Options = Mapping[str, Any]
 """Settings by name; None where the user said nothing."""
 
@@ -76,40 +73,41 @@ def choose(
         of_format = {"tail": (), **of_format}
     if "time" in of_format:
         of_format = {"day": None, **of_format}
-    described = FormatSection.read(
-        {**described.model_dump(), **of_format}, source=f"format {described.name}"
-    )
+    changed = {**described.model_dump(), **of_format}
+    described = FormatSection.read(changed, source=f"format {described.name}")
     described = meaning_normal(described, of_format.get("normal"), field="label" in of_format)
     # The recipe's grouping and split come before the format's own, the user's before both.
-    sessions = recipe_data.sessions if recipe_data and recipe_data.sessions else described.sessions
-    split = (
-        recipe_data.split if recipe_data and recipe_data.split else SplitSection(by=described.split)
-    )
+    sessions, split = described.sessions, SplitSection(by=described.split)
+    if recipe_data is not None:
+        sessions = recipe_data.sessions or sessions
+        split = recipe_data.split or split
     of_sessions = _said(overrides["sessions"])
     grouping = _sessions(sessions, of_sessions)
     if services:
         # Where some files have no times, no order of time goes through all of them.
-        apart = not grouping.by_key and any(service.format.time is None for service in services)
-        if apart:
+        timed = all(service.format.time is not None for service in services)
+        if not grouping.by_key and not timed:
             split = SplitSection(by="random")
         services, grouping = _for_services(
             services, grouping, format_options=of_format, session_options=of_sessions
         )
     chosen_split = {**split.model_dump(), **_said(overrides["split"])}
+    masks = _masks(described, _said(overrides["mask"]))
+    others = _said(overrides.get("prepare", {}))
     return PrepareSection(
         format=described,
         services=services,
-        mask=_masks(described, _said(overrides["mask"])),
+        mask=masks,
         sessions=grouping,
         split=SplitSection.read(chosen_split, source="split settings"),
-        **_said(overrides.get("prepare", {})),
+        **others,
     )
 
 
 def as_before(
     before: Mapping[str, Any], *, overrides: Mapping[str, Options], source: str
 ) -> PrepareSection:
-    """Settings of data that were prepared before, for another log of the same kind or for labels that came later.
+    """Settings of data that were prepared before, for a log of the same kind or for later labels.
 
     Args:
         before: those settings.
@@ -156,7 +154,7 @@ def suited(
     stdin: Bytes | None = None,
     zone: str | None = None,
 ) -> Suited:
-    """The format of a log that nobody has said anything about, and sessions for it, by its first lines.
+    """The format of a log and the sessions that suit it, told from its first lines alone.
 
     Args:
         sources: files, globs or `-`.
@@ -175,7 +173,8 @@ def suited(
     # Files of several kinds are told apart only where each can be looked at by itself.
     if len(names) > 1 and all(map(read_again, names)):
         several = kinds(names, today=today, zone=zone)
-        if len({kind.service.format for kind in several}) > 1:
+        formats = {kind.service.format for kind in several}
+        if len(formats) > 1:
             return _several(several, notes=left_out, today=today)
     text, stdin, lines = first_lines(sources, stdin=stdin)
     recognition = recognise(text, today=today, zone=zone)
@@ -185,7 +184,8 @@ def suited(
     records = None if lines is None else fields["message"].count()
     proposal = propose(fields, described, lines=records)
     notes = (*left_out, *recognition.notes)
-    if described.innermost.name.startswith(POSTGRES) and proposal.sessions.key_field is None:
+    of_a_server = described.innermost.name.startswith(POSTGRES)
+    if of_a_server and proposal.sessions.key_field is None:
         # What is said in some connection's messages groups no connections.
         proposal, notes = _NO_PROCESS, (*notes, _PREFIX)
     sessions = f"{proposal.reason}; another grouping: --key, --key-field, --session-by or --window"
@@ -227,14 +227,15 @@ def meaning_normal(
 def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSection:
     r"""Settings for a log of another format.
 
-    The same masks, and the same grouping with the key where the other format has it.
-
-    Where its lines have no such field, as those of a PostgreSQL server that does not name its
-    processes, they are grouped as the other format has it.
+    Masks and grouping stay; the key is where the other format has it. Where the other log's lines
+    have no such field, as those of a PostgreSQL server that does not name its processes, they are
+    grouped as the other format says.
 
     >>> run = choose("hdfs", overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}})
-    >>> other = FormatSection(name="own", kind="json", sessions=SessionSection(by="key", key_field="block"))
-    >>> for_format(run, other).sessions.key_field, for_format(run, other).sessions.long, for_format(run, load_format("plain")).sessions.key_pattern
+    >>> by_block = SessionSection(by="key", key_field="block")
+    >>> of_json = for_format(run, FormatSection(name="own", kind="json", sessions=by_block))
+    >>> of_plain = for_format(run, load_format("plain"))
+    >>> of_json.sessions.key_field, of_json.sessions.long, of_plain.sessions.key_pattern
     ('block', 'cut', 'blk_-?\\d+')
     """
     # The other format may call the key by another name, or have none.
@@ -304,11 +305,12 @@ def _for_services(
     session_options: dict[str, Any],
 ) -> tuple[tuple[ServiceSection, ...], SessionSection]:
     """Services and the grouping of their records, with what the user said of them."""
-    if of_one := sorted(set(format_options).intersection(_OF_ONE_FORMAT)):
-        option = f"--{of_one[0].replace('_', '-')}"
-        kinds_of_them = ", ".join(f"{service.name} ({service.format.name})" for service in services)
+    of_one = sorted(set(format_options).intersection(_OF_ONE_FORMAT))
+    if of_one:
+        option = of_one[0].replace("_", "-")
+        formats = ", ".join(f"{service.name} ({service.format.name})" for service in services)
         raise RecipeError(
-            f"{option} is about one format, but the logs have several, {kinds_of_them}: prepare"
+            f"--{option} is about one format, but the logs have several, {formats}: prepare"
             " them separately"
         )
     timed = all(service.format.time is not None for service in services)
@@ -331,86 +333,22 @@ def _for_services(
 
 
 def _opened(described: FormatSection, said: Options) -> FormatSection:
-    """A format of which the user names the message, in which then nothing is sought, or the time, which then is none of what is inside."""
-    if described.inside is None or not {"message", "time", "time_format"} & said.keys():
+    """A format with another inside, as it is when the user names its message or its time.
+
+    In a message that the user names nothing else is sought, and a time that the user names is not
+    the inner format's.
+    """
+    named = {"message", "time", "time_format"} & said.keys()
+    if described.inside is None or not named:
         return described
-    inside = None if "message" in said else described.inside.model_copy(update={"time": None})
+    inside = None
+    if "message" not in named:
+        inside = described.inside.model_copy(update={"time": None})
     return described.model_copy(update={"inside": inside})
 
 
-def session_options(
-    *,
-    window: str | None,
-    step: str | None,
-    key: str | None,
-    key_field: str | None,
-    by: str | None = None,
-) -> dict[str, Any]:
-    """Session settings from the way people say them.
-
-    `100` records, `5m` of time, a key, `file` or `folder`.
-
-    >>> session_options(window="5m", step="60s", key=None, key_field=None)
-    {'by': 'time', 'size': 300, 'step': 60}
-
-    Raises:
-        RecipeError: two ways at once, or a length that is none.
-    """
-    ways = {"--window": window, "--key": key, "--key-field": key_field, "--session-by": by}
-    named = [option for option, value in ways.items() if value]
-    if len(named) > 1:
-        raise RecipeError(
-            f"sessions are by key, by file or folder, or by window: leave out {' or '.join(named)}"
-        )
-    if step is not None and window is None:
-        raise RecipeError("--step needs --window")
-    if by is not None and by not in _FILES:
-        raise RecipeError(
-            f"--session-by {by}: write file or folder; by a key say --key or --key-field, by window"
-            " --window"
-        )
-    if window is None:
-        chosen = {"by": by} if by else {"by": "key", "key_pattern": key, "key_field": key_field}
-        return chosen if named else {}
-    size_by, size = _length("--window", window)
-    if step is None:
-        return {"by": size_by, "size": size, "step": size}  # not the step of the format or recipe
-    step_by, step_size = _length("--step", step)
-    if step_by != size_by:
-        raise RecipeError(
-            f"--window {window} and --step {step} are not of one kind: both records, or both time"
-        )
-    return {"by": size_by, "size": size, "step": step_size}
-
-
-def mask_rules(rules: Sequence[str]) -> list[dict[str, str]]:
-    """Masking rules from `NAME=REGEX`.
-
-    Raises:
-        RecipeError: no `=` in a rule.
-    """
-    split = [rule.partition("=") for rule in rules]
-    for name, sign, _ in split:
-        if not sign:
-            raise RecipeError(f"mask rule {name!r}: write NAME=REGEX")
-    return [{"name": name, "pattern": pattern} for name, _, pattern in split]
-
-
-def _length(option: str, text: str) -> tuple[str, int]:
-    """`count` and records, or `time` and seconds."""
-    match = re.fullmatch(r"([1-9]\d*)([smhd]?)", text)
-    if match is None:
-        raise RecipeError(
-            f"{option} {text}: write a number of records, such as 100, or a time, such as 30s,"
-            " 5m, 1h"
-        )
-    if match[2]:
-        return "time", int(match[1]) * _UNITS[match[2]]
-    return "count", int(match[1])
-
-
 def _masks(described: FormatSection, said: dict[str, Any]) -> MaskSection:
-    """Mask settings: the user's, with the format's rules behind the user's own, unless masks are off."""
+    """Mask settings: the user's, and the format's rules behind them unless masks are off."""
     masks = MaskSection.read(said, source="mask settings")
     if masks.rules == "off":
         return masks
@@ -420,7 +358,7 @@ def _masks(described: FormatSection, said: dict[str, Any]) -> MaskSection:
 def _sessions(section: SessionSection, said: dict[str, Any]) -> SessionSection:
     """Session settings with the user's over them.
 
-    Another way of grouping brings its own defaults.
+    Where the user groups in another way, the defaults of that way hold.
     """
     # Limits stay; a window's size would mean nothing to sessions by key.
     # A window of 100 records says nothing about one of seconds.
@@ -433,5 +371,5 @@ def _sessions(section: SessionSection, said: dict[str, Any]) -> SessionSection:
 
 
 def _said(options: Options) -> dict[str, Any]:
-    """What the user did say."""
+    """The options that the user gave."""
     return {key: value for key, value in options.items() if value is not None}

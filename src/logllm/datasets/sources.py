@@ -1,4 +1,4 @@
-"""What `prepare` reads where a log is asked for by the name of a data set, and the log that a test part is made of."""
+"""What `prepare` reads: the log of a data set by its name, and the log of the test part."""
 
 import shlex
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from typing import Any
 
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
-from logllm.datasets.fetching import Source
-from logllm.datasets.packaged import PACKAGED, PackagedSet
-from logllm.datasets.public import CATALOG, Dataset, paper_settings
+from logllm.datasets.published.fetching import Source
+from logllm.datasets.published.packaged import PACKAGED, PackagedSet
+from logllm.datasets.published.public import CATALOG, Dataset, paper_settings
 from logllm.datasets.settings import meaning_normal
 from logllm.errors import RecipeError
 from logllm.formats.description import known
@@ -28,15 +28,17 @@ from."""
 
 
 def told_apart(arguments: Sequence[str], raw: Sequence[str]) -> tuple[str | None, list[str] | None]:
-    """The format or data set among arguments, which comes first, and the logs.
+    """The format or data set that comes first among arguments, and the logs.
 
-    The others, and those named as such.
+    The logs are the other arguments and those named as such.
 
     >>> told_apart(["hdfs", "a.log"], []), told_apart(["nothing.log"], [])
     (('hdfs', ['a.log']), ('nothing.log', None))
     """
-    first, logs = (arguments[0] if arguments else None), list(arguments[1:])
-    if first is not None and first not in CATALOG and is_log(first) and _here(first):
+    first = arguments[0] if arguments else None
+    logs = list(arguments[1:])
+    is_data_set = first is None or first in CATALOG
+    if first is not None and not is_data_set and is_log(first) and _here(first):
         first, logs = None, list(arguments)
     logs += raw
     return first, logs or None
@@ -44,15 +46,13 @@ def told_apart(arguments: Sequence[str], raw: Sequence[str]) -> tuple[str | None
 
 def _here(name: str) -> bool:
     """Whether a log, a folder of logs or something that a glob matches is here."""
-    return (
-        name == STDIN
-        or Path(name).exists()
-        or (has_magic(name) and bool(glob(name, recursive=True)))  # noqa: PTH207
-    )
+    if name == STDIN or Path(name).exists():
+        return True
+    return has_magic(name) and bool(glob(name, recursive=True))  # noqa: PTH207
 
 
 def format_of(name: str | None) -> str | None:
-    """The format of a data set; those of the public ones have their names.
+    """The format of a data set; the format of a public one has its name.
 
     Raises:
         RecipeError: the name is a log's.
@@ -66,22 +66,25 @@ def format_of(name: str | None) -> str | None:
 
 
 def is_log(name: str) -> bool:
-    """Whether what stands where a format or a data set is named is a log.
+    """Whether a log stands where a format or a data set is named.
 
-    Standard input, a glob, a file that describes no format.
+    A log is standard input, a glob, or a file that describes no format.
 
     >>> is_log("-"), is_log("*.log"), is_log("hdfs"), is_log("own.toml")
     (True, True, False, False)
     """
-    if name in (*known(), *PACKAGED) or Path(name).suffix == ".toml":
+    path = Path(name)
+    if name in (*known(), *PACKAGED) or path.suffix == ".toml":
         return False
-    return name == STDIN or has_magic(name) or Path(name).exists() or Path(name).suffix in _OF_LOGS
+    if name == STDIN or has_magic(name):
+        return True
+    return path.exists() or path.suffix in _OF_LOGS
 
 
 def own_masks(described: FormatSection) -> Inputs:
-    """The masks of a log of one's own.
+    """The masks of a log of one's own: codes are kept, traces are short, and ends come early.
 
-    Codes are kept, traces short and ends early, but in the formats of the paper's data sets.
+    In the formats of the paper's data sets they are the paper's.
 
     >>> own_masks(FormatSection(name="own", kind="json"))
     {'keep': 'codes', 'traces': 'short', 'ends': 'early'}
@@ -94,29 +97,27 @@ def own_masks(described: FormatSection) -> Inputs:
 def packaged_inputs(ours: PackagedSet, *, labels: Path | None) -> Inputs:
     """The log to train on of a data set that comes with logllm, and the one to test on."""
     train, test, *_ = ours.logs
-    to_train = {
-        "raw": [ours.log(train)],
-        "labels": labels or ours.labels(train),
-        "source": ours.about(),
-    }
-    return to_train | {"test_raw": [ours.log(test)], "test_labels": ours.labels(test)}
+    train_labels = labels or ours.labels(train)
+    to_train = {"raw": [ours.log(train)], "labels": train_labels, "source": ours.about()}
+    to_test = {"test_raw": [ours.log(test)], "test_labels": ours.labels(test)}
+    return to_train | to_test
 
 
 def public_inputs(
     dataset: Dataset, source: Source, *, labels: Path | None, settings: PrepareSection
 ) -> Inputs:
-    """The log of a public data set, to be compared with the paper's counts where it is prepared as the paper did."""
-    paper = dataset.paper if settings == paper_settings(dataset) else None
-    return {
-        "raw": [source.log],
-        "labels": labels or source.labels,
-        "source": source.about,
-        "paper": paper,
-    }
+    """The log of a public data set.
+
+    It is compared with the paper's counts where it is prepared as in the paper.
+    """
+    as_in_paper = settings == paper_settings(dataset)
+    paper = dataset.paper if as_in_paper else None
+    of_log = {"raw": [source.log], "labels": labels or source.labels}
+    return of_log | {"source": source.about, "paper": paper}
 
 
 def second_log(logs: Sequence[str], name: str | None, *, labels: Path | None) -> Inputs:
-    """A log that is the test part, whole.
+    """The log that is the test part as a whole.
 
     Args:
         logs: files, globs or `-`, or the name of a log of a data set that comes with logllm; empty:
@@ -131,9 +132,12 @@ def second_log(logs: Sequence[str], name: str | None, *, labels: Path | None) ->
         raise RecipeError("--test-labels belong to --test-raw: name that log, too")
     # `test`, `changed` and `german` are logs of the set that comes with logllm.
     ours = PACKAGED.get(name or "")
-    if ours is not None and len(logs) == 1 and logs[0] in ours.logs:
-        return {"test_raw": [ours.log(logs[0])], "test_labels": labels or ours.labels(logs[0])}
-    return {"test_raw": logs, "test_labels": labels} if logs else {}
+    if not logs:
+        return {}
+    first = logs[0]
+    if ours is not None and len(logs) == 1 and first in ours.logs:
+        return {"test_raw": [ours.log(first)], "test_labels": labels or ours.labels(first)}
+    return {"test_raw": logs, "test_labels": labels}
 
 
 def second_format(
@@ -153,7 +157,11 @@ def second_format(
         normal: labels that mean normal in a format of its own.
         today: gives times without a year theirs.
     """
-    if settings.services or not all(map(read_again, named_files(logs))):
+    names = named_files(logs)
+    if settings.services or not all(map(read_again, names)):
         return None
-    described = fitting_format(first_lines(logs).text, settings.format, today=today)
-    return described if described == settings.format else meaning_normal(described, normal)
+    text = first_lines(logs).text
+    described = fitting_format(text, settings.format, today=today)
+    if described == settings.format:
+        return described
+    return meaning_normal(described, normal)

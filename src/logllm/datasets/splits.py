@@ -34,39 +34,45 @@ def random_share(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """All but a share of the sessions drawn at random, and that share.
 
-    The parts of a session stay together.
-
-    Each label's share is as near the whole's as whole sessions allow, so a label with a single
-    session is drawn rarely.
+    The parts of a session stay together. Each label's share is as near the whole's as whole
+    sessions allow, so a label with a single session is drawn rarely.
     """
     units = _units(sessions)
     # Normal and anomalous ones are drawn apart, so that both have their share in each part.
     anomalous = pl.col("anomalous")
-    classes = [units.filter(~anomalous)["name"], units.filter(anomalous)["name"]]
+    of_normal = units.filter(~anomalous)["name"]
+    of_anomalous = units.filter(anomalous)["name"]
+    classes = [of_normal, of_anomalous]
     drawn: list[pl.Series] = []
     for members, count in zip(classes, _counts(classes, share), strict=True):
         order = generator.permutation(len(members))
-        drawn.append(members.gather(np.sort(order[:count])))
+        places = np.sort(order[:count])
+        drawn.append(members.gather(places))
     return _divided(sessions, units, chosen=pl.concat(drawn))
 
 
 def in_time(sessions: pl.DataFrame) -> pl.DataFrame:
-    """Sessions in order of their start, then of their first record, their parts as one.
+    """Sessions with their parts as one, in order of their start, then of their first record.
 
-    `name`, `start`, `first`, `anomalous`.
+    A session without a time follows the one before it in the log.
 
-    One without a time follows the one before it in the log.
+    Returns:
+        `name`, `start`, `first`, `anomalous`.
     """
     units = _units(sessions)
     if not units["start"].null_count():
         return units.sort("start", "first", maintain_order=True)
     clock = pl.col("start").forward_fill().backward_fill()
-    return units.sort("first", maintain_order=True).sort(clock, maintain_order=True)
+    in_log = units.sort("first", maintain_order=True)
+    return in_log.sort(clock, maintain_order=True)
 
 
 def without_overlap(sessions: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
     """Windows that end before the later ones begin."""
-    return sessions.filter(pl.col("last") < later["first"].min()) if later.height else sessions
+    if not later.height:
+        return sessions
+    ends_before = pl.col("last") < later["first"].min()
+    return sessions.filter(ends_before)
 
 
 def _units(sessions: pl.DataFrame) -> pl.DataFrame:
@@ -74,9 +80,9 @@ def _units(sessions: pl.DataFrame) -> pl.DataFrame:
     named = sessions.select("start", "first", "anomalous", name=base_name())
     by_name = named.group_by("name", maintain_order=True)
     # Without a label a session counts as normal here: only its label's share is asked for.
-    return by_name.agg(
-        pl.col("start").min(), pl.col("first").min(), pl.col("anomalous").max().fill_null(False)
-    )
+    start, first = pl.col("start").min(), pl.col("first").min()
+    anomalous = pl.col("anomalous").max().fill_null(False)
+    return by_name.agg(start, first, anomalous)
 
 
 def _counts(classes: list[pl.Series], share: float) -> list[int]:
@@ -84,8 +90,10 @@ def _counts(classes: list[pl.Series], share: float) -> list[int]:
     # Of 3 anomalous and 97 normal ones 10 % are .3 and 9.7: 0 and 9, and the tenth is a normal one.
     exact = [len(members) * share for members in classes]
     counts = [math.floor(number + _ROUNDING) for number in exact]
-    total = number_of(sum(map(len, classes)), share)
+    members_of_all = sum(map(len, classes))
+    total = number_of(members_of_all, share)
     missing = max(0, total - sum(counts))
+    # The largest remainder first: what a class lacks by being rounded down.
     by_remainder = sorted(range(len(classes)), key=lambda place: counts[place] - exact[place])
     for place in by_remainder[:missing]:
         counts[place] += 1
@@ -97,8 +105,7 @@ def _divided(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Sessions whose unit is not chosen, and those whose is."""
     names = sessions.select(base_name().alias("name"))["name"]
+    inside = pl.repeat(True, sessions.height, eager=True)
     if len(chosen) < units.height:
         inside = names.is_in(chosen.implode())
-    else:
-        inside = pl.repeat(True, sessions.height, eager=True)
     return sessions.filter(~inside), sessions.filter(inside)

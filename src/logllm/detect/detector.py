@@ -12,7 +12,7 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection, ServiceSection
 from logllm.config.recipe import Recipe
-from logllm.datasets.services import ServicesReader, reader_of
+from logllm.datasets.services_reader import ServicesReader, reader_of
 from logllm.datasets.settings import for_format, for_services, in_zone
 from logllm.detect.judge import Judge
 from logllm.detect.opened_run import OpenedRun

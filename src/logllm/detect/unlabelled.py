@@ -28,7 +28,7 @@ from logllm.sessions.message_table import MessageTable, Rows, kinds_of, rows_of
 from logllm.sessions.sessionizer import Sessionizer
 
 if TYPE_CHECKING:
-    from logllm.datasets.services import ServicesReader
+    from logllm.datasets.services_reader import ServicesReader
 
 METHOD = "novelty"
 

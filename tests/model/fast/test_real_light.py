@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from transformers import AutoTokenizer
 
-from logllm.datasets.packaged import PACKAGED
+from logllm.datasets.published.packaged import PACKAGED
 from logllm.model.base.weights import SMALL_TIER, locate
 from logllm.model.checkpoint import load_run
 from logllm.model.fast.light import FileTokenizer, Light, load_network

@@ -9,7 +9,7 @@ import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.counting import plural
-from logllm.datasets.services import reader_of
+from logllm.datasets.services_reader import reader_of
 from logllm.detect.evidence.written_lines import WrittenLines
 from logllm.errors import DataError, first_line
 from logllm.formats.recognition import advised

@@ -1,4 +1,7 @@
-"""Bytes of a file on a server, whole although the connection breaks off, and a file here that goes on where an earlier process stopped."""
+"""Bytes of a file on a server, whole although the connection breaks off.
+
+A file that is fetched goes on where an earlier process stopped.
+"""
 
 import hashlib
 import json
@@ -180,7 +183,8 @@ class Transfer:
         try:
             # The catalogue's address, or the user's own
             request = urllib.request.Request(self.url, headers=headers)  # noqa: S310
-            self._response = urllib.request.urlopen(request, timeout=self._patience.timeout)  # noqa: S310
+            seconds = self._patience.timeout
+            self._response = urllib.request.urlopen(request, timeout=seconds)  # noqa: S310
         except HTTPError as exc:
             self._refused(exc)
         except (OSError, HTTPException) as exc:

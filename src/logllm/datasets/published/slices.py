@@ -8,7 +8,7 @@ import numpy as np
 import zstandard
 
 from logllm.counting import plural
-from logllm.datasets.transfer import BLOCK
+from logllm.datasets.published.transfer import BLOCK
 from logllm.errors import DataError
 from logllm.logs.archives import Bytes
 from logllm.storage import explained

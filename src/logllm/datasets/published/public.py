@@ -1,7 +1,4 @@
-"""The public data sets of the paper.
-
-Where they are, what of them it uses, and what it counted in them.
-"""
+"""The public data sets of the paper: where they are, what it uses of them, and what it counted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,17 +55,23 @@ class Dataset:
 
 
 def _counts(lines: int, *, train: tuple[int, int], test: tuple[int, int]) -> dict[str, int]:
-    """The paper's table as a manifest counts.
+    """The paper's counts by the names that a manifest has for them.
 
-    Lines, sessions, and of each part sessions and anomalous ones.
+    Args:
+        lines: how many lines the log has.
+        train: sessions of the train part, and how many of them are anomalous.
+        test: the same of the test part.
 
     >>> _counts(9, train=(4, 2), test=(1, 0))["anomalous"]
     2
     """
-    whole = {"lines": lines, "sessions": train[0] + test[0], "anomalous": train[1] + test[1]}
-    of_train = {"train.sessions": train[0], "train.anomalous": train[1]}
-    of_test = {"test.sessions": test[0], "test.anomalous": test[1]}
-    return whole | of_train | of_test
+    of_train, anomalous_train = train
+    of_test, anomalous_test = test
+    anomalous = anomalous_train + anomalous_test
+    whole = {"lines": lines, "sessions": of_train + of_test, "anomalous": anomalous}
+    train_part = {"train.sessions": of_train, "train.anomalous": anomalous_train}
+    test_part = {"test.sessions": of_test, "test.anomalous": anomalous_test}
+    return whole | train_part | test_part
 
 
 CATALOG = {
@@ -133,8 +136,8 @@ def paper_settings(dataset: Dataset) -> PrepareSection:
     """What the paper prepares a data set with: its format, and the recipe of its name.
 
     >>> settings = paper_settings(CATALOG["hdfs"])
-    >>> settings.split.by, settings.split.validation, settings.sessions.max_messages, settings.format.encoding
-    ('random', 0.0, 128, 'latin-1')
+    >>> settings.split.by, settings.split.validation, settings.sessions.max_messages
+    ('random', 0.0, 128)
     """
     no_changes: dict[str, dict[str, Any]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
     return choose(dataset.name, recipe=dataset.name, overrides=no_changes)
@@ -146,7 +149,8 @@ def compared(manifest: Mapping[str, Any], paper: Mapping[str, int]) -> dict[str,
     `lines` are the paper's *messages*: it counts those that do not parse, too (BGL has 47,135
     windows of 100, but 4,747,963 messages).
 
-    >>> compared({"lines": 7, "parts": {"test": {"anomalous": 1}}}, {"lines": 7, "test.anomalous": 2})
+    >>> manifest = {"lines": 7, "parts": {"test": {"anomalous": 1}}}
+    >>> compared(manifest, {"lines": 7, "test.anomalous": 2})
     {'lines': {'paper': 7, 'here': 7}, 'test.anomalous': {'paper': 2, 'here': 1}}
     """
     both: dict[str, dict[str, int]] = {}
@@ -164,8 +168,10 @@ def differences(fields: Mapping[str, Mapping[str, int]]) -> list[str]:
     >>> differences({"lines": {"paper": 7, "here": 7}, "test.anomalous": {"paper": 2, "here": 1}})
     ['test anomalous: 1 here, 2 in the paper']
     """
-    return [
-        f"{field.replace('.', ' ')}: {count['here']:,} here, {count['paper']:,} in the paper"
-        for field, count in fields.items()
-        if count["here"] != count["paper"]
-    ]
+    sentences: list[str] = []
+    for field, count in fields.items():
+        ours, theirs = count["here"], count["paper"]
+        if ours != theirs:
+            what = field.replace(".", " ")
+            sentences.append(f"{what}: {ours:,} here, {theirs:,} in the paper")
+    return sentences

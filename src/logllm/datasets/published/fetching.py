@@ -1,6 +1,6 @@
 """Public data sets on this machine.
 
-Fetched once, kept as compressed lines, of a slice the slice alone.
+Each is fetched once and kept as compressed lines; where the paper uses a slice, the slice alone is.
 
 `here` says what has been fetched, `announced` what fetching would cost, `fetch` does it. In the
 cache lie:
@@ -8,7 +8,7 @@ cache lie:
     datasets/hdfs/hdfs.log.zst         the lines
     datasets/hdfs/anomaly_label.csv    labels of sessions, where they are a file of their own
     datasets/hdfs/source.json          where all of it came from
-    datasets/HDFS_v1.zip.part          a zip archive that is being fetched, and `.part.json` beside it
+    datasets/HDFS_v1.zip.part          a zip archive being fetched; beside it `.part.json`
 """
 
 import json
@@ -27,9 +27,17 @@ from typing import Any, cast
 
 import zstandard
 
-from logllm.datasets.public import Dataset
-from logllm.datasets.slices import Kept, Slice, keep
-from logllm.datasets.transfer import BLOCK, REMEDY, Patience, Transfer, check_md5, download, forget
+from logllm.datasets.published.public import Dataset
+from logllm.datasets.published.slices import Kept, Slice, keep
+from logllm.datasets.published.transfer import (
+    BLOCK,
+    REMEDY,
+    Patience,
+    Transfer,
+    check_md5,
+    download,
+    forget,
+)
 from logllm.errors import DataError
 from logllm.logs.archives import Bytes, Counted, unpack
 from logllm.progress import Progress
@@ -146,7 +154,8 @@ def fetch(
 def address(dataset: Dataset) -> str:
     """Where a data set is fetched from.
 
-    `LOGLLM_DATASETS`, a folder or an address that has the archives, else its own server.
+    It is `LOGLLM_DATASETS`, a folder or an address that has the archives, where that is set; else
+    the data set's own server.
     """
     # For machines without a way out, and for tests.
     mirror = os.environ.get("LOGLLM_DATASETS")
@@ -162,7 +171,8 @@ def _from_zip(dataset: Dataset, transfer: Transfer, *, folder: Path) -> Kept:
     download(transfer, part, md5=dataset.md5)
     with zipfile.ZipFile(part) as archive:
         # An archive may have its files in a folder: they are known by their names alone.
-        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        infos = archive.infolist()
+        names = [info.filename for info in infos if not info.is_dir()]
         if dataset.labels is not None:
             labels = folder / dataset.labels
             labels_file = _member(names, dataset.labels)
