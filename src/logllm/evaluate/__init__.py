@@ -1,1 +1,1 @@
-"""How good: evaluation, its intervals and report, altered logs, folds, and the tables of the paper."""
+"""How good: evaluation, intervals, the report, altered logs, folds, and the paper's tables."""

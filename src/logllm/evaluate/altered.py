@@ -1,8 +1,9 @@
-"""Altered logs: the test part of prepared data as an unstable log would have it (LogRobust, FSE 2019; LogLLM, section V-D).
+"""Altered logs: the test part of prepared data as an unstable log would have it.
 
-Labels are never looked at, and an altered session keeps its own. That is doubtful in places: in HDFS a missing event may itself be the
-anomaly, and leaving one out may make one; an inserted message may be an alert; and where the order of events tells a failure, a shuffled
-normal session may be one.
+The ways to alter are those of LogRobust (FSE 2019) and of LogLLM (section V-D). Labels are never
+looked at, and an altered session keeps its own. That is doubtful in places: in HDFS a missing event
+may itself be the anomaly, and leaving one out may make one; an inserted message may be an alert;
+and where the order of events tells a failure, a shuffled normal session may be one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -160,7 +161,10 @@ def _change(session: Rows, *, settings: PerturbSection, rng: np.random.Generator
 
 
 def _insert(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
-    """Other messages come anywhere, each beside the message before it, at the front beside the first."""
+    """Other messages are inserted anywhere.
+
+    Each goes with the message before it, one at the front with the first message.
+    """
     gaps = np.sort(rng.integers(len(session) + 1, size=count))
     # Gap 0 is before the first message; what is inserted there stands beside that one.
     beside = np.maximum(gaps - 1, 0)
@@ -178,7 +182,7 @@ def _remove(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
 
 
 def _duplicate(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
-    """Messages come again, one to three times, right after themselves."""
+    """Messages are repeated one to three times, right after themselves."""
     times = np.ones(len(session), dtype=np.int64)
     repeated = rng.permutation(len(session))[:count]
     times[repeated] += rng.integers(1, _MOST_COPIES + 1, size=count)
@@ -197,6 +201,7 @@ def _shuffle(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
     starts = np.flatnonzero(turns_at_end > turns_at_start)
     start = int(rng.choice(starts))
     places = np.arange(len(session))
+
     # Equal messages may change places with one another: then it is shuffled again.
     while (session[places] == session).all():
         places[start : start + length] = start + rng.permutation(length)
@@ -206,7 +211,8 @@ def _shuffle(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
 def _reword(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
     """Messages stay where they are, in other words."""
     drawn = np.full(len(session), -1)
-    drawn[rng.permutation(len(session))[:count]] = 0
+    reworded = rng.permutation(len(session))[:count]
+    drawn[reworded] = 0
     return Change(np.arange(len(session)), drawn, count)
 
 

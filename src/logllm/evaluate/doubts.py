@@ -22,7 +22,9 @@ _NAMES = {"f1": "F1", "average_precision": "average precision"}
 def doubts(report: Report) -> list[str]:
     """All that should make a reader careful, the gravest first; empty where nothing does.
 
-    >>> doubts({"tp": 2, "fn": 1, "split": "test", "leakage": {"seen": 0.2}, "unseen": {"tp": 0, "fn": 0}})
+    >>> unseen = {"tp": 0, "fn": 0}
+    >>> report = {"tp": 2, "fn": 1, "split": "test", "leakage": {"seen": 0.2}, "unseen": unseen}
+    >>> doubts(report)
     ['only 3 of the sessions are anomalous: every figure is uncertain, see the intervals']
     """
     return [*_about_data(report), *_about_rivals(report), *_about_scores(report)]

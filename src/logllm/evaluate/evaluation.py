@@ -49,12 +49,16 @@ def scored(
     part = prepared.labelled(split)
     of_sessions = rows_of(part["messages"])
     scores = detector.score(of_sessions, prepared.messages, progress=progress)
+
+    # Altered data count as those of training if they were made from them.
     trained_on = detector.manifest["data"]["fingerprint"]
-    # Altered data are of training if those are which they were made from.
     altered = prepared.manifest.get("perturbed")
     origin = altered["source"] if altered else prepared.manifest["fingerprint"]
+
     # An imported run does not know its data.
-    of_training = None if trained_on is None else trained_on == origin
+    of_training = None
+    if trained_on is not None:
+        of_training = trained_on == origin
     facts = {name: detector.manifest.get(name) for name in _FACTS}
     report = {
         **judge(scores, prepared, split=split, threshold=detector.threshold),

@@ -1,4 +1,7 @@
-"""Forward chaining: train on the past, test on the next part, for sets too small for one split in time."""
+"""Forward chaining: train on the past, test on the next part.
+
+It is for sets that are too small for a single split in time.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,18 +42,18 @@ class Fold(NamedTuple):
 def folds(
     data: Path, *, parts: int, out: Path, validation: float | None = None, force: bool = False
 ) -> list[Path]:
-    """Cut all labelled sessions, in the order of time, into parts of equally many.
+    """Cut all labelled sessions, in order of time, into parts of equal size.
 
-    Fold i trains on parts 1 to i and tests on the next.
+    Fold i trains on parts 1 to i and tests on the next one.
 
-    Order is by a session's start, then by its first line; where lines carry no time by that alone.
-    Parts of a long session stay together. Windows of train that reach into validation, and such of
-    either that reach into test, are left out and counted (`overlapping`). The message table is the
-    data's, whole.
+    Sessions are ordered by their start, then by their first line; where lines carry no time, by the
+    first line alone. The pieces of a long session stay together. Windows of train that reach into
+    validation, and windows of either that reach into test, are left out and counted
+    (`overlapping`). Every fold has the whole message table of the data.
 
     Args:
         data: A folder that `prepare` wrote of one log; its own division does not matter.
-        parts: How many parts; there is a fold less.
+        parts: How many parts; there is one fold fewer.
         out: The folder to make: a folder of prepared data `fold-1`, `fold-2`, ... each, and a
             manifest that counts them.
         validation: The share of train, its last sessions, kept for validation; none: as the data
@@ -75,17 +78,18 @@ def folds(
     check_replaceable(out, force=force, kind="folds")
     _check(prepared)
     sessions = pl.concat([prepared.labelled(name) for name in PARTS])
+
     # All folds are checked before the first is written: minutes of scoring may follow.
-    made = [
-        _fold(past, test, prepared=prepared, share=share) for past, test in _pasts(sessions, parts)
-    ]
+    made: list[Fold] = []
+    for past, test in _pasts(sessions, parts):
+        made.append(_fold(past, test, prepared=prepared, share=share))
+    manifests: list[Manifest] = []
     for number, fold in enumerate(made, start=1):
         _check_kinds(fold, number=number, of=len(made))
-    manifests = [
-        _manifest(fold, prepared, number=number, of=len(made), share=share)
-        for number, fold in enumerate(made, start=1)
-    ]
+        told = _manifest(fold, prepared, number=number, of=len(made), share=share)
+        manifests.append(told)
 
+    # The folder's own manifest counts what each fold has.
     about: dict[str, Any] = {
         "kind": "folds",
         "version": DATA_VERSION,
@@ -107,7 +111,9 @@ def _check_kinds(fold: Fold, *, number: int, of: int) -> None:
     kinds = fold.parts["train"]["anomalous"].unique().to_list()
     if len(kinds) >= 2:
         return
-    which = "no" if not kinds else f"only {'anomalous' if kinds[0] else 'normal'}"
+    which = "no"
+    if kinds:
+        which = "only anomalous" if kinds[0] else "only normal"
     raise DataError(
         f"fold {number} of {of} would train on {which} sessions: take fewer parts, or a log that"
         " fails earlier"
@@ -161,11 +167,11 @@ def _fold(past: pl.DataFrame, test: pl.DataFrame, *, prepared: Prepared, share: 
 def _manifest(fold: Fold, prepared: Prepared, *, number: int, of: int, share: float) -> Manifest:
     """What is said of a fold: as of the data, with its own counts and division."""
     counts = {name: part_figures(part) for name, part in fold.parts.items()}
-    warnings = [
-        f"the {name} part holds only {'anomalous' if part['anomalous'] else 'normal'} sessions"
-        for name, part in counts.items()
-        if part["sessions"] and part["anomalous"] in (0, part["sessions"])
-    ]
+    warnings: list[str] = []
+    for name, part in counts.items():
+        if part["sessions"] and part["anomalous"] in (0, part["sessions"]):
+            kind = "anomalous" if part["anomalous"] else "normal"
+            warnings.append(f"the {name} part holds only {kind} sessions")
     if fold.overlapping:
         left_out = agreeing(
             fold.overlapping,

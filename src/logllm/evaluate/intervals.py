@@ -12,17 +12,20 @@ _AT_ONCE = 100
 def intervals(
     scores: Scores, labels: Labels, *, threshold: float, resamples: int = 1000, seed: int = 0
 ) -> dict[str, list[float]]:
-    """95 % bootstrap intervals over sessions, by percentiles (Efron and Tibshirani 1993, chapter 13).
+    """95 % bootstrap intervals over sessions.
 
-    Each resample draws as many sessions with replacement; one without anomalies is drawn again, at most as often as
-    there are resamples.
+    They are by percentiles (Efron and Tibshirani 1993, chapter 13). Each resample draws as many
+    sessions as there are, with replacement. A resample without anomalies is drawn again, at most
+    as often as there are resamples.
 
     Returns:
-        For precision, recall, f1 and average_precision the lower and the upper end; empty without an anomaly.
+        For precision, recall, f1 and average_precision the lower and the upper end; empty without
+        an anomaly.
     """
     if not labels.any():
         return {}
     rng = np.random.default_rng(seed)
+
     # Equal sessions weigh alike: a resample is a draw of counts over the distinct (score, label)
     # pairs.
     columns = np.stack([scores, labels.astype(float)])
@@ -42,16 +45,20 @@ def intervals(
         figures = np.concatenate([figures, rows])[:resamples]
         if len(figures) == resamples:
             break
-    ends = np.percentile(figures, [2.5, 97.5], axis=0)
-    return {name: ends[:, at].clip(0, 1).tolist() for at, name in enumerate(NAMES)}
+    # Rounding may carry an end past 0 or 1.
+    ends = np.percentile(figures, [2.5, 97.5], axis=0).clip(0, 1)
+    return {name: ends[:, at].tolist() for at, name in enumerate(NAMES)}
 
 
 def _figures(scores: Scores, labels: Labels, *, threshold: float, weights: Weights) -> Scores:
     """Figures for each row of weights, (rows, 4), as `logllm.metrics.measure` defines them."""
     called = scores >= threshold
-    tp = weights[:, called & labels].sum(axis=1)
+    hit = called & labels
+    missed = ~called & labels
+    tp = weights[:, hit].sum(axis=1)
     fp = weights[:, called & ~labels].sum(axis=1)
-    fn = weights[:, ~called & labels].sum(axis=1)
+    fn = weights[:, missed].sum(axis=1)
+
     # 0/0 is 0 here: a resample in which nothing is called, or nothing is anomalous.
     precision = tp / np.maximum(tp + fp, 1)
     recall = tp / np.maximum(tp + fn, 1)

@@ -34,15 +34,17 @@ def paired_difference(
     groups: npt.NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> Difference:
-    """Average precision of a method less that of another, with a paired bootstrap over sessions (Efron and Tibshirani 1993).
+    """How much higher one method's average precision is than another's, with its interval.
 
-    Each resample draws sessions with replacement, the same ones for both methods, within each group as many as it has; a resample without an
-    anomaly is left out. The interval is that of percentiles, and holds for these seeds and models: it does not tell how another training
-    would have gone.
+    The interval is by percentiles of a paired bootstrap over sessions (Efron and Tibshirani 1993).
+    Each resample draws sessions with replacement, the same ones for both methods, and from each
+    group as many as it has; a resample without an anomaly is left out. The interval holds for these
+    seeds and models: it does not tell how another training would have gone.
 
     Args:
-        scores_a: a score a session, or a list of such over seeds: in every resample their mean counts.
-        scores_b: the other method's; it may have another number of seeds.
+        scores_a: a score for each session, or a list of such scores, one for each seed; in every
+            resample the mean over seeds counts.
+        scores_b: the other method's; it may have a different number of seeds.
         labels: which sessions are anomalous.
         groups: which group, such as the fold, each session is of; none: all are of one.
         seed: decides the draws.
@@ -102,7 +104,9 @@ def f1_difference(
 
 
 def share_difference(true_a: Labels, true_b: Labels, *, seed: int = 0) -> Difference:
-    """The share of sessions for which something is true less that for which something else is, with the same bootstrap.
+    """How much larger the share of sessions is for which one thing is true than another.
+
+    The interval is by the bootstrap of `paired_difference`.
 
     >>> share_difference(np.array([True] * 8), np.array([True, False] * 4)).estimate
     0.5

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK = "#808080"  # readable on white and on black; a page replaces it by its own colour
-_NORMAL, _ANOMALOUS = "#4c8bd0", "#e0693a"
+_NORMAL = "#4c8bd0"
+_ANOMALOUS = "#e0693a"
 _END = 9.5
 _TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 _POINTS = 400
@@ -45,7 +46,10 @@ def saved(figure: "Figure", format: Literal["png", "svg"], **options: Any) -> by
 
 
 def draw(report: Mapping[str, Any], *, scores: Scores, labels: Labels) -> dict[str, "Figure"]:
-    """The figures of a report: `reliability`, `scores`, and where there is an anomaly `precision_recall` and `threshold`."""
+    """The figures of a report: `reliability` and `scores`.
+
+    Where there is an anomaly there are `precision_recall` and `threshold`, too.
+    """
     figures = {
         "scores": _distribution(scores, labels, threshold=report["threshold"]),
         "reliability": _reliability(report["calibration"]),
@@ -138,7 +142,10 @@ def _distribution(scores: Scores, labels: Labels, *, threshold: float) -> "Figur
 
 
 def _reliability(calibration: Mapping[str, Any]) -> "Figure":
-    """The share of anomalous sessions over the mean score, band by band, above how many sessions each band holds."""
+    """The share of anomalous sessions over the mean score, band by band.
+
+    Below it stands how many sessions each band holds.
+    """
     bands = calibration["bands"]
     figure = blank(5, 3.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

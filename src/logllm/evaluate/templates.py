@@ -1,4 +1,4 @@
-"""Drain's templates in the place of messages (He et al., ICWS 2017), for comparing ways to preprocess."""
+"""Drain's templates in place of messages (He et al., ICWS 2017), to compare preprocessing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,8 @@ def templates(messages: Sequence[str], learn: Sequence[bool], *, ids: bool) -> T
     without masks of its own. It learns from each distinct message once, in order, and is frozen
     then. What it learnt from has the template of its group as it is in the end.
 
-    >>> made = templates(["send 1 to a", "send 2 to b", "send 3 to c", "stop"], [True, True, False, False], ids=False)
+    >>> messages = ["send 1 to a", "send 2 to b", "send 3 to c", "stop"]
+    >>> made = templates(messages, [True, True, False, False], ids=False)
     >>> made.texts, made.unmatched
     (['send <*> to <*>', 'send <*> to <*>', 'send <*> to <*>', 'stop'], 1)
 
@@ -64,7 +65,9 @@ def templates(messages: Sequence[str], learn: Sequence[bool], *, ids: bool) -> T
 
 
 def write_templates(data: Path, out: Path, *, ids: bool) -> None:
-    """Prepared data once more, with templates in the place of messages, learnt from the train part alone.
+    """Write prepared data again with templates in place of messages.
+
+    The templates are learnt from the train part alone.
 
     Args:
         data: data prepared without masks.

@@ -21,39 +21,52 @@ from logllm.logs.masking import mask
 Edit = Callable[[str, np.random.Generator], str]
 
 SYNONYMS = """
-receiving getting accepting; received got accepted; receive get accept; receives gets accepts; sending transmitting; sent transmitted
-send transmit; sends transmits; starting beginning launching; started begun launched; start begin launch; starts begins launches
-stopping halting; stopped halted; stop halt; stops halts; terminating ending exiting; terminated ended exited; terminate end exit
-deleting removing erasing; deleted removed erased; delete remove erase; deletes removes erases; adding appending; added appended
-add append; creating making; created made; create make; creates makes; reading fetching; reads fetches; writing storing
-write store; written stored; writes stores; saving persisting; saved persisted; save persist; opening accessing; opened accessed
-closing shutting; closed shut; connecting attaching; connected attached; connect attach; disconnecting detaching; disconnected detached
-disconnect detach; connection link; connections links; loading importing; loaded imported; load import; updating refreshing
-updated refreshed; update refresh; updates refreshes; changing modifying altering; changed modified altered; change modify alter
-replacing substituting; replaced substituted; checking inspecting; checked inspected; check inspect; verifying validating
-verified validated; verify validate; verification validation; detecting noticing; detected noticed; detect notice; found discovered
-find discover; finding discovering; failed unsuccessful; failure fault; failures faults; fails breaks; error problem; errors problems
-exception trouble; exceptions troubles; invalid illegal improper; missing absent; unexpected unforeseen; unknown unrecognized
-unable incapable; refused rejected declined; denied forbidden prohibited; timeout time-out; expired lapsed; waiting pausing; wait pause
-retrying reattempting; retry reattempt; retries reattempts; succeeded completed; successfully correctly; finished done; finish complete
-success completion; ready prepared; available accessible; unavailable inaccessible; allocating reserving; allocated reserved
-allocate reserve; releasing freeing; released freed; release free; registering enrolling; registered enrolled; register enroll
-initializing preparing; initialize prepare; configuration setup; configured adjusted; enabled activated; enabling activating
-enable activate; disabled deactivated; disabling deactivating; disable deactivate; requested asked; request query; requests queries
-response answer reply; responses answers replies; replied answered; message note; messages notes; block chunk; blocks chunks; size length
-sizes lengths; file document; files documents; directory folder; directories folders; path location; user account; users accounts
-host machine; hosts machines; server service; servers services; client peer; clients peers; node station; nodes stations; task job
-tasks jobs; thread worker; threads workers; process program; processes programs; packet datagram; packets datagrams; stream channel
-streams channels; memory storage; temporary transient; total sum; number count; maximum largest; minimum smallest; limit bound
-current present; previous earlier; next following; new fresh; old former; empty blank; large big; small little; quick fast; slow sluggish
-correct right; corrected repaired; correctable repairable; serving providing; served provided; serve provide; transferring moving
-transferred moved; transfer move; copying duplicating; copied duplicated; copy duplicate; replicate mirror; scheduled planned
-scheduling planning; schedule plan; skipping omitting; skipped omitted; ignoring disregarding; ignored disregarded; aborting cancelling
-aborted cancelled; abort cancel; interrupted disturbed; interrupt disturbance; recovering restoring; recovered restored; recover restore
-recovery restoration; generating producing; generated produced; generate produce; executing running; executed ran; execute run
-belong pertain; belongs pertains; occurred happened; occurs happens; exceeded surpassed; obtained acquired; trying attempting
-tried attempted; try attempt; cannot can't; excessive undue; redundant superfluous; authentication login; password passphrase
-permission authorization; version revision; duration period; interval span; warning caution
+receiving getting accepting; received got accepted; receive get accept; receives gets accepts
+sending transmitting; sent transmitted; send transmit; sends transmits; starting beginning launching
+started begun launched; start begin launch; starts begins launches; stopping halting; stopped halted
+stop halt; stops halts; terminating ending exiting; terminated ended exited; terminate end exit
+deleting removing erasing; deleted removed erased; delete remove erase; deletes removes erases
+adding appending; added appended; add append; creating making; created made; create make
+creates makes; reading fetching; reads fetches; writing storing; write store; written stored
+writes stores; saving persisting; saved persisted; save persist; opening accessing; opened accessed
+closing shutting; closed shut; connecting attaching; connected attached; connect attach
+disconnecting detaching; disconnected detached; disconnect detach; connection link
+connections links; loading importing; loaded imported; load import; updating refreshing
+updated refreshed; update refresh; updates refreshes; changing modifying altering
+changed modified altered; change modify alter; replacing substituting; replaced substituted
+checking inspecting; checked inspected; check inspect; verifying validating; verified validated
+verify validate; verification validation; detecting noticing; detected noticed; detect notice
+found discovered; find discover; finding discovering; failed unsuccessful; failure fault
+failures faults; fails breaks; error problem; errors problems; exception trouble
+exceptions troubles; invalid illegal improper; missing absent; unexpected unforeseen
+unknown unrecognized; unable incapable; refused rejected declined; denied forbidden prohibited
+timeout time-out; expired lapsed; waiting pausing; wait pause; retrying reattempting
+retry reattempt; retries reattempts; succeeded completed; successfully correctly; finished done
+finish complete; success completion; ready prepared; available accessible; unavailable inaccessible
+allocating reserving; allocated reserved; allocate reserve; releasing freeing; released freed
+release free; registering enrolling; registered enrolled; register enroll; initializing preparing
+initialize prepare; configuration setup; configured adjusted; enabled activated; enabling activating
+enable activate; disabled deactivated; disabling deactivating; disable deactivate; requested asked
+request query; requests queries; response answer reply; responses answers replies; replied answered
+message note; messages notes; block chunk; blocks chunks; size length; sizes lengths; file document
+files documents; directory folder; directories folders; path location; user account; users accounts
+host machine; hosts machines; server service; servers services; client peer; clients peers
+node station; nodes stations; task job; tasks jobs; thread worker; threads workers; process program
+processes programs; packet datagram; packets datagrams; stream channel; streams channels
+memory storage; temporary transient; total sum; number count; maximum largest; minimum smallest
+limit bound; current present; previous earlier; next following; new fresh; old former; empty blank
+large big; small little; quick fast; slow sluggish; correct right; corrected repaired
+correctable repairable; serving providing; served provided; serve provide; transferring moving
+transferred moved; transfer move; copying duplicating; copied duplicated; copy duplicate
+replicate mirror; scheduled planned; scheduling planning; schedule plan; skipping omitting
+skipped omitted; ignoring disregarding; ignored disregarded; aborting cancelling; aborted cancelled
+abort cancel; interrupted disturbed; interrupt disturbance; recovering restoring; recovered restored
+recover restore; recovery restoration; generating producing; generated produced; generate produce
+executing running; executed ran; execute run; belong pertain; belongs pertains; occurred happened
+occurs happens; exceeded surpassed; obtained acquired; trying attempting; tried attempted
+try attempt; cannot can't; excessive undue; redundant superfluous; authentication login
+password passphrase; permission authorization; version revision; duration period; interval span
+warning caution
 """
 """Words that stand for one another, a group between semicolons or lines' ends."""
 ADDED = ("now", "currently", "just", "also", "already", "still")
@@ -234,20 +247,30 @@ def _whole(clause: str) -> bool:
         opened = clause.count(opening)
         closed = clause.count(closing)
         # A quote opens and closes alike: there must be an even number of them.
-        balanced = opened == closed if opening != closing else opened % 2 == 0
+        balanced = opened == closed
+        if opening == closing:
+            balanced = opened % 2 == 0
         if not balanced:
             return False
     return True
 
 
 def _add(message: str, rng: np.random.Generator) -> str:
-    """A word that says nothing new, not at the front nor between a preposition and what it belongs to."""
+    """Add a word that says nothing new.
+
+    It comes neither at the front nor between a preposition and what that belongs to.
+    """
     pieces = _GAP.split(message)
     # Not behind a small word: `failed to open` must not become `failed to now open`.
     places = [at for at in range(2, len(pieces), 2) if pieces[at - 2].lower() not in DROPPED]
     at = int(rng.choice([*places, len(pieces)]))
     word = str(rng.choice(ADDED))
-    pieces[at:at] = [word, " "] if at < len(pieces) else [" ", word]
+
+    # Words and the gaps between them alternate: inside a message the gap comes after the word.
+    added = [word, " "]
+    if at == len(pieces):
+        added = [" ", word]
+    pieces[at:at] = added
     return "".join(pieces)
 
 
@@ -278,13 +301,21 @@ def _other_name(name: str, rng: np.random.Generator) -> str:
     # Half of the dotted names get a package more, the others go on to another last part.
     if dot and rng.random() < 0.5:
         return f"{stem}.{rng.choice(_PACKAGES)}.{last}"
+
+    # A last part that has a counterpart becomes that one, written as the name is.
     end = _LAST_PART.search(name)
-    other = RENAMED.get(end[0].capitalize()) if end else None
+    other = None
+    if end:
+        other = RENAMED.get(end[0].capitalize())
     if end and other:
         if end[0][0].islower():
             other = other.lower()
         return name[: end.start()] + other
-    return name + str(rng.choice(_ENDINGS if re.search("[A-Z.$]", name) else _DAEMONS))
+
+    # Names of classes get another ending than those of daemons.
+    is_class = re.search("[A-Z.$]", name)
+    endings = _ENDINGS if is_class else _DAEMONS
+    return name + str(rng.choice(endings))
 
 
 EDITS: tuple[Edit, ...] = (_synonym, _reorder, _add, _drop, _rename)

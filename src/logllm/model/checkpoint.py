@@ -1,4 +1,4 @@
-"""A run directory: recipe, adapters, projector and a manifest that everything is verified against."""
+"""A run's folder: recipe, adapters, projector, and the manifest that verifies all of it."""
 
 import platform
 import shutil

@@ -41,7 +41,7 @@ class MessageTokens:
         return len(self.lengths)
 
     def tensors(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Ids and mask of some messages, (u, t) each, padded on the right to the longest of them."""
+        """Ids and mask of some messages, (u, t) each, padded on the right to the longest one."""
         longest = int(self.lengths[rows].max(initial=1))
         ids = np.full((len(rows), longest), self._pad, dtype=np.int64)
         mask = np.zeros((len(rows), longest), dtype=np.int64)
@@ -54,7 +54,7 @@ class MessageTokens:
 
 
 def in_passes(lengths: Rows, *, positions: int) -> Iterator[Rows]:
-    """Rows of like length together, in passes whose count times longest length stays within `positions`.
+    """Rows of like length together: no pass has more than `positions`, padding included.
 
     >>> [rows.tolist() for rows in in_passes(np.array([5, 2, 2]), positions=8)]
     [[1, 2], [0]]

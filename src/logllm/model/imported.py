@@ -1,6 +1,6 @@
-"""Released adapters to a run: every tensor compared with the base models' shapes.
+"""Released adapters to a run: every tensor is compared with the base models' shapes.
 
-Those are not loaded: their configurations say all shapes.
+The base models are not loaded: all shapes follow from their configurations.
 """
 
 import shutil

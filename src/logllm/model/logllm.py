@@ -1,7 +1,4 @@
-"""Encode, project, splice, decode.
-
-The one forward pass of training, evaluation, detection and service.
-"""
+"""Encode, project, splice, decode: the forward pass of training, evaluation and detection."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -66,7 +63,7 @@ def collate(
     labels: Tensor | None = None,
     beginnings: tuple[tuple[int, int], ...] = (),
 ) -> Batch:
-    """Make one batch of sessions, from the message table's tokens or, where they are known, its vectors.
+    """Make one batch of sessions, from the message table's tokens or from its known vectors.
 
     Args:
         sessions: for each session the message-table rows of its messages.
@@ -123,9 +120,9 @@ class LogLLM(nn.Module):
     ) -> list[nn.Parameter]:
         """Let some parts learn and freeze the others.
 
-        Adapters of encoder and decoder, all of the projector. The adapters' dropout acts in the
-        parts that learn, the base models' own only with `base_dropout` (the paper's scripts leave
-        it off).
+        Of encoder and decoder the adapters learn, of the projector everything. The adapters'
+        dropout acts in the parts that learn; the base models' own dropout acts there only with
+        `base_dropout` (the paper's scripts leave it off).
 
         Returns:
             The parameters that learn.
@@ -152,9 +149,9 @@ class LogLLM(nn.Module):
         return learning
 
     def checkpoint_gradients(self) -> None:
-        """Have both models compute their layers a second time on the way back.
+        """Have both models compute their layers a second time in the backward pass.
 
-        What is inside the layers is then not kept.
+        The layers' inner states need not be kept then.
 
         Raises:
             ModelError: transformers cannot do it for an architecture.
@@ -210,7 +207,7 @@ class LogLLM(nn.Module):
         return self._read(vectors, places, endings=endings, keep=longest)  # (b, k, v)
 
     def loss(self, batch: Batch, *, objective: Literal["answer", "verdict"]) -> Tensor:
-        """Mean cross-entropy: over the answers' tokens (paper), or between the two verdict logits."""
+        """Mean cross-entropy: of the answers' tokens (paper), or of the two verdict logits."""
         assert batch.labels is not None  # noqa: S101 - a caller's mistake, not a user's
         logits = self(batch, objective=objective)
         if objective == "verdict":
@@ -257,9 +254,8 @@ class LogLLM(nn.Module):
         rows = self.prompt.rows(places, endings=endings, most=self.decoder.positions)
         if self.decoder.reads_trees:
             tree = grow(rows)
-            embeddings = nn.functional.embedding(
-                torch.from_numpy(tree.rows).to(table.device), table
-            )  # (n, d_dec)
+            nodes = torch.from_numpy(tree.rows).to(table.device)
+            embeddings = nn.functional.embedding(nodes, table)  # (n, d_dec)
             logits: Tensor = self.decoder.read(embeddings, tree, keep=keep)  # (b, keep, v)
             return logits
 

@@ -1,7 +1,4 @@
-"""The words around the messages and the two answers, as token ids.
-
-Nowhere else (paper, section 1).
-"""
+"""The words around the messages, and the two answers, as token ids (paper, section 1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -56,10 +53,7 @@ class Prompt:
 
     @property
     def question(self) -> tuple[int, ...]:
-        """Ids between the last message and the verdict.
-
-        The tail and the answers' common beginning.
-        """
+        """Ids between the last message and the verdict: the tail, then what the answers share."""
         return self.tail + self.normal[: self.shared]
 
     def rows(

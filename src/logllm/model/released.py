@@ -1,7 +1,4 @@
-"""The paper's released adapters, read.
-
-`Bert_ft/` and `Llama_ft/` in PEFT's format, `projector.pt`.
-"""
+"""The paper's released adapters: `Bert_ft/` and `Llama_ft/` in PEFT's format, `projector.pt`."""
 
 import json
 import pickle
@@ -162,9 +159,9 @@ def _check_features(config: Mapping[str, Any], path: Path) -> None:
 
 
 def _hub_name(name: Any) -> str | None:
-    """A base model's name if it may be one on a hub.
+    """A base model's name where it may be one on a hub.
 
-    The authors' configurations hold folders of their machine.
+    The authors' configurations name folders of their own machine instead.
     """
     if not isinstance(name, str) or name == "":
         return None

@@ -24,11 +24,15 @@ def stage_of(stage: StageSection) -> int:
     """
     if "decoder" not in stage.trains:
         return 2
-    return 1 if stage.trains == ("decoder",) else 3
+    if stage.trains == ("decoder",):
+        return 1
+    return 3
 
 
 def scaled(recipe: Recipe, sessions: int, *, available: int) -> Recipe:
-    """A recipe that trains on so many sessions in all, its stages in proportion, each a whole number of batches and one at least.
+    """A recipe that trains on about so many sessions in all, its stages in proportion.
+
+    Each stage has a whole number of batches, and at least one.
 
     Args:
         recipe: whose stages.

@@ -1,4 +1,7 @@
-"""One cell of a table: one method, trained and judged on one data set with one seed, in a folder of its own."""
+"""One cell of a table: one method, trained and judged on one data set with one seed.
+
+Each has a folder of its own.
+"""
 
 import hashlib
 import json
@@ -221,7 +224,9 @@ def told(arguments: Sequence[str], folders: Mapping[str, str] | None = None) -> 
 
 
 def whole(arguments: Sequence[str]) -> list[str]:
-    """A command's arguments for the whole table, which is what it writes however the work was parted: without `--only` and `--jobs`.
+    """A command's arguments for the whole table: without `--only` and `--jobs`.
+
+    However the work was divided, the whole table is what the command writes.
 
     >>> whole(["reproduce", "beta", "--only", "hdfs/*", "--jobs=2", "--seeds", "3"])
     ['reproduce', 'beta', '--seeds', '3']

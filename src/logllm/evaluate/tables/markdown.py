@@ -45,7 +45,8 @@ def _about(table_results: Mapping[str, Any]) -> list[str]:
     """Where the figures come from, and what is missing."""
     done = [cell for cell in table_results["cells"] if cell["state"] == "done"]
     # A cell that failed has no seconds; the sum is of what has been measured.
-    minutes = sum(seconds or 0.0 for cell in done for seconds in cell["seconds"].values()) / 60
+    seconds = [duration or 0.0 for cell in done for duration in cell["seconds"].values()]
+    minutes = sum(seconds) / 60
     digits = 0 if minutes >= 10 else 1
     lines = [
         f"`{table_results['command']}`",
@@ -81,6 +82,8 @@ def _line(row: Row, *, variants: bool) -> list[str]:
     cells += [_figure(row[name], row["intervals"][name]) for name in ("f1", "average_precision")]
     cells.append(_figure(row["unseen"]["f1"]))
     cells += [_seconds(row["seconds"][step]) for step in ("train", "score")]
+
+    # Cost, then the paper's figure where it has one.
     memory = row["peak_memory"]
     cells.append("-" if memory is None else f"{memory / 1e6:,.0f}")
     cells.append(", ".join(map(str, row.get("stages", ()))))
@@ -123,11 +126,12 @@ def _altered(rows: Sequence[Row]) -> list[str]:
         body: list[list[str]] = []
         for kind in kinds:
             for method in methods:
-                # The unaltered part has no kind: it stands at the left of every one.
-                of_method = [
-                    cells.get((kind if ratio else None, ratio, method)) for ratio in ratios
-                ]
-                figures = ["-" if row is None else _lost(row) for row in of_method]
+                figures: list[str] = []
+                for ratio in ratios:
+                    # The unaltered part has no kind: it stands at the left of every one.
+                    of_kind = kind if ratio else None
+                    row = cells.get((of_kind, ratio, method))
+                    figures.append("-" if row is None else _lost(row))
                 body.append([kind, method, *figures])
         lines += [f"F1 on {data}; in brackets what is lost against the unaltered test part.", ""]
         lines += [*table(["alteration", "method", *headings], body), ""]
@@ -137,14 +141,17 @@ def _altered(rows: Sequence[Row]) -> list[str]:
 def _lost(row: Row) -> str:
     """F1 and what of it was lost."""
     f1 = _figure(row["f1"])
-    is_compared = row["ratio"] and row["f1_lost"] is not None
-    return f"{f1} ({row['f1_lost']:+.3f})" if is_compared else f1
+    if not row["ratio"] or row["f1_lost"] is None:
+        return f1
+    return f"{f1} ({row['f1_lost']:+.3f})"
 
 
 def _legend(rows: Sequence[Row]) -> str:
     """How to read the figures."""
     seeds = max(row["seeds"] for row in rows)
-    counts = f"means over {seeds} seeds ± their sample deviation" if seeds > 1 else "of one seed"
+    counts = "of one seed"
+    if seeds > 1:
+        counts = f"means over {seeds} seeds ± their sample deviation"
     of_sets = {row["data"]: row["sessions"] for row in rows}
     sessions = ", ".join(f"{data}: {count:,}" for data, count in of_sets.items())
     return f"Figures are {counts}. Test sessions: {sessions}."

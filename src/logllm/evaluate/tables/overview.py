@@ -7,9 +7,10 @@ from logllm.evaluate.tables.markdown import TITLES, markdown
 
 _INTRODUCTION = """# Results
 
-The paper's tables (arXiv:2411.08561), reproduced; `make docs` writes this page from `docs/results`. Every figure stands there with its 95 % interval
-over sessions, each seed, the threshold and how it was chosen, time, memory, versions, commands and the data's fingerprint. The paper's figures
-are of its own data, whole; where ours are a part of those, the table says so.
+The paper's tables (arXiv:2411.08561), reproduced; `make docs` writes this page from `docs/results`.
+Every figure stands there with its 95 % interval over sessions, each seed, the threshold and how it
+was chosen, time, memory, versions, commands and the data's fingerprint. The paper's figures are of
+its own data, whole; where ours are a part of those, the table says so.
 """
 _COMMANDS = """## Reproduce them yourself
 
@@ -19,9 +20,10 @@ _COMMANDS = """## Reproduce them yourself
     logllm reproduce beta --data hdfs=DATA --data bgl=OTHER --out RESULTS
     logllm reproduce unstable --data hdfs=DATA --out RESULTS
 
-`DATA` is a folder that `logllm prepare` wrote. A command that was stopped continues where it was; `--list` says how far it is, `--jobs 2`
-works on two cells at once, and tables in the same folder share the cells that they have in common. `RESULTS/TABLE.json`, copied to
-`docs/results`, is on this page after `make docs`.
+`DATA` is a folder that `logllm prepare` wrote. A command that was stopped continues where it was;
+`--list` says how far it is, `--jobs 2` works on two cells at once, and tables in the same folder
+share the cells that they have in common. `RESULTS/TABLE.json`, copied to `docs/results`, is on this
+page after `make docs`.
 """
 _CAVEATS = {
     "preprocessing": (

@@ -1,4 +1,4 @@
-"""Folds in one: figures over the test sessions of all of them, and how far LogLLM is ahead of each baseline there."""
+"""All folds in one: figures over their test sessions, and how far LogLLM is ahead of baselines."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -47,6 +47,7 @@ def pooled(
     """
     rows: list[dict[str, Any]] = []
     for data in dict.fromkeys(cell.data.name for cell in cells):
+        # A method with a fold missing is not there: it would be measured on fewer sessions.
         here = [cell for cell in cells if cell.data.name == data]
         by_method = _by_method(here, folder, reports=reports)
         folds = sorted({cell.facts["fold"] for cell in here})
@@ -119,23 +120,36 @@ def _scores(cell: Cell, folder: Path) -> pl.DataFrame:
             " cell again"
         )
     frame = pl.read_parquet(path)
-    return frame.filter(pl.col("split") == "test") if "split" in frame.columns else frame
+    if "split" not in frame.columns:
+        return frame
+    return frame.filter(pl.col("split") == "test")
 
 
 def _figures(seeds: Sequence[Pooled], *, resamples: int) -> dict[str, Any]:
     """Figures over all folds, spread over seeds."""
     measured = [_measured(seed, resamples=resamples) for seed in seeds]
+    over_seeds = {}
+    ends_over_seeds = {}
+    for name in FIGURES:
+        over_seeds[name] = spread(figures[name] for figures, _ in measured)
+        ends_over_seeds[name] = widest([ends.get(name) for _, ends in measured])
+
+    # The sessions are the same for every seed.
+    labels = seeds[0].labels
     return {
         "seeds": len(seeds),
-        "sessions": len(seeds[0].labels),
-        "anomalous": int(seeds[0].labels.sum()),
-        **{name: spread(figures[name] for figures, _ in measured) for name in FIGURES},
-        "intervals": {name: widest([ends.get(name) for _, ends in measured]) for name in FIGURES},
+        "sessions": len(labels),
+        "anomalous": int(labels.sum()),
+        **over_seeds,
+        "intervals": ends_over_seeds,
     }
 
 
 def _measured(pool: Pooled, *, resamples: int) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """Figures and intervals: verdicts by each fold's own threshold, average precision by the scores."""
+    """Figures and intervals of all folds' sessions.
+
+    Verdicts are by each fold's own threshold, average precision is by the scores.
+    """
     # Each fold has its own threshold, so verdicts are pooled, as scores 0 and 1 with .5 between.
     verdicts = pool.called.astype(np.float64)
     figures = asdict(measure(verdicts, pool.labels, threshold=0.5))

@@ -48,8 +48,8 @@ NAMES = {name: row.split()[0] for name, row in _COMPARED.items()}
 REMARKS = {
     "main": "LogAnomaly's figures on HDFS do not agree with one another in the paper.",
     "beta": (
-        "The paper shows a plot alone: F1 moves by at most .07 for shares of 10–80 %, with none at"
-        " all every session of Thunderbird is called normal, and 30–50 % is advised."
+        "The paper shows a plot alone: F1 moves by at most .07 for shares of 10–80 %, with none"
+        " at all every session of Thunderbird is called normal, and 30–50 % is advised."
     ),
 }
 """What the paper says beyond the figures."""

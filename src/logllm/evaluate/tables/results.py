@@ -1,7 +1,4 @@
-"""What a table's cells came to.
-
-One object with every figure, spread over seeds, beside the paper's.
-"""
+"""A table's results: one object with every figure, spread over seeds, beside the paper's."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
@@ -71,6 +68,8 @@ def results(
     for cell in cells:
         entries.append(_entry(cell, reports.get(cell.slug), why=failed.get(cell.slug)))
     rows = _rows(table, list(zip(cells, entries, strict=True)))
+    if table == "unstable":
+        rows = with_losses(rows)
     return {
         "kind": "reproduction",
         "version": VERSION,
@@ -78,7 +77,7 @@ def results(
         **about,
         "missing": sum(entry["state"] != "done" for entry in entries),
         "remark": REMARKS.get(table, ""),
-        "rows": with_losses(rows) if table == "unstable" else rows,
+        "rows": rows,
         "cells": entries,
     }
 
@@ -95,7 +94,11 @@ def _entry(cell: Cell, report: Mapping[str, Any] | None, *, why: str | None) -> 
     }
     if report is None:
         entry["state"] = "failed" if why else "open"
-        return entry | {"why": why} if why else entry
+        if why:
+            entry["why"] = why
+        return entry
+
+    # Of the report only what a table needs: all of it stays in the cell's folder.
     figures = report["figures"]
     entry["state"] = "done"
     entry |= {name: figures[name] for name in _KEPT if name in figures}
@@ -107,12 +110,14 @@ def _entry(cell: Cell, report: Mapping[str, Any] | None, *, why: str | None) -> 
 
 
 def _rows(table: str, cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Cells that differ in the seed alone, as one row."""
+    """One row for all cells that differ only in their seed."""
     # Cells of a row need not stand together: seeds of a method are cells of their own.
     groups: dict[tuple[str, str, str], list[tuple[Cell, dict[str, Any]]]] = {}
     for cell, entry in cells:
         key = (cell.data.name, cell.variant, cell.method)
         groups.setdefault(key, []).append((cell, entry))
+
+    # What all cells of a row have in common its first one says.
     rows: list[dict[str, Any]] = []
     for (data, variant, method), group in groups.items():
         done = [entry for _, entry in group if entry["state"] == "done"]
@@ -141,13 +146,17 @@ def _figures(done: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     intervals: dict[str, list[float] | None] = {}
     for name in FIGURES:
         intervals[name] = widest([entry["intervals"].get(name) for entry in done])
-    of_unseen = {
-        name: spread(entry[name] for entry in unseen) for name in ("f1", "average_precision")
-    }
-    seconds = {
-        step: _mean(entry["seconds"].get(step) for entry in done) for step in ("train", "score")
-    }
-    peaks = [peak for entry in done for peak in entry["peak_memory"].values() if peak]
+    of_unseen = {}
+    for name in ("f1", "average_precision"):
+        of_unseen[name] = spread(entry[name] for entry in unseen)
+
+    # Time is a mean, memory the most that any process took.
+    seconds = {}
+    for step in ("train", "score"):
+        seconds[step] = _mean(entry["seconds"].get(step) for entry in done)
+    peaks: list[int] = []
+    for entry in done:
+        peaks += [peak for peak in entry["peak_memory"].values() if peak]
     return figures | {
         "intervals": intervals,
         "unseen": of_unseen,
@@ -200,12 +209,16 @@ def beside(table: str, cell: Cell) -> dict[str, Any] | None:
 
 
 def share_of_paper(data: CellData) -> dict[str, Any]:
-    """How many sessions the paper's set has and how many are here, and whether those are the same, to one in a hundred."""
+    """How many sessions the paper's set has, and how many are here.
+
+    `same` says whether the two numbers agree to one in a hundred.
+    """
     if data.paper is None or not data.made():
         return {}
     theirs = SESSIONS[data.paper]
     ours = int(data.manifest()["sessions"])
-    return {"sessions": theirs, "ours": ours, "same": abs(ours - theirs) <= theirs / 100}
+    is_same = abs(ours - theirs) <= theirs / 100
+    return {"sessions": theirs, "ours": ours, "same": is_same}
 
 
 def with_losses(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -214,10 +227,14 @@ def with_losses(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         if not row["ratio"] and row.get("f1"):
             whole[row["data"], row["method"]] = row["f1"]["mean"]
+
+    # Nothing is lost or won where one of the two has no F1 yet.
     losses: list[dict[str, Any]] = []
     for row in rows:
         before = whole.get((row["data"], row["method"]))
         after = row["f1"]["mean"] if row.get("f1") else None
-        lost = None if before is None or after is None else before - after
+        lost = None
+        if before is not None and after is not None:
+            lost = before - after
         losses.append({**row, "f1_lost": lost})
     return losses

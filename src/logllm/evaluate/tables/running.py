@@ -101,7 +101,7 @@ def _with_pooled(table_results: dict[str, Any], table: Table) -> dict[str, Any]:
 
 
 def wanted(cells: Sequence[Cell], only: str | None) -> list[Cell]:
-    """Each piece of work once; with `only` those whose label holds this pattern (`*` for anything)."""
+    """Each piece of work once; with `only`, those whose label holds it (`*` for anything)."""
     # Of cells that are the same work the first one stays: later entries of a dict replace earlier
     # ones, so that it is made from the end.
     distinct: dict[str, Cell] = {}
@@ -208,7 +208,10 @@ def _in_short(report: Mapping[str, Any] | None) -> str:
 
 
 def _counting(watch: Watch, count: int) -> Watch:
-    """Say with each ended cell how many are done, and how long the others may take, each as long as those so far."""
+    """Say with each cell that ends how many are done, and how long the others may take.
+
+    Each is expected to take as long as the average so far.
+    """
     began = time.monotonic()
     done = 0
 

@@ -1,4 +1,4 @@
-"""LoRA's adapters: which layers have them, how training puts them on, and how they are added into base weights."""
+"""LoRA's adapters: which layers have them, how training adds them, how they merge into weights."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,8 @@ _TARGETS = (
 """Names of the query and value projections, split, in transformers' architectures."""
 _FUSED_TARGETS = ("qkv_proj", "Wqkv", "query_key_value", "c_attn", "qkv")
 """Names of the layer that computes query, key and value at once."""
-_PREFIX, _SUFFIX = "base_model.model.", ".lora_{}.weight"
+_PREFIX = "base_model.model."
+_SUFFIX = ".lora_{}.weight"
 """What PEFT's format puts around a layer's name; A leads down to the rank, B up again."""
 
 

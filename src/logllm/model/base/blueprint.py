@@ -27,7 +27,10 @@ _NF4_BLOCK = 64
 
 @dataclass
 class Blueprint:
-    """LogLLM without weights: its layers run on tensors that have a shape, a format and a device, and hold nothing."""
+    """LogLLM without weights.
+
+    Its layers run on tensors that have a shape, a number format and a device, but hold nothing.
+    """
 
     model: LogLLM
     tokenizer: Any
@@ -103,7 +106,7 @@ def outline(config: Any, section: EncoderSection | DecoderSection) -> nn.Module:
 
 
 def bare(config: Any, *, encoder: bool, dtype: torch.dtype) -> nn.Module:
-    """What transformers builds of a configuration, with or without a language model's head, on the `meta` device.
+    """What transformers builds of a configuration on the `meta` device, a decoder with its head.
 
     Raises:
         ModelError: transformers cannot build it.
@@ -131,7 +134,9 @@ def packed_layers(base: Any) -> list[Any]:
 
 def weight_bytes(base: nn.Module, *, quantize: str) -> int:
     """Bytes of a base model's weights; tied ones count once."""
-    packed = {id(layer.weight) for layer in packed_layers(base)} if quantize == "nf4" else set()
+    packed = set()
+    if quantize == "nf4":
+        packed = {id(layer.weight) for layer in packed_layers(base)}
     total = 0
     for parameter in base.parameters():
         if id(parameter) not in packed:

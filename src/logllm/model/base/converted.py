@@ -1,6 +1,4 @@
-"""SmolLM2 out of its GGUF file.
-
-The very bytes that transformers 5.23 wrote, by which runs know this base model.
+"""SmolLM2 out of its GGUF file: the same bytes that transformers 5.23 wrote.
 
 A run's manifest holds a hash over the files of its base models (`logllm.storage`). Whoever converts
 the file, and with whatever versions, gets files of the same hash.
@@ -177,7 +175,8 @@ def _write_tensors(path: Path, source: Gguf) -> None:
     end = 0
     for name, stored in tensors:
         shape = source.tensors[stored].shape
-        start, end = end, end + 4 * math.prod(shape)
+        start = end
+        end = start + 4 * math.prod(shape)
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
 
     # Blanks up to a multiple of eight bytes, so that the numbers behind it are aligned.

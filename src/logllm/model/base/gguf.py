@@ -32,7 +32,8 @@ _SCALARS = {
     11: "q",
     12: "d",
 }
-_STRING, _ARRAY = 8, 9
+_STRING = 8
+_ARRAY = 9
 _BLOCK = 32
 """Numbers that share a scale."""
 
@@ -58,10 +59,7 @@ def _plain(blocks: npt.NDArray[np.uint8]) -> Floats:
 
 
 def _q4_1(blocks: npt.NDArray[np.uint8]) -> Floats:
-    """A scale and a lowest number in 16 bits, then 4 bits a number.
-
-    The first half in the low ones.
-    """
+    """A scale and a lowest number in 16 bits each, then 4 bits a number."""
     scale = _half(blocks[:, 0:2])
     lowest = _half(blocks[:, 2:4])
 

@@ -1,7 +1,4 @@
-"""What is known of models that are not here.
-
-Configurations, and about how many tokens they make.
-"""
+"""What is known of models that are not here: their configurations, and about how many tokens."""
 
 import re
 from collections.abc import Sequence

@@ -87,12 +87,16 @@ def here(name: str) -> Path | None:
 
     None where there is no such folder.
     """
-    folders = [
-        Path(name),
-        *([cache() / name] if name in SMALL_TIER else []),
-        *filter(None, [_offline(name)]),
-    ]
-    return next((folder for folder in folders if _is_model(folder)), None) or _fetched(name)
+    folders = [Path(name)]
+    if name in SMALL_TIER:
+        folders.append(cache() / name)
+    offline = _offline(name)
+    if offline is not None:
+        folders.append(offline)
+    for folder in folders:
+        if _is_model(folder):
+            return folder
+    return _fetched(name)
 
 
 def _fetched(name: str) -> Path | None:
@@ -104,9 +108,10 @@ def _fetched(name: str) -> Path | None:
         cached = try_to_load_from_cache(name, "config.json")
     except HFValidationError:  # a path, not a name on the hub
         return None
-    return (
-        Path(cached).parent if isinstance(cached, str) and _is_model(Path(cached).parent) else None
-    )
+    if not isinstance(cached, str):
+        return None
+    folder = Path(cached).parent
+    return folder if _is_model(folder) else None
 
 
 def locate(name: str, *, progress: Report | None = None) -> Path:
@@ -136,9 +141,7 @@ def locate(name: str, *, progress: Report | None = None) -> Path:
 def base_models(
     names: Mapping[str, str], *, full: bool = False, progress: Report | None = None
 ) -> dict[str, dict[str, str]]:
-    """Base models as a run's manifest has them.
-
-    By part its name, and the fingerprint of what is here.
+    """Base models as a run's manifest has them: for each part the name and the fingerprint.
 
     Args:
         names: of the models, by part.
