@@ -39,9 +39,8 @@ _Result = TypeVar("_Result")
 def identity(manifest: Mapping[str, Any], recipe: Recipe, *, threshold: float) -> str:
     """What determines a run's scores, as 32 hexadecimal digits.
 
-    Its weights and how they are used, not where it lies or what it is called.
-
-    Of the settings of detection only the sizes do not count: they alter scores by less than 1e-5.
+    That is its weights and how they are used, not its folder or its name. Of the settings of
+    detection only the sizes do not count: they alter scores by less than 1e-5.
     """
     # Sizes of batches alter scores by less than 1e-5: who changes them keeps the cache.
     sizes = {"batch_positions", "batch_tokens", "tree_positions", "read_lines", "cache_sessions"}

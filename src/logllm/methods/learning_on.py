@@ -62,7 +62,7 @@ class LearningNovelty(Novelty):
         return [0 <= number < self._own for number in self._numbers_of(kinds)]
 
     def lacks(self, kinds: Sequence[str]) -> list[str]:
-        """Those kinds that neither the run nor what came since holds."""
+        """Those kinds that neither the run nor what came since contains."""
         numbers = self._numbers_of(kinds)
         return [kind for kind, number in zip(kinds, numbers, strict=True) if number < 0]
 

@@ -194,7 +194,7 @@ class Wholes:
 
     @classmethod
     def known(cls, arrays: Arrays) -> Self:
-        """Those of `arrays`, saved under `wholes`."""
+        """Read what the method `arrays` gave, saved under `wholes`."""
         wholes = arrays["wholes.wholes"].astype(np.int64)
         messages = arrays["wholes.messages"].astype(np.uint64)
         counts = arrays["wholes.counts"].astype(np.int64)
