@@ -108,9 +108,8 @@ def perturb(data: Path, out: Path, *, settings: PerturbSection, force: bool = Fa
         "parts": {name: part_figures(part) for name, part in parts.items()},
         "perturbed": perturbed,
     }
-    write_prepared(
-        out, {**parts, "messages": messages.to_frame("message")}, manifest=manifest, force=force
-    )
+    frames = {**parts, "messages": messages.to_frame("message")}
+    write_prepared(out, frames, manifest=manifest, force=force)
     return manifest
 
 

@@ -144,8 +144,11 @@ def _pasts(sessions: pl.DataFrame, parts: int) -> Iterator[tuple[pl.DataFrame, p
     borders = np.arange(parts + 1) * len(order) // parts
     numbers = np.repeat(np.arange(parts), np.diff(borders))
     placed = pl.DataFrame({"name": order, "number": numbers}).with_row_index("place")
+
+    # The pieces of a long session go where the whole goes, in their order.
     named = sessions.with_columns(name=base_name())
-    rows = named.join(placed, on="name", maintain_order="left").sort("place", "part")
+    in_parts = named.join(placed, on="name", maintain_order="left")
+    rows = in_parts.sort("place", "part")
     for number in range(1, parts):
         past = rows.filter(pl.col("number") < number)
         test = rows.filter(pl.col("number") == number)
@@ -165,7 +168,7 @@ def _fold(past: pl.DataFrame, test: pl.DataFrame, *, prepared: Prepared, share: 
 
 
 def _manifest(fold: Fold, prepared: Prepared, *, number: int, of: int, share: float) -> Manifest:
-    """What is said of a fold: as of the data, with its own counts and division."""
+    """A fold's manifest: that of the data, with the fold's own counts and division."""
     counts = {name: part_figures(part) for name, part in fold.parts.items()}
     warnings: list[str] = []
     for name, part in counts.items():

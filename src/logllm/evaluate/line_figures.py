@@ -83,18 +83,24 @@ def _threshold(detector: Detector, prepared: Prepared) -> tuple[float, str]:
     lines = detector.score_lines(part.sessions, part.messages)
     judged = _Judged(scores, lines, part.line_labels)
     chosen = choose_threshold(judged.within, judged.anomalous, scale=detector.method.scale)
+
+    # Without a best F1 the choice itself says how it was made.
+    if chosen.f1 is None:
+        return chosen.value, chosen.how
     where = chosen_on("validation", prepared.manifest["fingerprint"])
-    how = chosen.how if chosen.f1 is None else f"best F1 on the lines of {where}"
-    return chosen.value, how
+    return chosen.value, f"best F1 on the lines of {where}"
 
 
 def _top(judged: _Judged, *, threshold: float) -> dict[str, Any]:
     """How often the line that says most is a guilty one."""
     # Of right alarms alone: a missed session shows no line, a false one has no guilty line.
     called = judged.sessions >= threshold
-    right = [
-        bool(labels[lines.argmax()])
-        for alarm, lines, labels in zip(called, judged.lines, judged.labels, strict=True)
-        if alarm and labels.any()
-    ]
-    return {"true_alarms": len(right), "top": float(np.mean(right)) if right else None}
+    right: list[bool] = []
+    for alarm, lines, labels in zip(called, judged.lines, judged.labels, strict=True):
+        if alarm and labels.any():
+            top_line = lines.argmax()
+            right.append(bool(labels[top_line]))
+    top = None
+    if right:
+        top = float(np.mean(right))
+    return {"true_alarms": len(right), "top": top}

@@ -72,7 +72,8 @@ def worst(
     """
     in_train = set(known)
     called = pl.col("score") >= threshold
-    kinds = {"false alarms": called & ~pl.col("anomalous"), "misses": ~called & pl.col("anomalous")}
+    is_anomalous = pl.col("anomalous")
+    kinds = {"false alarms": called & ~is_anomalous, "misses": ~called & is_anomalous}
     worst_of: dict[str, list[Mistake]] = {}
     for kind, wrong in kinds.items():
         # A sequence that is judged wrongly a thousand times is one mistake, with its count.
@@ -84,9 +85,8 @@ def worst(
         telling = _telling(shown["messages"].to_list(), messages, score_lines=score_lines)
         mistakes: list[Mistake] = []
         for row, place in zip(shown.iter_rows(named=True), telling, strict=True):
-            lines = _lines(
-                row["lines"], row["messages"], messages=messages, known=in_train, telling=place
-            )
+            numbers, places = row["lines"], row["messages"]
+            lines = _lines(numbers, places, messages=messages, known=in_train, telling=place)
             mistake = Mistake(
                 row["session"], row["score"], row["times"], row["in_train"], lines=lines
             )

@@ -64,6 +64,7 @@ def paired_difference(
     a = distinct[2 : 2 + len(first)]
     b = distinct[2 + len(first) :]
 
+    # Both methods have the same weights in a resample.
     def differences(weights: Weights) -> Scores:
         of_a = _weighted(a, label, weights=weights)
         of_b = _weighted(b, label, weights=weights)
@@ -170,9 +171,9 @@ def _draws(groups: Scores, counts: Weights, *, rng: np.random.Generator) -> Iter
 
 
 def _weighted(scores: Scores, labels: Labels, *, weights: Weights) -> Scores:
-    """Average precision for each row of weights, the mean over the rows of scores.
+    """Average precision for each row of weights, averaged over the rows of scores.
 
-    Not a number where no anomaly weighs.
+    It is NaN where the weights leave no anomaly.
     """
     of_seeds = [average_precision(row, labels, weights=weights) for row in scores]
     means: Scores = np.mean(of_seeds, axis=0)

@@ -1,7 +1,4 @@
-"""Curves and distributions, each drawn once.
-
-As a PNG for documents, and as SVG that lives inside a page.
-"""
+"""Curves and distributions, as PNG for documents and as SVG inside a page."""
 
 import re
 from collections.abc import Mapping
@@ -68,7 +65,7 @@ def png(figure: "Figure") -> bytes:
 def svg(figure: "Figure") -> str:
     """A figure as an element for a page.
 
-    Transparent, in the page's own text colour and fonts, without names of any other place.
+    It is transparent, has the page's own text colour and fonts, and refers to no other address.
     """
     import matplotlib as mpl
 

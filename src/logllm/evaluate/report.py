@@ -1,7 +1,4 @@
-"""A report that can be believed at a glance.
-
-Figures, what to compare them with, and why to doubt them, in one folder.
-"""
+"""A report in one folder: figures, what to compare them with, and why to doubt them."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -75,6 +72,8 @@ def write_report(
     scores = judged.scores
     score = scores["score"].to_numpy()
     labels = scores["anomalous"].to_numpy().astype(bool)
+
+    # All of it is made before anything is written.
     full = complete({**report, "logllm": version("logllm")})
     figures = draw(full, scores=score, labels=labels)
     mistakes = worst(

@@ -62,9 +62,11 @@ def judged(recipe: Recipe, prepared: Prepared) -> Judged:
 def trivial(prepared: Prepared, *, seed: int = 0) -> dict[str, dict[str, Any]]:
     """What a report says of the trivial methods.
 
-    `baselines`, their reports, and `not_judged`, why others have none.
+    `baselines` holds their reports, `not_judged` the reasons why others have none.
     """
-    reports, missing = {}, {}
+    reports: dict[str, dict[str, Any]] = {}
+    missing: dict[str, str] = {}
+    # A method that cannot learn from these data is listed with its reason.
     for name in TRIVIAL:
         try:
             recipe = recipe_for(name, overrides=[f"train.seed={seed}"])

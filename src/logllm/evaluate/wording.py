@@ -1,6 +1,6 @@
-"""A log statement as another release of the program might word it.
+"""Log statements as another release of the program might word them.
 
-LogRobust's unstable log events, on masked messages.
+They are LogRobust's unstable log events, on masked messages.
 
 What may change: words become synonyms, clauses and phrases change places, small words are added or
 dropped, a component gets another name. `<*>` is never touched, and neither are negations. No
@@ -184,16 +184,17 @@ def reworded(message: str, rng: np.random.Generator, *, edits: int) -> str:
         changed = EDITS[number](message, rng)
         if changed != message and changed.strip():
             message = changed
-            edits = edits - 1
+            edits -= 1
         if not edits:
             break
     return message
 
 
 def _some(words: Sequence[re.Match[str]], rng: np.random.Generator) -> list[re.Match[str]]:
-    """About half of the words, at least one; none of none."""
+    """About half of the words, and at least one; none where there are none."""
     if not words:
         return []
+    # Each with a chance of a half, and one for certain.
     is_chosen = rng.random(len(words)) < 0.5
     is_chosen[rng.integers(len(words))] = True
     return [word for word, chosen in zip(words, is_chosen, strict=True) if chosen]

@@ -99,7 +99,7 @@ class LogLLM(nn.Module):
     ) -> None:
         """Join the two with a new projector.
 
-        That is one linear layer, always float32, whose output is rounded to `rounding`.
+        It is a linear layer, always in float32, whose output is rounded to `rounding`.
         """
         super().__init__()
         self.encoder = encoder
@@ -222,7 +222,8 @@ class LogLLM(nn.Module):
     def _dropped(self, vectors: Tensor, places: Sequence[Rows]) -> tuple[Tensor, list[Rows]]:
         """Vectors of all occurrences of messages, each with dropout of its own, and their places.
 
-        One mask for all occurrences of a message would be no noise within a batch.
+        The vectors are (b * s, d_enc). With one mask for all occurrences of a message there would
+        be no noise within a batch.
         """
         occurrences = torch.from_numpy(np.concatenate(places)).to(vectors.device)
         dropped = self.message_dropout(vectors[occurrences])  # (b * s, d_enc)

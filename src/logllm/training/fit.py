@@ -138,6 +138,7 @@ def fit_network(
     accelerator = accelerate(recipe)
     count = micro_batch_of(recipe, examples, accelerator=accelerator)
     with deterministic(recipe.train.seed):
+        # First weights are drawn here, so that the seed decides them, too.
         model, tokenizer = assemble(recipe.model, progress=progress)
         model.to(accelerator.device)
         tokens = MessageTokens(
@@ -241,6 +242,7 @@ def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
     by_words = recipe.model.projector.start == "words"
     if by_words and states(loop.run):
         return
+    # Only of the messages of the train part; others would give away what is to be judged.
     rows = occurring(loop.data.sessions)
     table = loop.vectors(rows, positions=recipe.detect.tokens_on(loop.model.device.type))
     places = torch.from_numpy(rows).to(table.device)

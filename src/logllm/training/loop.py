@@ -217,6 +217,7 @@ class Loop:
         done = step * (self.section.batch // unit)
         total_units = -(-len(self.orders[stage]) // unit)
         lr = learning_rate(section, done=done, total=total_units)
+        # The schedule is ours, a function of what is done: a resumed training needs no other state.
         for group in optimizer.param_groups:
             group["lr"] = lr
 
@@ -239,6 +240,8 @@ class Loop:
                 loss = self.model.loss(batch, objective=self.section.objective) * share
             self.accelerator.backward(loss)
             total += loss.item()
+
+        # Over all processes: each has seen to some of the micro-batches.
         learning = [value for group in optimizer.param_groups for value in group["params"]]
         total = summed(learning, total, accelerator=self.accelerator)
         if not np.isfinite(total):
@@ -247,6 +250,7 @@ class Loop:
                 f" train.stages.{stage}.lr or set its clip"
             )
 
+        # Clipped after the sum, so that the limit is that of the whole step.
         if section.clip is not None:
             self.accelerator.clip_grad_norm_(learning, section.clip)
         optimizer.step()

@@ -167,6 +167,7 @@ def _stages(
         ]
 
     # The allocator's gaps are those of a training without gradient checkpointing.
+    # With checkpointing both are wanted: what is needed then, and what leaves gaps.
     needed = plain = memories()
     if section.gradient_checkpointing:
         blueprint.model.checkpoint_gradients()
@@ -218,6 +219,8 @@ def _seconds(
         beginnings=micro.beginnings,
     )
     batch = batch.to(model.device)
+
+    # Forward and backward, as a step of training does it.
     seconds = []
     for _ in range(2):  # the first one warms up
         started = time.perf_counter()

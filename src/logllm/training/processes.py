@@ -83,6 +83,8 @@ def summed(parameters: Sequence["Tensor"], loss: float, *, accelerator: Any) -> 
     numbers.append(torch.tensor([loss], device=gradients[0].device))
     flat = torch.cat(numbers)
     flat = accelerator.reduce(flat, reduction="sum")
+
+    # Back to each parameter's shape and number format; the loss is the last number.
     start = 0
     for value, gradient in zip(parameters, gradients, strict=True):
         end = start + value.numel()

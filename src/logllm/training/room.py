@@ -42,11 +42,15 @@ def largest_fitting(
         device: where it runs.
         free: bytes that may be taken there, weights included; none: what the device says.
     """
-    free = free_memory(device) if free is None else free
+    if free is None:
+        free = free_memory(device)
+
+    # The largest first: the first that fits is taken.
     positions = recipe.detect.tokens_on(device.type)
     for count in sizes(recipe.train.batch):
         section = recipe.train.model_copy(update={"micro_batch": count})
-        if _needed(blueprint, data, section=section, encode_positions=positions) <= free:
+        needed = _needed(blueprint, data, section=section, encode_positions=positions)
+        if needed <= free:
             return count
     return 1
 
@@ -72,7 +76,9 @@ def _needed(
 def free_memory(device: torch.device) -> int:
     """Bytes that a training may take on a device: most of what nobody has taken."""
     if device.type == "cuda":
-        return int(_SHARE * torch.cuda.mem_get_info(device)[0])
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(_SHARE * free)
+    # Linux counts what it could free at once, such as cached files, as available.
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:  # no Linux: half of what is built in

@@ -92,6 +92,7 @@ def restore_model(checkpoint: Path, model: LogLLM) -> None:
     """
     values = load_file(checkpoint / "parameters.safetensors")
     own = learned(model)
+    # Shapes are compared before the first value is copied: no model is left half restored.
     stored_shapes = {name: value.shape for name, value in values.items()}
     own_shapes = {name: value.shape for name, value in own.items()}
     if stored_shapes != own_shapes:
@@ -106,11 +107,14 @@ def restore_model(checkpoint: Path, model: LogLLM) -> None:
 
 def restore_optimizer(checkpoint: Path, optimizer: Any) -> None:
     """Put a checkpoint's optimiser state and random generators back."""
+    # The generators go on where they were, so that the same numbers are drawn.
     flat = load_file(checkpoint / "optimizer.safetensors")
     torch.set_rng_state(flat.pop("generator"))
     on_gpu = flat.pop("generator.cuda", None)
     if on_gpu is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(on_gpu)
+
+    # `<parameter>.<name>`, as `save_state` wrote them.
     state = optimizer.state_dict()
     for key, value in flat.items():
         index, _, name = key.partition(".")

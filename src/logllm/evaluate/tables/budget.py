@@ -15,7 +15,7 @@ def changed(recipe: Recipe, **train: Any) -> Recipe:
 
 
 def stage_of(stage: StageSection) -> int:
-    """Which of the paper's stages one is.
+    """Which of the paper's three stages a stage is.
 
     1 trains the decoder alone, 2 does not train it, 3 trains it together with others.
 
@@ -56,9 +56,9 @@ def scaled(recipe: Recipe, sessions: int, *, available: int) -> Recipe:
 
 
 def _shares(lengths: Sequence[int], total: int) -> list[int]:
-    """Whole numbers in proportion that make up a total, each at least 1.
+    """Whole numbers in proportion that add up to a total, each at least 1.
 
-    What rounding leaves goes to the largest remainders.
+    What rounding down leaves over goes to those with the largest remainders.
 
     >>> _shares([160, 320, 5600], 150), _shares([1, 1, 1000], 4), _shares([16, 16, 16], 5)
     ([4, 8, 138], [1, 1, 2], [2, 2, 1])

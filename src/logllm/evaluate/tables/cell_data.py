@@ -104,9 +104,9 @@ def altered(source: CellData, under: Path, *, by: Alteration, seed: int) -> Cell
 
 
 def folded(source: CellData, under: Path, *, parts: int) -> list[CellData]:
-    """Data cut in parts of equal size in the order of time.
+    """Data cut into parts of equal size, in order of time (`logllm folds`).
 
-    Each but the first is a test part, all before it train (`logllm folds`).
+    Each part but the first is a test part, with all parts before it to train on.
     """
     out = under / f"{source.name}-{source.identity[:8]}-{parts}-parts"
     command = ["folds", str(source.folder), "--parts", str(parts), "--out", str(out)]
@@ -122,9 +122,10 @@ def folded(source: CellData, under: Path, *, parts: int) -> list[CellData]:
 def prepared_anew(
     source: CellData, under: Path, *, raw: list[str], labels: Path | None
 ) -> dict[str, CellData]:
-    """The same log with other messages.
+    """The same log with its messages made in four ways.
 
-    As they are, with the rules' placeholders (the data given), as Drain's templates and their ids.
+    They are the raw text, the text with the masking rules' placeholders (the data given), Drain's
+    templates, and the ids of these templates.
 
     Raises:
         DataError: the data's test part is another log.

@@ -34,15 +34,20 @@ def plot(table_results: Mapping[str, Any], path: Path) -> None:
     kinds = list(dict.fromkeys(row["kind"] for row in rows if row.get("kind")))
     sets = dict.fromkeys(row["data"] for row in rows)
     panels = [(data, kind) for data in sets for kind in kinds or [None]]
-    longest = max(sum(row["data"] == data for row in rows) for data in sets)
+    bars_of_sets = [sum(row["data"] == data for row in rows) for data in sets]
+    longest = max(bars_of_sets)
     lines = table_results["table"] in ("beta", "unstable")
+
     # Lines stand side by side, bars one below the other.
     if lines:
         figure = blank(4.5 * len(panels) + 1, 4)
         grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)
     else:
-        figure = blank(7, (0.8 + 0.32 * longest) * len(panels))
+        height = 0.8 + 0.32 * longest
+        figure = blank(7, height * len(panels))
         grid = figure.subplots(len(panels), 1, squeeze=False)
+
+    # What is not altered has no kind: it belongs to every panel of its data set.
     for axes, (data, kind) in zip(grid.flat, panels, strict=True):
         in_panel = (None, kind)
         here = [row for row in rows if row["data"] == data and row.get("kind") in in_panel]
@@ -51,7 +56,8 @@ def plot(table_results: Mapping[str, Any], path: Path) -> None:
             _lines(axes, here, step=step)
         else:
             _bars(axes, here)
-        axes.set_title(", ".join(name for name in (data, kind) if name))
+        title = [name for name in (data, kind) if name]
+        axes.set_title(", ".join(title))
         axes.spines[["top", "right"]].set_visible(False)
     path.write_bytes(saved(figure, "png", dpi=150, metadata={"Software": None}))
 
@@ -72,11 +78,13 @@ def _bars(axes: Any, rows: Sequence[Row]) -> None:
     names: list[str] = []
     for row in rows:
         method = row["method"] if several or not row["variant"] else ""
-        names.append(" ".join(name for name in (row["variant"], method) if name))
+        words = [name for name in (row["variant"], method) if name]
+        names.append(" ".join(words))
     colours = [_COLOURS[row["method"] != "logllm"] for row in rows]
-    axes.barh(
-        range(len(rows)), values, xerr=[below, above], color=colours, height=0.62, capsize=2.5
-    )
+    reach = [below, above]
+    axes.barh(range(len(rows)), values, xerr=reach, color=colours, height=0.62, capsize=2.5)
+
+    # The paper's figures stand beside ours, on its own data.
     paper = [(row["paper"]["f1"], at) for at, row in enumerate(rows) if row["paper"]]
     if paper:
         axes.plot(*zip(*paper, strict=True), "D", color="black", markersize=5)

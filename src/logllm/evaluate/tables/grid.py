@@ -186,11 +186,11 @@ def _stages(asked: Asked, _: Path) -> list[Cell]:
     cells: list[Cell] = []
     for data in asked.sets:
         for name, numbers in STAGES.items():
-            left = [
-                stage.model_dump(mode="json")
-                for stage in trained_stages
-                if stage_of(stage) in numbers
-            ]
+            # One of the paper's stages may be several of the recipe's.
+            left: list[dict[str, Any]] = []
+            for stage in trained_stages:
+                if stage_of(stage) in numbers:
+                    left.append(stage.model_dump(mode="json"))
             recipe = changed(asked.recipe, stages=left)
             cells += _seeds(asked, Row(data, name), recipe=recipe)
     return cells
@@ -208,14 +208,14 @@ def _beta(asked: Asked, _: Path) -> list[Cell]:
 
 
 def _unstable(asked: Asked, under: Path) -> list[Cell]:
-    """Trained once, judged on the test part as it is and altered.
+    """LogLLM trained once, then judged on the test part as it is and altered.
 
-    A baseline is fitted anew, to the same train part.
+    A baseline is fitted again for each alteration, to the same train part.
     """
     cells: list[Cell] = []
-    alterations = [
-        Alteration(kind, ratio, asked.strength) for kind in asked.kinds for ratio in asked.ratios
-    ]
+    alterations: list[Alteration] = []
+    for kind in asked.kinds:
+        alterations += [Alteration(kind, ratio, asked.strength) for ratio in asked.ratios]
     for data in asked.sets:
         whole = _methods(asked, Row(data, UNALTERED, {"ratio": 0.0}))
         cells += whole
@@ -225,11 +225,13 @@ def _unstable(asked: Asked, under: Path) -> list[Cell]:
             name = f"{by.kind} {by.ratio:g}"
             others = [altered(data, under, by=by, seed=seed) for seed in range(asked.seeds)]
             for cell in whole:
-                trained = asked.run or cell if cell.method == LOGLLM else cell
+                # A run that was given takes the place of LogLLM's own training.
+                trained: Cell | Path = cell
+                if cell.method == LOGLLM and asked.run is not None:
+                    trained = asked.run
                 other = others[cell.seed]
-                cells.append(
-                    Cell(other, cell.method, cell.seed, name, by._asdict(), trained=trained)
-                )
+                facts = by._asdict()
+                cells.append(Cell(other, cell.method, cell.seed, name, facts, trained=trained))
     return cells
 
 
@@ -247,11 +249,10 @@ def _methods(asked: Asked, row: Row) -> list[Cell]:
     own = _seeds(asked, row, recipe=asked.recipe)
     if asked.run is not None:
         own = [replace(cell, recipe=None, trained=asked.run) for cell in own]
-    baselines = [
-        Cell(row.data, name, seed, row.name, row.facts)
-        for name in asked.named
-        for seed in range(asked.seeds)
-    ]
+    baselines: list[Cell] = []
+    for name in asked.named:
+        for seed in range(asked.seeds):
+            baselines.append(Cell(row.data, name, seed, row.name, row.facts))
     return own + baselines
 
 

@@ -182,11 +182,9 @@ def refusal(config: Any, *, encoder: bool) -> str | None:
     if config.is_encoder_decoder:
         return f"{config.model_type} is an encoder-decoder model, and LogLLM wants one half alone"
     if encoder:
-        return (
-            None
-            if kind in MODEL_MAPPING
-            else f"transformers knows no plain model of {config.model_type}"
-        )
+        if kind in MODEL_MAPPING:
+            return None
+        return f"transformers knows no plain model of {config.model_type}"
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
         return f"{config.model_type} is no causal language model: it gives no next-token logits"
     if kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
@@ -224,7 +222,9 @@ def _let_go_of_files(model: nn.Module) -> None:
             if state is not None:
                 state.absmax = state.absmax.clone()
                 state.code = state.code.clone()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if sys.platform != "linux":
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # glibc has it, musl has not
         trim(0)
 

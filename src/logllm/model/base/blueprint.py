@@ -1,6 +1,6 @@
 """A model drawn from its configuration alone: every layer and every shape, no weights.
 
-An 8-billion model takes seconds.
+A model of 8 billion parameters is drawn in seconds.
 """
 
 from dataclasses import dataclass, field
@@ -126,7 +126,7 @@ def bare(config: Any, *, encoder: bool, dtype: torch.dtype) -> nn.Module:
 
 
 def packed_layers(base: Any) -> list[Any]:
-    """The layers that 4-bit loading packs: every linear one but the output head."""
+    """The layers that 4-bit loading packs: all linear ones except the output head."""
     head = base.get_output_embeddings()
     linear = (layer for layer in base.modules() if type(layer).__name__ in {"Linear", "Conv1D"})
     return [layer for layer in linear if layer is not head]

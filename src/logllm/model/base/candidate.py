@@ -102,11 +102,11 @@ def _role(config: Any, section: EncoderSection | DecoderSection) -> Role:
     try:
         base = outline(config, section)
         with torch.device("meta"):
-            part = (
-                Encoder(base, section)
-                if isinstance(section, EncoderSection)
-                else Decoder(base, section)
-            )
+            part: Encoder | Decoder
+            if isinstance(section, EncoderSection):
+                part = Encoder(base, section)
+            else:
+                part = Decoder(base, section)
         try_out(part.eval(), pretend(part), name=section.weights)
     except ModelError as exc:
         # "NAME cannot serve as decoder: REASON": the table says the rest in a column of its own.

@@ -202,9 +202,9 @@ def _in_order(tensors: list[tuple[str, str]], source: Gguf) -> Iterator[Floats]:
 
 
 def _unwoven(weight: Floats, *, heads: int) -> Floats:
-    """Rows of a head's two halves one after the other.
+    """A weight whose heads' rows are in transformers' order: the first halves, then the second.
 
-    GGUF has those that are turned together side by side.
+    In GGUF the two rows that are turned together stand side by side.
     """
     halves = weight.reshape(heads, -1, 2, weight.shape[-1])
     return halves.swapaxes(1, 2).reshape(weight.shape)

@@ -22,9 +22,9 @@ def packed_place(
     *,
     worth: int = WORTH_KEEPING,
 ) -> Path | None:
-    """Where a model's packed weights are kept; none for a model that is too small to be worth it.
+    """Where a model's packed weights are kept; None for a model that is too small to be worth it.
 
-    Another model, another setting and another release of the libraries have another place.
+    Each model, setting and release of the libraries has a place of its own.
 
     Args:
         folder: the model's, with whole weights.

@@ -137,8 +137,8 @@ def light_model(
 def device() -> torch.device:
     """The accelerator of this machine, else its processor.
 
-    Asked of the machine: PyTorch's usual Linux build is one for CUDA, and by itself names CUDA on
-    machines without a GPU, too.
+    The machine itself is asked: PyTorch's usual Linux build is made for CUDA, and would name CUDA
+    even on a machine without a GPU.
     """
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 

@@ -1,6 +1,6 @@
 """Sequences of different lengths side by side without padding.
 
-Chunks for linear layers, groups for attention, lanes for chunks.
+Linear layers take them in chunks, attention in groups, and lanes work on several chunks at once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +57,7 @@ class Layout:
 class Group:
     """Sequences whose attention is computed together, padded to the longest of them.
 
-    Places are those of heads.
+    A place is the number of a head's row: row 5 of 9 heads begins at place 45.
 
     Attributes:
         queries: place of each query head, (kv * g * r * q,), where r query heads share one key
