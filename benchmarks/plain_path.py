@@ -33,7 +33,8 @@ from logllm.config.model import EncoderSection, PromptSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.sessions import SessionSection
 from logllm.logs.lines import read_lines
-from logllm.logs.masking import DOTS, PLACEHOLDER, rules
+from logllm.logs.masking import PLACEHOLDER, rules
+from logllm.logs.masks.mask_table import DOTS
 from logllm.model.base.weights import locate
 from logllm.runs.manifest import read_manifest, read_recipe
 

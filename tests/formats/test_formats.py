@@ -11,9 +11,10 @@ from logllm.config.sessions import SessionSection
 from logllm.errors import RecipeError
 from logllm.formats.description import known, load_format
 from logllm.logs.calendar.years import Years
-from logllm.logs.fields import json_fields, read_fields
+from logllm.logs.fields import read_fields
 from logllm.logs.lines import Lines
 from logllm.logs.records import Parser
+from logllm.logs.structured.json_lines import json_fields
 from logllm.logs.times import with_years
 
 TODAY = date(2024, 3, 1)

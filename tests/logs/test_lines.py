@@ -15,14 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm.errors import DataError
-from logllm.logs.archives import walked
+from logllm.logs.inputs.folders import passed_over, session_names, walked
 from logllm.logs.lines import (
     LONGEST_LINE,
     lines_at,
     named_files,
-    passed_over,
     read_lines,
-    session_names,
 )
 from tests.rights import bound_by_rights, folder_of_the_bound
 

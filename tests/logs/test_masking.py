@@ -7,7 +7,8 @@ import pytest
 
 from logllm.config.mask import MaskSection
 from logllm.errors import RecipeError
-from logllm.logs.masking import PAPER_RULES, mask, rules
+from logllm.logs.masking import mask, rules
+from logllm.logs.masks.mask_table import PAPER_RULES
 
 PAPER = MaskSection()
 

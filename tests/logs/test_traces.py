@@ -12,7 +12,7 @@ from logllm.config.format import FormatSection
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.formats.description import load_format
-from logllm.logs.masking import with_short_traces
+from logllm.logs.masks.short_traces import with_short_traces
 from logllm.logs.reader import Reader
 
 PYTHON = """request failed

@@ -7,7 +7,8 @@ import pytest
 
 from logllm.errors import DataError
 from logllm.logs.first_lines import first_lines, read_again
-from logllm.logs.lines import input_bytes, named_files, read_lines, session_names
+from logllm.logs.inputs.folders import session_names
+from logllm.logs.lines import input_bytes, named_files, read_lines
 
 
 @pytest.fixture

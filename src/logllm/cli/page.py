@@ -25,7 +25,8 @@ def check_page(path: Path, *, force: bool) -> None:
 def put_aside(task: "Task") -> "PutAside | None":
     """Standard input, where it is read: the page shows lines of it, which cannot be read again."""
     from logllm.detect.page.written import PutAside
-    from logllm.logs.lines import STDIN, standard_input
+    from logllm.logs.arriving import standard_input
+    from logllm.logs.lines import STDIN
 
     # Files can be opened again when lines of them are shown.
     if STDIN not in task.logs:

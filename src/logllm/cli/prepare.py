@@ -202,7 +202,7 @@ def _described(
     from logllm.datasets.settings import suited
     from logllm.formats.description import load_format
     from logllm.formats.recognition import AUTO
-    from logllm.logs.lines import passed_over
+    from logllm.logs.inputs.folders import passed_over
 
     # A format that is named is believed, and the log is not looked at.
     if name not in (None, AUTO):

@@ -192,7 +192,8 @@ def mask(
 
 def _tell_rules(settings: "MaskSection") -> None:
     """Show the masking rules in their order, and what they leave alone."""
-    from logllm.logs.masking import DOTS, codes, rules
+    from logllm.logs.masking import codes, rules
+    from logllm.logs.masks.mask_table import DOTS
 
     masked = [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(settings))]
     table("masking rules", ("rule", "matches", "pattern"), masked)

@@ -13,7 +13,8 @@ from logllm.config.prepare import PrepareSection, ServiceSection
 from logllm.config.sessions import SessionSection
 from logllm.datasets.services import assigned
 from logllm.logs.archives import Bytes
-from logllm.logs.lines import input_bytes, named_files, session_names
+from logllm.logs.inputs.folders import session_names
+from logllm.logs.lines import input_bytes, named_files
 from logllm.logs.reader import Reader
 from logllm.logs.redaction import Redactor
 from logllm.logs.tally import Tally

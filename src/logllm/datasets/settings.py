@@ -20,8 +20,9 @@ from logllm.logs.archives import Bytes
 from logllm.logs.calendar.zones import check_zone
 from logllm.logs.fields import may_have
 from logllm.logs.first_lines import first_lines, read_again
+from logllm.logs.inputs.folders import passed_over
 from logllm.logs.joining import whole_rows
-from logllm.logs.lines import STDIN, named_files, passed_over
+from logllm.logs.lines import STDIN, named_files
 from logllm.sessions.proposal import Proposal, propose, sample_fields
 
 _OF_ONE_FORMAT = ("message", "time", "time_format", "label")

@@ -20,8 +20,9 @@ from logllm.formats.postgres_prefix import POSTGRES
 from logllm.formats.recognition import AUTO
 from logllm.logs.archives import Bytes
 from logllm.logs.first_lines import read_again
-from logllm.logs.lines import STDIN, named_files, passed_over
-from logllm.logs.remote.urls import is_url
+from logllm.logs.inputs.folders import passed_over
+from logllm.logs.inputs.urls import is_url
+from logllm.logs.lines import STDIN, named_files
 from logllm.runs.manifest import RECIPE, SHIPPED, find_run, read_manifest, shipped_run
 from logllm.storage import MANIFEST
 

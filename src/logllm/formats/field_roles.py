@@ -16,9 +16,10 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.formats.message_choice import chosen_message
 from logllm.formats.postgres_fields import postgres_fields
-from logllm.logs.fields import bare_name, json_fields, json_records
+from logllm.logs.fields import bare_name
 from logllm.logs.joining import whole_rows
 from logllm.logs.structured.columns import read_columns
+from logllm.logs.structured.json_lines import json_fields, json_records
 from logllm.logs.structured.w3c_rows import w3c_names
 from logllm.logs.times import parse_times
 

@@ -13,10 +13,11 @@ from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.formats.postgres_prefix import POSTGRES
 from logllm.formats.timed.time_shapes import TIMED
-from logllm.logs.fields import bare_name, fields_of, group_names, json_fields
+from logllm.logs.fields import bare_name, fields_of, group_names
 from logllm.logs.inside.envelopes import opened
 from logllm.logs.joining import whole_rows
 from logllm.logs.structured.columns import WHOLE
+from logllm.logs.structured.json_lines import json_fields
 from logllm.logs.times import round_the_year
 
 _STREAMS = re.compile(

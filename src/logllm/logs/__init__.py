@@ -1,1 +1,1 @@
-"""Bytes to records: files, archives, joining, fields, times, masking, redaction, by a format that is given."""
+"""Bytes to records by a format that is given: joining, fields, times, masking, redaction."""

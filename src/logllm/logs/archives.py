@@ -1,15 +1,12 @@
-"""Byte streams: looked at before they are read, archives and UTF-16 as plain ones by their bytes, and the logs of a folder by theirs."""
+"""Byte streams: looked at before they are read, archives and UTF-16 as plain text."""
 
 import bz2
 import codecs
 import lzma
-import re
 import time
 import zlib
 from collections.abc import Callable
-from itertools import islice
-from pathlib import Path
-from typing import NamedTuple, Protocol, TypeGuard
+from typing import Protocol, TypeGuard
 
 import zstandard
 
@@ -17,16 +14,6 @@ FAULTS = (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 """What reading an archive that is cut off or damaged raises."""
 
 _INPUT = 8192
-_LOOKED_AT = 4096  # bytes at once
-_PIECES = 4  # the first may be short
-_CONTROLS = (
-    bytes(range(9)) + bytes(range(14, 27)) + bytes(range(28, 32))
-)  # those that no text holds
-_FEW = 0.05  # of the bytes
-_SHOWN = 3
-_ARCHIVES = r"(?:\.(?:gz|bz2|xz|zst))?"
-_ROTATED = re.compile(rf"(.*?)[.-](\d{{1,3}}){_ARCHIVES}")
-_PLAIN = re.compile(rf"(.*?){_ARCHIVES}")
 
 
 class Bytes(Protocol):
@@ -75,7 +62,7 @@ class Counted:
         return self._ahead[:size]
 
     def look(self, size: int, *, patience: float) -> bytes:
-        """As `peek`, but of what arrives only so much as comes within some seconds of its first byte."""
+        """As `peek`; of what arrives only what comes within some seconds of its first byte."""
         self.peek(1 if self.arriving else size)
         end = time.monotonic() + patience
         # What arrives is waited for, but not for ever: a pipe may say one line and then nothing.
@@ -200,7 +187,9 @@ _KINDS: tuple[tuple[str, bytes, Callable[[], _Decompressor]], ...] = (
 
 
 def unpack(stream: Counted) -> tuple[Bytes, str | None]:
-    """The plain bytes of a stream, and the command that unpacks its kind of archive (none: it is not an archive).
+    """The plain bytes of a stream, and the command that unpacks its kind of archive.
+
+    The command is none where the stream is no archive.
 
     Archives of several members are read to their last one.
 
@@ -298,8 +287,10 @@ def utf_16(start: bytes) -> str | None:
 
     None: it is in another encoding.
 
-    >>> utf_16("\ufeffup".encode("utf-16-le")), utf_16("service up".encode("utf-16-be")), utf_16(b"up")
-    ('utf-16-le', 'utf-16-be', None)
+    >>> utf_16("\ufeffup".encode("utf-16-le")), utf_16("service up".encode("utf-16-be"))
+    ('utf-16-le', 'utf-16-be')
+    >>> utf_16(b"up") is None
+    True
     """
     for mark, name in _UTF_16.items():
         if start.startswith(mark):
@@ -313,93 +304,3 @@ def utf_16(start: bytes) -> str | None:
         if len(empty) >= _LEAST and mostly_nul and hardly_nul:
             return name
     return None
-
-
-class Walked(NamedTuple):
-    """What a folder holds."""
-
-    files: list[str]
-    """Its logs, those of the folders in it too."""
-    passed_over: dict[str, str]
-    """What was left out, and why."""
-
-    @property
-    def in_words(self) -> str:
-        """What was left out, for people; empty where nothing was.
-
-        >>> Walked([], {"a.db": "binary", "b.log": "empty"}).in_words
-        '2 files passed over: a.db (binary), b.log (empty)'
-        """
-        count = len(self.passed_over)
-        if not count:
-            return ""
-        shown = [f"{name} ({why})" for name, why in list(self.passed_over.items())[:_SHOWN]]
-        more = f" and {count - _SHOWN:,} more" if count > _SHOWN else ""
-        files = "file" if count == 1 else "files"
-        return f"{count:,} {files} passed over: {', '.join(shown)}{more}"
-
-
-def walked(folder: Path) -> Walked:
-    """The logs of a folder and of the folders in it; hidden, empty and binary files are no logs.
-
-    Files are in the order of their names, and those that were rotated oldest first: `app.log.2.gz`,
-    `app.log.1`, `app.log`.
-
-    Raises:
-        OSError: the folder may not be looked at.
-    """
-    files: list[str] = []
-    passed_over: dict[str, str] = {}
-    # The oldest first: rotated files are then one log, in order of time.
-    for path in sorted(folder.iterdir(), key=_age):
-        if path.is_dir() and not path.name.startswith("."):
-            inner = walked(path)
-            files += inner.files
-            passed_over |= inner.passed_over
-        elif path.is_file():
-            why = _no_log(path)
-            if why is None:
-                files.append(str(path))
-            else:
-                passed_over[str(path)] = why
-    return Walked(files, passed_over)
-
-
-def _age(path: Path) -> tuple[str, int, str]:
-    """Orders files: rotated ones before the one that is written to, the highest number first."""
-    if rotated := _ROTATED.fullmatch(path.name):
-        return rotated[1], -int(rotated[2]), path.name
-    plain = _PLAIN.fullmatch(path.name)
-    return plain[1] if plain else path.name, 0, path.name
-
-
-def _no_log(path: Path) -> str | None:
-    """Why a file is no log; none where it may be one."""
-    if path.name.startswith("."):
-        return "hidden"
-    try:
-        with path.open("rb") as file:
-            plain, _ = unpack(Counted(file))
-            # Unpacked: an archive of a picture is no log, either.
-            pieces = iter(lambda: plain.read(_LOOKED_AT), b"")
-            start = b"".join(islice(pieces, _PIECES))
-    except FAULTS as exc:
-        return getattr(exc, "strerror", None) or "damaged"
-    if not start.strip():
-        return "empty"
-    return "binary" if _binary(start) else None
-
-
-def _binary(start: bytes) -> bool:
-    r"""Whether bytes are no text, not in UTF-16 either.
-
-    >>> _binary(b"a log\n"), _binary("a log".encode("utf-16")), _binary(b"\x7fELF\x02\x01\x01\0\0\0")
-    (False, False, True)
-    """
-    halves = (start[::2], start[1::2])
-    zeros = [half.count(0) / max(1, len(half)) for half in halves]
-    # In UTF-16 one byte of each letter is zero: the other one is looked at.
-    if max(zeros) > 0.5 and min(zeros) < _FEW:
-        start = halves[zeros.index(min(zeros))]
-    controls = len(start) - len(start.translate(None, _CONTROLS))
-    return controls > _FEW * len(start)

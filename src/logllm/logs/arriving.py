@@ -3,14 +3,21 @@
 A pipe, or lines that somebody else makes, given on after a short wait.
 """
 
+import os
+import stat
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable
 from threading import Condition, Thread
 
+from logllm.errors import DataError
+from logllm.logs.archives import Bytes
+
 WAIT = 0.2
 """Seconds from the first byte that has come until what has come since is given on."""
 
+_PIECE = 1 << 16  # bytes of standard input at once
 _LISTEN = 0.5
 """Seconds after which a wait looks whether somebody wants it to end."""
 _MOST = 16 << 20
@@ -105,3 +112,24 @@ class Arriving:
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
+
+
+def standard_input() -> Bytes:
+    """The process's standard input.
+
+    What comes through a pipe or from a terminal is given on as it comes.
+
+    Raises:
+        DataError: it is closed.
+    """
+    if sys.stdin is None:
+        raise DataError("standard input (-) is closed: name files, or pipe lines into it")
+    try:
+        handle = sys.stdin.buffer.fileno()
+    except OSError:  # something in its place that is no file of the system's
+        return sys.stdin.buffer
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return sys.stdin.buffer
+    # Not through Python's buffer: its lock, held by a thread that waits, would not let the program
+    # end.
+    return Arriving(iter(lambda: os.read(handle, _PIECE), b""))

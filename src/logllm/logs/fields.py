@@ -3,11 +3,10 @@
 Groups of a pattern, or fields of JSON, CSV, logfmt and journald's export by name.
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
@@ -60,7 +59,8 @@ def fields_of(described: FormatSection) -> list[str]:
 
     Of a kind whose lines name their fields, those the format uses.
 
-    >>> fields_of(FormatSection(name="own", kind="pattern", pattern="(?<time>.{15}) (?<pid>[0-9]+) (?<message>.*)"))
+    >>> pattern = "(?<time>.{15}) (?<pid>[0-9]+) (?<message>.*)"
+    >>> fields_of(FormatSection(name="own", kind="pattern", pattern=pattern))
     ['time', 'pid', 'message']
     """
     if described.inside is not None:
@@ -83,9 +83,7 @@ def fields_of(described: FormatSection) -> list[str]:
 
 
 def check_format(described: FormatSection, *, key_field: str | None = None) -> None:
-    """Whether a format can be read at all.
-
-    Its pattern is one, and has the groups that are asked for.
+    """Whether a format can be read: its pattern is one, and has the groups that are asked for.
 
     Raises:
         RecipeError: it cannot.
@@ -102,7 +100,9 @@ def check_format(described: FormatSection, *, key_field: str | None = None) -> N
     if described.partial is not None:
         check_pattern(described.partial.goes_on, what=f"format {described.name}: partial.goes_on")
         check_pattern(described.partial.pattern, what=f"format {described.name}: partial.pattern")
-        if missing := sorted({"before", "part"}.difference(group_names(described.partial.pattern))):
+        groups = group_names(described.partial.pattern)
+        missing = sorted({"before", "part"}.difference(groups))
+        if missing:
             raise RecipeError(
                 f"format {described.name}: partial.pattern has no group {missing[0]!r}"
             )
@@ -135,8 +135,10 @@ def _check_layers(described: FormatSection, *, key_field: str | None) -> None:
 def may_have(described: FormatSection, field: str | None) -> bool:
     """Whether lines of a format, whatever is inside it, may have a field.
 
-    >>> may_have(FormatSection(name="own", pattern="(?<message>.*)"), "pid"), may_have(FormatSection(name="own", kind="json"), "pid")
-    (False, True)
+    >>> may_have(FormatSection(name="own", pattern="(?<message>.*)"), "pid")
+    False
+    >>> may_have(FormatSection(name="own", kind="json"), "pid")
+    True
     """
     if field is None or described.kind == "plain":
         return False
@@ -163,7 +165,9 @@ def check_pattern(pattern: str, *, what: str) -> None:
 
 
 def may_fit(text: pl.Series, formats: Sequence[FormatSection]) -> list[FormatSection]:
-    """Those of many formats that some of a few lines may be in, by the pattern or by the first sign; all are tried at once.
+    """Those of many formats that some of a few lines may be in.
+
+    They are told by their pattern or by the first sign of a line; all are tried at once.
 
     >>> lines = pl.Series(["up ", "at 7"])
     >>> own = [FormatSection(name=word, pattern=f"{word} *(?<message>.+)") for word in ("at", "of")]
@@ -179,12 +183,14 @@ def may_fit(text: pl.Series, formats: Sequence[FormatSection]) -> list[FormatSec
         if described.kind in signs or described.kind == "pattern":
             patterns[str(place)] = signs.get(described.kind) or _thinned(described, ())
     line = pl.col("line").str.strip_chars()
-    lines = text.alias("line").to_frame()
-    matching = lines.select(
-        line.str.contains(pattern).any().alias(name) for name, pattern in patterns.items()
-    )
+    tried = [line.str.contains(pattern).any().alias(name) for name, pattern in patterns.items()]
+    matching = text.alias("line").to_frame().select(tried)
     matches = matching.row(0, named=True) if patterns else {}
-    return [described for place, described in enumerate(formats) if matches.get(str(place), True)]
+    fitting: list[FormatSection] = []
+    for place, described in enumerate(formats):
+        if matches.get(str(place), True):
+            fitting.append(described)
+    return fitting
 
 
 def read_fields(
@@ -192,10 +198,11 @@ def read_fields(
 ) -> Fields:
     """What the fields of a format hold in some lines.
 
-    Of one with another inside, those of the outer one.
+    Of a format with another inside, the outer one's fields are read.
 
     >>> described = FormatSection(name="own", kind="json")
-    >>> read_fields(pl.Series(['{"message": " up ", "level": 3}', "{"]), described, key_field="level").key.to_list()
+    >>> lines = pl.Series(['{"message": " up ", "level": 3}', "{"])
+    >>> read_fields(lines, described, key_field="level").key.to_list()
     ['3', None]
 
     Raises:
@@ -208,7 +215,9 @@ def read_fields(
     key = None if key_field is None else columns[key_field]
     severity = None if described.severity is None else columns[described.severity]
     time = time_in(columns, described)
-    parts = tuple(_tidy(word + ":  " + columns[name]) for word, name in described.parts)
+    parts: list[pl.Series] = []
+    for word, name in described.parts:
+        parts.append(_tidy(word + ":  " + columns[name]))
 
     # `GET`, ` ` + path, ` -> ` + status: the fields that follow the message, those that are there.
     message = columns[described.message]
@@ -219,13 +228,14 @@ def read_fields(
 
     # Where the message stands below its first line, a time alone begins a record without one.
     if described.message_below and time is not None:
-        message = message.zip_with(message.is_not_null() | time.is_null(), pl.Series([""]))
+        is_right = message.is_not_null() | time.is_null()
+        message = message.zip_with(is_right, pl.Series([""]))
     unfit = _empty_or_garbled(message)
     if described.message_below:
         unfit &= message != ""
     if unfit.any():
         message = message.set(unfit, None)
-    return Fields(message, time, label, key, severity, parts)
+    return Fields(message, time, label, key, severity, tuple(parts))
 
 
 def read_named(
@@ -271,10 +281,10 @@ def _with_others(
     if message.str.contains("\x1b", literal=True).any():
         columns[described.message] = without_codes(message)
     for name, other in described.instead:
-        if name in columns and columns[name].null_count():
-            missing = columns[name].is_null()
+        own = columns.get(name)
+        if own is not None and own.null_count():
             stand_in = read_columns(text, described, names=[other])[other]
-            columns[name] = stand_in.zip_with(missing, columns[name])
+            columns[name] = stand_in.zip_with(own.is_null(), own)
     return columns
 
 
@@ -291,13 +301,15 @@ def time_in(columns: dict[str, pl.Series], described: FormatSection) -> pl.Serie
     if described.time is None:
         return None
     clock = columns[described.time]
-    return clock if described.day is None else columns[described.day] + " " + clock
+    if described.day is None:
+        return clock
+    return columns[described.day] + " " + clock
 
 
 def _graded(message: pl.Series, severity: pl.Series) -> pl.Series:
     """Messages behind their severities, as PostgreSQL and other programs write them.
 
-    Those without one as they are.
+    A message without a severity stays as it is.
     """
     has_severity = severity.is_not_null() & (severity != "")
     before = pl.when(has_severity).then(severity + ":  ").otherwise(pl.lit(""))
@@ -305,7 +317,7 @@ def _graded(message: pl.Series, severity: pl.Series) -> pl.Series:
 
 
 def _tidy(texts: pl.Series) -> pl.Series:
-    """Texts without white space around them and around their line breaks, which other programs indent."""
+    """Texts without white space around them and around their line breaks."""
     texts = texts.str.strip_chars()
     if not texts.str.contains("\n", literal=True).any():
         return texts
@@ -314,10 +326,7 @@ def _tidy(texts: pl.Series) -> pl.Series:
 
 @cache
 def _thinned(described: FormatSection, names: tuple[str, ...]) -> str:
-    """The pattern, for a whole line, without the names of groups nobody reads.
-
-    Each group costs time.
-    """
+    """The pattern for a whole line, without the names of groups nobody reads: each costs time."""
     pattern = described.pattern or ""
     what = f"format {described.name}"
     check_pattern(pattern, what=what)
@@ -333,9 +342,10 @@ def _thinned(described: FormatSection, names: tuple[str, ...]) -> str:
 
 @cache
 def _up_to_message(thinned: str, message: str) -> str:
-    r"""A whole line's pattern, or where the message is simply all that is left of a line, the pattern of what comes before it.
+    r"""A whole line's pattern, or the pattern of what comes before the message.
 
-    Which spares the regular expression the longest part of each line.
+    The latter is enough where the message is simply all that is left of a line: it spares the
+    regular expression the longest part of each line.
 
     >>> _up_to_message(r"^(?:(?:[a-z]+): +(?<message>[^ ].*))$", "message")
     '^(?<logllm_before>(?:[a-z]+): +)[^ ]'
@@ -367,49 +377,3 @@ def bare_name(name: str) -> str:
     'requestid'
     """
     return re.sub(r"[^a-z0-9]", "", name.rpartition(".")[2].lower())
-
-
-def json_fields(line: str) -> Mapping[str, str]:
-    """Fields of a JSON object by their dotted paths; nothing where the line is none.
-
-    >>> json_fields('{"a": {"b": 1, "c": null}, "d": "x"}'), json_fields("[1]")
-    ({'a.b': '1', 'd': 'x'}, {})
-    """
-    try:
-        value = json.loads(line)
-        return dict(_leaves(value)) if isinstance(value, dict) else {}
-    except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
-        return {}
-
-
-def _leaves(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
-    """Paths and values of what is no object in an object."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _leaves(inner, f"{before}.{name}" if before else name)
-    elif value is not None:
-        yield before, value if isinstance(value, str) else json.dumps(value)
-
-
-def json_records(line: str, path: Sequence[str]) -> list[str] | None:
-    """The records in a line's lists, as lines of JSON.
-
-    Nothing where the line has no such list, or no record in it.
-
-    >>> json_records('{"a": [{"b": [{"x": 1}, {"x": 2}]}, {"b": []}]}', ["a", "b"]), json_records("{", ["a"])
-    (['{"x": 1}', '{"x": 2}'], None)
-    """
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
-        return None
-    if not isinstance(value, dict) or path[0] not in value:
-        return None
-    # Name after name: the lists of one level are opened, and all that is in them is gone through.
-    values = [value]
-    for name in path:
-        inner = [entry[name] for entry in values if isinstance(entry, dict) and name in entry]
-        values = []
-        for listed in inner:
-            values += listed if isinstance(listed, list) else [listed]
-    return [json.dumps(record, ensure_ascii=False) for record in values] or None

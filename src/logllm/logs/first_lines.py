@@ -9,8 +9,9 @@ import polars as pl
 
 from logllm.errors import DataError
 from logllm.logs.archives import Bytes, Counted
-from logllm.logs.lines import STDIN, named_files, read_lines, standard_input
-from logllm.logs.remote.urls import is_url
+from logllm.logs.arriving import standard_input
+from logllm.logs.inputs.urls import is_url
+from logllm.logs.lines import STDIN, named_files, read_lines
 
 _LINES = 5_000
 _AHEAD = 1 << 20  # bytes of standard input

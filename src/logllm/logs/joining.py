@@ -1,7 +1,4 @@
-"""Several lines that are one record.
-
-Blocks, lines cut in pieces, and lines that go on with the record before them.
-"""
+"""Several lines that are one record: blocks, lines cut in pieces, and further lines."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,26 +8,28 @@ from typing import Protocol, TypeVar
 import polars as pl
 
 from logllm.config.format import FormatSection, PartialSection
-from logllm.logs.fields import json_records
 from logllm.logs.inside.other_kinds import begins, joins
 from logllm.logs.lines import LONGEST_LINE, Counts, Lines, lines_of
 from logllm.logs.records import Records
 from logllm.logs.structured.csv_rows import CsvRows, headed
+from logllm.logs.structured.json_lines import json_records
 from logllm.logs.structured.w3c_rows import with_columns
 
 Piece = TypeVar("Piece")
 
-_FAR = 1000
-"""Lines of other streams that may lie between two pieces of a line."""
-_MOST_PIECES = 1024
-"""Of a line; what never ends begins anew after so many."""
+_REJECTS = {"line": pl.UInt64, "text": pl.String, "anomalous": pl.Boolean}
+_FAR = 1000  # lines of other streams that may lie between two pieces of a line
+_MOST_PIECES = 1024  # of a line; what never ends begins anew after so many
 
 
 class Joining(Protocol[Piece]):
     """Joins what comes in pieces; what may go on is held back."""
 
     def push(self, piece: Piece) -> Piece:
-        """The piece with its lines joined, without its last record where that may go on, after what was held back."""
+        """What was held back and the piece, its lines joined.
+
+        Its last record is held back where that may go on.
+        """
 
     def flush(self) -> Piece | None:
         """What is held back, if anything is."""
@@ -45,10 +44,7 @@ class JoiningRecords(Joining[Records], Protocol):
 
 
 def in_pieces(described: FormatSection) -> bool:
-    """Whether several lines may be one before they are parsed.
-
-    Rows of CSV, blocks, and lines that were cut.
-    """
+    """Whether several lines may be one before they are parsed: rows of CSV, blocks, cut lines."""
     return described.kind in ("csv", "export") or described.partial is not None
 
 
@@ -57,7 +53,7 @@ def made_whole(
 ) -> Iterator[Lines]:
     """Lines as they were written.
 
-    Rows of CSV, blocks, and lines that a container runtime cut in pieces, each whole again.
+    Rows of CSV, blocks, and lines that a container runtime cut in pieces are whole again.
 
     Args:
         batches: lines as they lie in files.
@@ -74,42 +70,42 @@ def made_whole(
         whole = with_columns(whole, described, counts=counts)
     if described.kind == "export":
         whole = _joined(lambda: Blocks(counts), whole)
-    if (partial := described.partial) is not None:
+    partial = described.partial
+    if partial is not None:
         whole = _joined(lambda: Partials(partial, counts), whole)
-    if (records := described.records) is not None:
-        whole = (_unpacked(lines, records.split("."), counts=counts) for lines in whole)
+    if described.records is not None:
+        path = described.records.split(".")
+        whole = (_unpacked(lines, path, counts=counts) for lines in whole)
     return whole
 
 
 def _unpacked(lines: Lines, path: Sequence[str], *, counts: Counts) -> Lines:
-    """Records in lists as lines of their own, with the number of theirs.
+    """Records in lists as lines of their own, which keep the number of the line that held them.
 
-    A line that holds none stays as it is.
-
-    Polars takes no list of objects apart whose fields are not known, so Python does.
+    A line that holds no records stays as it is. Python takes the lists apart: Polars would have to
+    know the fields of their objects.
     """
     texts: list[list[str]] = []
     for text in lines.frame["text"]:
         records = json_records(text, path)
         texts.append([text] if records is None else records)
-    rows = lines.frame.with_columns(text=pl.Series(texts, dtype=pl.List(pl.String)))
-    rows = rows.explode("text")
+    in_lists = pl.Series(texts, dtype=pl.List(pl.String))
+    rows = lines.frame.with_columns(text=in_lists).explode("text")
     counts["lines"] += lines.frame.height - rows.height  # as many as the files have
     return replace(lines, frame=rows)
 
 
 def whole_rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, FormatSection]:
-    """Rows of CSV, blocks of an export and lines that were cut, whole, and the columns that they name in the format; of others what holds something.
+    """Some lines made whole (`made_whole`), and their format with the columns that they name.
 
-    Of rows whose columns change those of the first columns.
+    Of rows whose columns change only those with the first columns are given; of lines that are
+    whole already those that hold something.
     """
     named_rows = described.kind in ("csv", "w3c", "export")
-    in_pieces = named_rows or described.records is not None or described.partial is not None
-    if not in_pieces:
-        return (
-            text.filter(text.str.contains(r"\S")),
-            described,
-        )  # an empty line is no sign of another format
+    may_be_parts = described.records is not None or described.partial is not None
+    if not named_rows and not may_be_parts:
+        # An empty line is no sign of another format.
+        return text.filter(text.str.contains(r"\S")), described
     batches = list(made_whole([lines_of(text)], described, counts=Counter()))
     columns = next((batch.columns for batch in batches if batch.columns), ())
     texts: list[pl.Series] = []
@@ -121,8 +117,9 @@ def whole_rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, Fo
 
 
 def _joined(new: Callable[[], Joining[pl.DataFrame]], batches: Iterable[Lines]) -> Iterator[Lines]:
-    """Lines joined, each file by itself."""
-    for lines, frame in by_file(new, ((lines, lines.frame) for lines in batches)):
+    """Lines joined within each file."""
+    pieces = ((lines, lines.frame) for lines in batches)
+    for lines, frame in by_file(new, pieces):
         yield replace(lines, frame=frame)
 
 
@@ -179,15 +176,17 @@ class Blocks:
         held = piece.clear() if self._held is None else self._held
         start = pl.concat([pl.repeat(True, held.height, eager=True), ~goes_on])
         lines = pl.concat([held, piece])
-        by_block = lines.group_by(start.cum_sum().alias("row"), maintain_order=True)
-        rows = by_block.agg(pl.col("line").first(), pl.col("text").str.join("\n")).drop("row")
-        self._count(held.height + piece.height - rows.height)
+        row = start.cum_sum().alias("row")
+        first, text = pl.col("line").first(), pl.col("text").str.join("\n")
+        rows = lines.group_by(row, maintain_order=True).agg(first, text).drop("row")
+        self._count(lines.height - rows.height)
 
         # The last block is still open; a character too many shows later that it was too long.
         if not self._inside:
             self._held = None
             return self._whole(rows)
-        self._held = rows.tail(1).with_columns(pl.col("text").str.head(LONGEST_LINE + 1))
+        bounded_text = pl.col("text").str.head(LONGEST_LINE + 1)
+        self._held = rows.tail(1).with_columns(bounded_text)
         return self._whole(rows.head(-1))
 
     def flush(self) -> pl.DataFrame | None:
@@ -196,7 +195,10 @@ class Blocks:
         return None if held is None else self._whole(held)
 
     def _goes_on(self, text: pl.Series) -> pl.Series:
-        """Which lines go on with the one before; and whether the next piece's first will."""
+        """Which lines go on with the line before them.
+
+        What it says of the next piece's first line is remembered.
+        """
         open_after = text != ""
         goes_on = open_after.shift(1, fill_value=self._inside)
         self._inside = bool(open_after[-1])
@@ -209,6 +211,7 @@ class Blocks:
         return written.with_columns(bounded(written["text"], self._counts))
 
     def _count(self, joined: int) -> None:
+        """Count lines that joined another one."""
         self._counts["continued"] += joined
         self._counts["lines"] += joined
 
@@ -232,7 +235,8 @@ class Partials:
         """Whole lines; one that may go on is held back, and all that come after it."""
         if not piece.height:
             return piece
-        if self._held is None and not piece["text"].str.contains(self._section.goes_on).any():
+        goes_on = piece["text"].str.contains(self._section.goes_on)
+        if self._held is None and not goes_on.any():
             return piece
         lines = piece if self._held is None else pl.concat([self._held, piece])
         pieces = self._pieces(lines)
@@ -250,14 +254,18 @@ class Partials:
     def flush(self) -> pl.DataFrame | None:
         """What is held back, pieces that nothing followed too."""
         held, self._held = self._held, None
-        return None if held is None else self._whole(self._rows(self._pieces(held)))
+        if held is None:
+            return None
+        rows = self._rows(self._pieces(held))
+        return self._whole(rows)
 
     def _pieces(self, lines: pl.DataFrame) -> pl.DataFrame:
-        """Lines with what of them is joined, and `first`, the number of the line that begins theirs."""
+        """Lines with what of each is joined, and `first`, the number of the line they join."""
         groups = lines["text"].str.extract_groups(self._section.pattern).struct.unnest()
-        names = ("before", "part", "after", "stream")
-        known = {name: groups[name] if name in groups.columns else pl.lit("") for name in names}
-        pieces = lines.with_columns(**known)
+        pieces = lines
+        for name in ("before", "part", "after", "stream"):
+            column = groups[name] if name in groups.columns else pl.lit("")
+            pieces = pieces.with_columns(column.alias(name))
         is_piece = pl.col("part").is_not_null()
         goes_on = is_piece & pl.col("text").str.contains(self._section.goes_on)
         pieces = pieces.with_columns(other=~is_piece, goes_on=goes_on)
@@ -271,7 +279,8 @@ class Partials:
         pieces = pieces.with_columns(run=begins_run.cum_sum().over(stream))
         place = pl.int_range(pl.len()).over(*stream, "run")
         pieces = pieces.with_columns(part_of=place // _MOST_PIECES)
-        return pieces.with_columns(first=pl.col("line").first().over(*stream, "run", "part_of"))
+        first = pl.col("line").first().over(*stream, "run", "part_of")
+        return pieces.with_columns(first=first)
 
     def _rows(self, pieces: pl.DataFrame) -> pl.DataFrame:
         """Pieces put together, without those that would make a line too long."""
@@ -279,14 +288,13 @@ class Partials:
         fits = pl.col("part").str.len_chars().cum_sum() <= LONGEST_LINE
         part = pl.col("part").filter(fits).str.join("")
         whole = pl.col("before").first() + part + pl.col("after").first()
+        # A line that is alone stays as it is written.
+        alone = pl.len() == 1
+        text = pl.when(alone).then(pl.col("text").first()).otherwise(whole)
+        cut = ~fits.fill_null(value=True).all()
+        goes_on, last = pl.col("goes_on").last(), pl.col("line").last()
         by_line = pieces.group_by(line="first", maintain_order=True)
-        rows = by_line.agg(
-            text=pl.when(pl.len() == 1).then(pl.col("text").first()).otherwise(whole),
-            cut=~fits.fill_null(value=True).all(),
-            goes_on=pl.col("goes_on").last(),
-            last=pl.col("line").last(),
-            pieces=pl.len(),
-        )
+        rows = by_line.agg(text=text, cut=cut, goes_on=goes_on, last=last, pieces=pl.len())
         return rows.sort("line")
 
     def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -314,7 +322,10 @@ class Continuations:
         self._held: pl.DataFrame | None = None
 
     def push(self, piece: Records) -> Records:
-        """Records with the messages of their further lines, but for the last record, and the rejects that join none."""
+        """Records with the messages of their further lines, and the rejects that join none.
+
+        The last record is held back where it may go on.
+        """
         records, rejects = piece
         if self._held is not None:
             records = pl.concat([self._held, records])
@@ -329,7 +340,8 @@ class Continuations:
         near = near.with_columns(other=begins(near["text"], self._described))
         ended = pl.col("other").cum_max().over("place")
         is_after_one = pl.col("place").is_not_null()
-        near = near.with_columns(going_on=is_after_one & joins(self._described) & ~ended)
+        going_on = is_after_one & joins(self._described) & ~ended
+        near = near.with_columns(going_on=going_on)
         by_record = near.filter("going_on").group_by("place", maintain_order=True)
         more = by_record.agg(pl.col("text").str.strip_chars())
         self._counts["continued"] += int(near["going_on"].sum())
@@ -337,11 +349,12 @@ class Continuations:
         # The message and the lines that go on with it, without the empty ones; a character too many
         # shows that the record grew too long.
         written = pl.element().filter(pl.element() != "")
-        further = pl.concat_list("message", "text").list.eval(written).list.join("\n")
+        texts = pl.concat_list("message", "text").list.eval(written)
+        further = texts.list.join("\n").str.head(LONGEST_LINE + 1)
         if more.height:
             joined = records.join(more, on="place", how="left", maintain_order="left")
-            bounded_text = further.str.head(LONGEST_LINE + 1)
-            grown = pl.when(pl.col("text").is_null()).then("message").otherwise(bounded_text)
+            nothing_joins = pl.col("text").is_null()
+            grown = pl.when(nothing_joins).then("message").otherwise(further)
             records = joined.with_columns(message=grown).drop("text")
 
         # The last record may go on in the next batch, unless another one has begun after it.
@@ -349,8 +362,9 @@ class Continuations:
         ended_last = near.select(after_last.any()).item()
         records = records.drop("place")
         self._held = None if ended_last else records.tail(1)
-        left = near.filter(~pl.col("going_on")).select(rejects.columns)
-        return self._given(records if ended_last else records.head(-1), left)
+        whole = records if ended_last else records.head(-1)
+        left = near.filter(~pl.col("going_on"))
+        return self._given(whole, left.select(rejects.columns))
 
     @property
     def first_held(self) -> int | None:
@@ -362,16 +376,10 @@ class Continuations:
         held, self._held = self._held, None
         if held is None:
             return None
-        nothing = pl.DataFrame(
-            schema={"line": pl.UInt64, "text": pl.String, "anomalous": pl.Boolean}
-        )
-        return self._given(held, nothing)
+        return self._given(held, pl.DataFrame(schema=_REJECTS))
 
     def _given(self, records: pl.DataFrame, rejects: pl.DataFrame) -> Records:
-        """Records of bounded length.
-
-        Those without a message, which no line brought, are rejects.
-        """
+        """Records of bounded length; those that still have no message are rejects."""
         records = records.with_columns(bounded(records["message"], self._counts))
         # Such a line was held back in the hope that its message comes.
         empty = records["message"] == ""
@@ -386,5 +394,6 @@ def bounded(text: pl.Series, counts: Counts) -> pl.Series:
     """Texts no longer than a line may be; those cut are counted as `cut_lines`."""
     if int(text.str.len_bytes().max() or 0) <= LONGEST_LINE:  # type: ignore[arg-type]
         return text
-    counts["cut_lines"] += int((text.str.len_chars() > LONGEST_LINE).sum())
+    is_cut = text.str.len_chars() > LONGEST_LINE
+    counts["cut_lines"] += int(is_cut.sum())
     return text.str.head(LONGEST_LINE)

@@ -1,24 +1,20 @@
 """Lines of files, archives, globs and standard input, as frames of bounded size."""
 
-import os
 import re
-import stat
-import sys
-from collections import Counter
 from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
-from os.path import commonpath
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
 from logllm.errors import DataError
-from logllm.logs.archives import FAULTS, Bytes, Counted, Transcoded, arrives, unpack, walked
-from logllm.logs.arriving import Arriving
-from logllm.logs.remote.urls import is_url, open_url, url_bytes, url_files
+from logllm.logs.archives import FAULTS, Bytes, Counted, Transcoded, arrives, unpack
+from logllm.logs.arriving import standard_input
+from logllm.logs.inputs.folders import walked
+from logllm.logs.inputs.urls import is_url, open_url, url_bytes, url_files
 
 STDIN = "-"
 """The name that stands for standard input."""
@@ -28,11 +24,7 @@ Counts = MutableMapping[str, int]
 """What was read and what was not, by name, in plain counts."""
 
 _BLOCK = 4 << 20
-_PIECE = 1 << 16
 _BOMS = {"utf-8": b"\xef\xbb\xbf", "latin-1": b""}
-_LOOKED_AT = 10_000  # files of a folder
-_SUFFIXES = re.compile(r"(?:\.[A-Za-z]\w*)(?:[.-][\w-]+)*$")
-_NUMBERED = re.compile(r"[.-]\d")
 _NULS_AROUND = re.compile(rb"^\0+|\0+$", re.MULTILINE)
 _INNER_BOM = re.compile("^\ufeff+", re.MULTILINE)
 _CODES = (b"\x1b", b"#033[")
@@ -115,52 +107,17 @@ def _named(source: str) -> list[str]:
     if Path(source).is_dir():
         logs = walked(Path(source))
         if not logs.files:
-            raise DataError(
-                f"{source} is a folder without a log{logs.in_words and f': {logs.in_words}'}"
-            )
+            why = f": {logs.in_words}" if logs.in_words else ""
+            raise DataError(f"{source} is a folder without a log{why}")
         return logs.files
     if not has_magic(source):
         raise DataError(f"there is no file {source}")
     # Absolute globs, which Path refuses
-    matching = sorted(name for name in glob(source, recursive=True) if not Path(name).is_dir())  # noqa: PTH207
+    paths = glob(source, recursive=True)  # noqa: PTH207
+    matching = sorted(path for path in paths if not Path(path).is_dir())
     if not matching:
         raise DataError(f"no file matches {source}")
     return matching
-
-
-def passed_over(sources: Sequence[str | Path]) -> list[str]:
-    """What folders hold that is no log, a sentence each."""
-    folders = [Path(source) for source in sources if Path(source).is_dir()]
-    return [words for folder in folders if (words := walked(folder).in_words)]
-
-
-def session_names(files: Sequence[str], *, by: str) -> list[str]:
-    """The name of each file's session: the file's own name, or that of the folder it lies in.
-
-    Where two files, or two folders, have one name, all have as much of their paths as tells them
-    apart: what lies beneath the folder that holds them all.
-
-    >>> session_names(["logs/a/x.log", "logs/a/y.log", "logs/b/z.log"], by="folder")
-    ['a', 'a', 'b']
-    >>> session_names(["logs/a/x.log", "logs/b/x.log"], by="file")
-    ['a/x.log', 'b/x.log']
-
-    Args:
-        files: names of files, or `-`.
-        by: `file` or `folder`.
-    """
-    places = [
-        Path("/" + file.partition("://")[2]) if is_url(file) else Path(file) for file in files
-    ]
-    if by == "folder":
-        places = [place.resolve().parent for place in places]
-    distinct = list(dict.fromkeys(places))
-    most = max(Counter(place.name for place in distinct).values(), default=0)
-    if most < 2:
-        return [place.name for place in places]
-    # `a/app.log` and `b/app.log` are two sessions: as much of the path as tells them apart.
-    above = commonpath([place.resolve().parent for place in distinct])
-    return [place.resolve().relative_to(above).as_posix() for place in places]
 
 
 def input_bytes(names: Sequence[str]) -> int:
@@ -205,12 +162,12 @@ def read_lines(
     for index, name in enumerate(names):
         with _opened(name, stdin) as file:
             stream = Counted(file)
-            for lines in _file_lines(
-                stream, encoding=encoding, like=Lines(pl.DataFrame(), name, index, 0, 0, 0)
-            ):
+            of_this_file = Lines(pl.DataFrame(), name, index, 0, 0, 0)
+            for lines in _file_lines(stream, encoding=encoding, like=of_this_file):
                 seen = True
+                # Frames of bounded size; what was done to all of them is counted once.
                 for place, part in enumerate(lines.frame.iter_slices(batch_lines)):
-                    counting = lines if place == 0 else lines.counted()  # with the first slice
+                    counting = lines if place == 0 else lines.counted()
                     yield replace(counting, frame=part, read=read + stream.given)
             read += stream.given
     if not seen:
@@ -235,6 +192,7 @@ def lines_at(
     Raises:
         DataError: it cannot be read.
     """
+    # The file is read no further than it must be.
     there: dict[int, str] = {}
     last = max(numbers, default=0)
     for lines in read_lines([name], encoding=encoding, stdin=stdin):
@@ -271,27 +229,6 @@ def lines_in(block: bytes, *, after: int, encoding: str, like: Lines = NO_LINES)
     return replace(like, frame=frame, replaced=replaced, cut=cut, coloured=coloured)
 
 
-def standard_input() -> Bytes:
-    """The process's standard input.
-
-    What comes through a pipe or from a terminal is given on as it comes.
-
-    Raises:
-        DataError: it is closed.
-    """
-    if sys.stdin is None:
-        raise DataError("standard input (-) is closed: name files, or pipe lines into it")
-    try:
-        handle = sys.stdin.buffer.fileno()
-    except OSError:  # something in its place that is no file of the system's
-        return sys.stdin.buffer
-    if stat.S_ISREG(os.fstat(handle).st_mode):
-        return sys.stdin.buffer
-    # Not through Python's buffer: its lock, held by a thread that waits, would not let the program
-    # end.
-    return Arriving(iter(lambda: os.read(handle, _PIECE), b""))
-
-
 def _opened(name: str, stdin: Bytes | None) -> AbstractContextManager[Bytes]:
     """A named file, or standard input, which stays open."""
     if name == STDIN:
@@ -319,11 +256,10 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
             last += lines.frame.height
             yield replace(lines, paused=arrives(plain) and not plain.comes(0))
     except FAULTS as exc:
-        remedy = (
-            f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -"
-            if tool and last
-            else ""
-        )
+        # The lines before the fault are good: they were given, and can be given again.
+        remedy = ""
+        if tool and last:
+            remedy = f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -"
         what = "is damaged or cut off" if tool else "cannot be read on"
         raise CutOff(f"{like.file} {what} after {last:,} whole lines ({exc}){remedy}") from exc
 
@@ -350,14 +286,12 @@ def _whole_lines(plain: Bytes, bom: bytes) -> Iterator[bytes]:
             held = bytearray(block[end:])
         elif len(held) < most:
             held += block[: most - len(held)]
-            if (
-                len(held) == most
-            ):  # no piece of a character at the end, which will be cut but would count as invalid
-                whole = max(
-                    (place for place in range(most - 4, most) if held[place] & 0xC0 != 0x80),
-                    default=most,
-                )
-                held[whole:] = b" " * (most - whole)
+            if len(held) < most:
+                continue
+            # No piece of a character at the end, which will be cut but would count as invalid.
+            beginnings = [place for place in range(most - 4, most) if held[place] & 0xC0 != 0x80]
+            whole = max(beginnings, default=most)
+            held[whole:] = b" " * (most - whole)
     if held:
         yield bytes(held)
 
@@ -377,6 +311,7 @@ def _blocks(plain: Bytes) -> Iterator[bytes]:
             piece, fault = b"", exc
         pieces.append(piece)
         size += len(piece)
+        # What arrives is given on as it comes: nobody knows when there will be more.
         if size == _BLOCK or not piece or arrives(plain):
             yield b"".join(pieces)
             pieces, size = [], 0
@@ -390,25 +325,26 @@ def _decoded(block: bytes, encoding: str) -> tuple[str, int]:
     if b"\r" in block:  # one byte is found far faster than two
         block = block.replace(b"\r\n", b"\n")
     nuls = block.count(b"\0") if b"\0" in block else 0
-    if (
-        nuls and encoding == "utf-8"
-    ):  # what is left of a file that was cut off while a program wrote on: nothing before the line
+    # A file that was cut off while a program wrote on holds NULs before its next line.
+    if nuls and encoding == "utf-8":
         block = _NULS_AROUND.sub(b"", block)
     text = block.decode(encoding, errors="replace")
-    if (
-        not text.isascii() and "\ufeff" in text and encoding == "utf-8"
-    ):  # files one after the other, each with its mark
+    # Files one after the other, each with its mark.
+    if not text.isascii() and "\ufeff" in text and encoding == "utf-8":
         text = _INNER_BOM.sub("", text)
     replaced = nuls
     if encoding == "utf-8" and "\ufffd" in text:
         replaced += text.count("\ufffd") - block.count(b"\xef\xbf\xbd")
-    return (text.replace("\0", "\ufffd") if nuls else text), replaced
+    if nuls:
+        text = text.replace("\0", "\ufffd")
+    return text, replaced
 
 
 def without_codes(text: pl.Series) -> pl.Series:
     r"""Texts without what tells a terminal of colours, links, titles and where to write.
 
-    >>> without_codes(pl.Series(["\x1b[1;31mERROR\x1b[0m down", "\x1b]8;;http://a\x07link\x1b]8;;\x07"])).to_list()
+    >>> coloured, linked = "\x1b[1;31mERROR\x1b[0m down", "\x1b]8;;http://a\x07link\x1b]8;;\x07"
+    >>> without_codes(pl.Series([coloured, linked])).to_list()
     ['ERROR down', 'link']
     """
     return text.str.replace_all(_TERMINAL, "")

@@ -1,6 +1,6 @@
 """Long messages with their last words behind the first ones.
 
-A model reads the beginning, and the reason often stands at the end.
+A model reads only the beginning, but the reason often stands at the end.
 """
 
 import polars as pl
@@ -14,11 +14,13 @@ _BREAK = " … "
 
 
 def with_early_ends(messages: pl.Series) -> pl.Series:
-    """Messages, those too long for a model with their last words behind their first ones, and what was between them at the end.
+    """Messages; those too long for a model have their last words behind their first ones.
 
-    No word is lost. A message stays as it is where its last word alone is long.
+    What was between them comes at the end, so that no word is lost. A message stays as it is where
+    its last word alone is long.
 
-    >>> statement = "failed: SELECT " + ", ".join("c" * 9 for _ in range(60)) + " FROM t: deadlock detected"
+    >>> columns = ", ".join("c" * 9 for _ in range(60))
+    >>> statement = f"failed: SELECT {columns} FROM t: deadlock detected"
     >>> early = with_early_ends(pl.Series([statement, "up"]))
     >>> early[0].split(" … ")[1][-25:], len(early[0]) - len(statement), early[1]
     ('FROM t: deadlock detected', 4, 'up')
@@ -28,31 +30,32 @@ def with_early_ends(messages: pl.Series) -> pl.Series:
     if not may_be_long.any():
         return messages
     distinct = messages.filter(may_be_long).unique()
-    distinct = distinct.filter(distinct.str.count_matches(_UNIT) > _READ)
+    tokens = distinct.str.count_matches(_UNIT)
+    distinct = distinct.filter(tokens > _READ)
     if not len(distinct):
         return messages
     return messages.replace(distinct, _turned(distinct))
 
 
 def _turned(messages: pl.Series) -> pl.Series:
-    """Long messages, each turned."""
+    """Long messages with their ends early."""
     split = messages.str.extract_all(_PIECE).alias("piece")
     pieces = split.to_frame().with_row_index("message").explode("piece")
     piece, tokens = pl.col("piece"), pl.col("tokens")
     pieces = pieces.with_columns(tokens=piece.str.count_matches(_UNIT))
-    pieces = pieces.with_columns(
-        first=tokens.cum_sum().over("message") <= _FIRST,
-        last=tokens.cum_sum(reverse=True).over("message") <= _LAST,
-    )
-    first, last = pl.col("first"), pl.col("last")
+    # Each piece is of the first words, of the last, or between them.
+    tokens_so_far = tokens.cum_sum().over("message")
+    tokens_to_come = tokens.cum_sum(reverse=True).over("message")
+    is_first, is_last = pl.col("is_first"), pl.col("is_last")
+    pieces = pieces.with_columns(is_first=tokens_so_far <= _FIRST, is_last=tokens_to_come <= _LAST)
     # `first words … last words … what was between them`: the end comes where a model still reads.
+    first = piece.filter(is_first).str.join("").str.strip_chars_end()
+    last = piece.filter(is_last).str.join("")
+    between = piece.filter(~is_first & ~is_last).str.join("").str.strip_chars_end()
     by_message = pieces.group_by("message", maintain_order=True)
-    parts = by_message.agg(
-        first=piece.filter(first).str.join(""),
-        last=piece.filter(last).str.join(""),
-        between=piece.filter(~first & ~last).str.join(""),
-    )
-    parts = parts.with_columns(pl.col("first", "between").str.strip_chars_end(), whole=messages)
+    parts = by_message.agg(first=first, last=last, between=between)
+    parts = parts.with_columns(whole=messages)
     turned = pl.concat_str("first", "last", "between", separator=_BREAK)
     divided = (pl.col("first") != "") & (pl.col("last") != "")
-    return parts.select(pl.when(divided).then(turned).otherwise("whole")).to_series()
+    early = pl.when(divided).then(turned).otherwise("whole")
+    return parts.select(early).to_series()

@@ -4,9 +4,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -17,9 +17,10 @@ from logllm.logs.arriving import Arriving
 from logllm.logs.calendar.timeline import Order, in_time
 from logllm.logs.calendar.years import Years
 from logllm.logs.first_lines import FirstLines, first_lines, read_again
+from logllm.logs.inputs.folders import session_names
 from logllm.logs.inside.interleaved import Interleaved
 from logllm.logs.inside.other_kinds import kinds
-from logllm.logs.joining import Continuations, JoiningRecords, by_file, in_pieces, made_whole
+from logllm.logs.joining import Continuations, JoiningRecords, by_file, made_whole
 from logllm.logs.lines import (
     STDIN,
     Lines,
@@ -27,20 +28,21 @@ from logllm.logs.lines import (
     lines_of,
     named_files,
     read_lines,
-    session_names,
 )
 from logllm.logs.long_messages import with_early_ends
-from logllm.logs.masking import codes, mask, rules, with_short_traces
+from logllm.logs.masking import codes, mask, rules
+from logllm.logs.masks.short_traces import with_short_traces
 from logllm.logs.records import RECORDS, Parser, Records
 from logllm.logs.redaction import Redactor, redact, redacted_errors
 from logllm.logs.tally import Tally
-from logllm.logs.times import round_the_year, with_years
+from logllm.logs.times import round_the_year
 from logllm.progress import Progress
+
+if TYPE_CHECKING:
+    from logllm.logs.inputs.pushed_lines import Pushed
 
 _AT_ONCE = 2
 _FEW = 1000
-_END = -1
-"""In place of the bytes read: a mark after the lines that were pushed at once."""
 
 
 class Reader:
@@ -77,28 +79,24 @@ class Reader:
         self._parser = Parser(settings.format, sessions=settings.sessions)
         self._batch_lines = batch_lines
         self._stdin = stdin
-        self._redactor = (
-            redact
-            if isinstance(redact, Redactor)
-            else Redactor()
-            if redact or settings.redact
-            else None
-        )
+        self._redactor: Redactor | None = None
+        if isinstance(redact, Redactor):
+            self._redactor = redact
+        elif redact or settings.redact:
+            self._redactor = Redactor()
         self._first: FirstLines | None = None
         self._records = 0
         self._with_records: set[int] = set()
         self.tally = Tally(settings.format, named=self.named, redact=self._redactor is not None)
         """What was read so far, and what was not."""
-        self._of_files: list[
-            str | None
-        ] = []  # the session of each file's records, where files name them
+        # The session of each file's records, where files name them.
+        self._of_files: list[str | None] = []
         self.files: list[str] = []
         """Names of the inputs as they may be written; a record's `file` is an index into them."""
         self.rejects = pl.Series("line", [], dtype=pl.UInt64)
         """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
-        self._reworked: deque[tuple[str, int]] = (
-            deque()
-        )  # messages of a batch; batches are masked beside others
+        # Counts of messages of a batch, taken up later: batches are masked beside others.
+        self._reworked: deque[tuple[str, int]] = deque()
         rules(settings.mask)
         codes(settings.mask)
 
@@ -130,25 +128,26 @@ class Reader:
     def frames(
         self, sources: Sequence[str | Path], *, progress: Progress | None
     ) -> Iterator[pl.DataFrame]:
-        """What `read` gives, of a log that is not looked at as a whole.
+        """What `read` gives, whatever share of the log is in the format.
 
-        Whatever share of it is in the format.
+        The log is not looked at as a whole, and so is never refused.
         """
         earlier = len(self.files)
         names = named_files(sources)
         self.files += map(self.named, names)
-        by = self.settings.sessions.by
-        self._of_files += (
-            session_names(names, by=by) if self.settings.sessions.by_file else [None] * len(names)
-        )
+        sessions = self.settings.sessions
+        if sessions.by_file:
+            self._of_files += session_names(names, by=sessions.by)
+        else:
+            self._of_files += [None] * len(names)
         # Of standard input nobody knows how long it is.
         total = 0 if STDIN in names else input_bytes(names)
         if STDIN in names and self._round_the_year():
             self._first = first_lines([STDIN], stdin=self._stdin)
         described, counts = self.settings.format, self.tally.counts
-        ordered = in_time(
-            self._parsed(names), years=self._years, zone=described.time_zone, counts=counts
-        )
+        parsed_batches = self._parsed(names)
+        zone = described.time_zone
+        ordered = in_time(parsed_batches, years=self._years, zone=zone, counts=counts)
         for lines, parsed in ordered:
             if progress is not None:
                 progress(lines.read, total)
@@ -160,10 +159,13 @@ class Reader:
         Args:
             name: The source's.
         """
+        from logllm.logs.inputs.pushed_lines import Pushed
+
+        session = None
+        if self.settings.sessions.by_file:
+            (session,) = session_names([name], by="file")
         self.files.append(self.named(name))
-        self._of_files.append(
-            session_names([name], by="file")[0] if self.settings.sessions.by_file else None
-        )
+        self._of_files.append(session)
         return Pushed(self, file=len(self.files) - 1, name=name)
 
     @property
@@ -198,12 +200,9 @@ class Reader:
     def _parsed(self, names: Sequence[str]) -> Iterator[tuple[Lines, Records]]:
         """Every batch of some files with its records, masked."""
         described = self.settings.format
-        batches = read_lines(
-            names,
-            encoding=described.encoding,
-            batch_lines=self._batch_lines,
-            stdin=self._stdin if self._first is None else self._first.stdin,
-        )
+        stdin = self._stdin if self._first is None else self._first.stdin
+        most = self._batch_lines
+        batches = read_lines(names, encoding=described.encoding, batch_lines=most, stdin=stdin)
         whole = made_whole(batches, described, counts=self.tally.counts)
         alone = all(kind.continuation is None for kind in kinds(described.innermost))
         if described.inside is None and alone:
@@ -234,7 +233,7 @@ class Reader:
     def _years(self, lines: Lines) -> Years:
         """The years of a file's times, looked at ahead where they go round.
 
-        Of what can be read only once the first lines are looked at, else all.
+        All of a file is looked at; of what can be read only once, its first lines.
         """
         years, described = Years(today=self.today), self.settings.format
         if not self._round_the_year():
@@ -276,14 +275,15 @@ class Reader:
         return self._placed(parsed.records, file=file)
 
     def masked(self, parsed: Records) -> Records:
-        """Records with their messages masked, redacted before where that is asked for.
+        """Records with their messages masked, and redacted before that where it is asked for.
 
-        May run beside others. Where few messages are distinct only those are worked on.
+        It may run beside others. Where few messages are distinct only those are worked on.
         """
         messages = parsed.records["message"]
         # Masking is slow and most logs repeat themselves: distinct messages once, then looked up.
         # Where hardly any is the same as another, looking up would be in vain.
-        many = messages.head(_FEW).n_unique() * 2 > min(_FEW, len(messages))
+        of_first = messages.head(_FEW).n_unique()
+        many = 2 * of_first > min(_FEW, len(messages))
         rows = messages.alias("message").to_frame()
         distinct = rows if many else rows.unique(maintain_order=True)
         shown = redact(distinct["message"]) if self.settings.redact else distinct["message"]
@@ -300,9 +300,8 @@ class Reader:
         if own:
             self._reworked.append(("shortened_traces", int(distinct["shortened"].sum())))
             self._reworked.append(("reordered_messages", int(distinct["reordered"].sum())))
-        return Records(
-            parsed.records.with_columns(distinct["masked"].alias("message")), parsed.rejects
-        )
+        masked_messages = distinct["masked"].alias("message")
+        return Records(parsed.records.with_columns(masked_messages), parsed.rejects)
 
     def _placed(self, records: pl.DataFrame, *, file: int) -> pl.DataFrame:
         """Records with their numbers and their file's, the keys as they may be written."""
@@ -311,93 +310,15 @@ class Reader:
         session = self._of_files[file]
         if records.height:
             self._with_records.add(file)
-        return records.select(
-            record=pl.int_range(first, first + records.height, dtype=pl.UInt64),
-            file=pl.lit(file, dtype=pl.UInt32),
-            line="line",
-            time="time",
-            keys=self.keyed(
-                records["keys"]
-                if session is None
-                else pl.Series([[session]]).new_from_index(0, records.height)
-            ),
-            message="message",
-            anomalous="anomalous",
-        ).select(RECORDS.keys())
-
-
-class Pushed:
-    """Records of lines that are pushed as they come.
-
-    The lines go through the steps that a file's go through. A record that may go on is held back
-    until the next one begins, or until `rest`.
-    """
-
-    def __init__(self, reader: Reader, *, file: int, name: str) -> None:
-        """Nothing pushed yet; `Reader.pushed` is the way here."""
-        described = reader.settings.format
-        self._reader = reader
-        self._file = file
-        self._years = Years(today=reader.today)
-        self._end = Lines(
-            lines_of(pl.Series("text", [], dtype=pl.String)).frame, name, file, _END, 0, 0
+        # A file that is a session is the only key of its records.
+        keys = records["keys"]
+        if session is not None:
+            keys = pl.Series([[session]]).new_from_index(0, records.height)
+        numbers = pl.int_range(first, first + records.height, dtype=pl.UInt64)
+        placed = records.with_columns(
+            record=numbers, file=pl.lit(file, dtype=pl.UInt32), keys=self.keyed(keys)
         )
-        self._waiting: deque[Lines] = deque()
-        counts = reader.tally.counts
-        self._whole = made_whole(self._next(), described, counts=counts)
-        joins = described.inside is not None or any(
-            kind.continuation for kind in kinds(described.innermost)
-        )
-        self._joining = reader.continuations() if joins else None
-        self._in_pieces = in_pieces(described)
-        self._last = 0
-        self._last_record = 0
-
-    def push(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Records (`logllm.logs.records.RECORDS`) that these lines complete.
-
-        Args:
-            frame: `line` (u64, rising) and `text`.
-        """
-        if not frame.height:
-            return pl.DataFrame(schema=RECORDS)
-        self._last = int(frame["line"][-1])
-        self._waiting.append(replace(self._end, frame=frame, read=0, paused=True))
-        given = []
-        for lines in self._whole:
-            if lines.read == _END:
-                break
-            parsed = self._reader.parsed(lines)
-            joined = parsed if self._joining is None else self._joining.push(parsed)
-            given.append(self._given(lines, joined))
-        return pl.concat(given) if given else pl.DataFrame(schema=RECORDS)
-
-    @property
-    def low(self) -> int:
-        """The first line that is not in a record yet, or one before it where that is not known."""
-        held = None if self._joining is None else self._joining.first_held
-        after = self._last_record if self._in_pieces else self._last + 1
-        return after if held is None else min(held, after)
-
-    def rest(self) -> pl.DataFrame | None:
-        """The record that was held back, if any: nothing goes on with it any more."""
-        held = None if self._joining is None else self._joining.flush()
-        return None if held is None else self._given(self._end, held)
-
-    def _given(self, lines: Lines, parsed: Records) -> pl.DataFrame:
-        """Records masked, with their years, counted."""
-        masked = self._reader.masked(parsed) if parsed.records.height else parsed
-        zone = self._reader.settings.format.time_zone
-        times = with_years(masked.records["time"], self._years, zone=zone)
-        if masked.records.height:
-            self._last_record = int(masked.records["line"][-1])
-        dated = Records(masked.records.with_columns(times.alias("time")), masked.rejects)
-        return self._reader.counted(lines, dated, file=self._file)
-
-    def _next(self) -> Iterator[Lines]:
-        """What was pushed, and after it a mark that it was all."""
-        while True:
-            yield self._waiting.popleft() if self._waiting else self._end
+        return placed.select(RECORDS.keys())
 
 
 def ahead(

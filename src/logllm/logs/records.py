@@ -97,13 +97,11 @@ class Parser:
         anomalous: pl.Expr | pl.Series = pl.lit(None, dtype=pl.Boolean)
         if fields.label is not None:
             anomalous = ~fields.label.is_in(list(self._format.normal))
-        places = rows.select(pl.col(name) for name in _PLACES if name in rows.columns)
-        frame = places.with_columns(
-            message=fields.message,
-            time=nothing if fields.time is None else fields.time,
-            anomalous=anomalous,
-            key=nothing if fields.key is None else fields.key,
-            kind=kind,
+        columns = [name for name in _PLACES if name in rows.columns]
+        written_time = nothing if fields.time is None else fields.time
+        key = nothing if fields.key is None else fields.key
+        frame = rows.select(columns).with_columns(
+            message=fields.message, time=written_time, anomalous=anomalous, key=key, kind=kind
         )
 
         # A line without a message is a reject; it may have a label all the same.
@@ -116,7 +114,7 @@ class Parser:
         time = written_times(frame["time"], self._time_forms, zone=self._format.time_zone)
         self.zones.update(zone_names(frame["time"], self._format.time_formats))
         keys = self._keys(frame).alias("keys")
-        records = frame.select(*places.columns, time, keys, "message", "anomalous", "kind")
+        records = frame.select(*columns, time, keys, "message", "anomalous", "kind")
         if not self._alone:
             self._count_others(kind)
         if fields.label is not None:
@@ -164,7 +162,8 @@ class Parser:
     def _with_parts(self, frame: pl.DataFrame, fields: Fields) -> pl.DataFrame:
         """Each line's message, and after it a message for each further part that the line has."""
         messages = pl.concat_list(frame["message"], *fields.parts).list.drop_nulls()
-        of_records = pl.when(frame["message"].is_not_null()).then(messages)
+        is_record = frame["message"].is_not_null()
+        of_records = pl.when(is_record).then(messages)
         return frame.with_columns(message=of_records).explode("message")
 
     def _keys(self, frame: pl.DataFrame) -> pl.Series:
@@ -194,7 +193,8 @@ def _captures(pattern: str) -> bool:
         RecipeError: it is no regular expression, or has several groups.
     """
     check_pattern(pattern, what="key pattern")
-    groups = len(pl.Series([""]).str.extract_groups(pattern).struct.fields)
+    captured = pl.Series([""]).str.extract_groups(pattern)
+    groups = len(captured.struct.fields)
     if groups > 1:
         raise RecipeError(
             f"key pattern: {pattern!r} has {groups} groups, and the key is what one group matches:"
@@ -204,9 +204,7 @@ def _captures(pattern: str) -> bool:
 
 
 def keys_in(messages: pl.Series, pattern: str) -> pl.Series:
-    r"""What a pattern matches in each message, or where it has a group what that matches.
-
-    Every key once.
+    r"""What a pattern, or the group in it, matches in each message: every key once.
 
     >>> keys_in(pl.Series(["order 7, order 8", "order 7", "up"]), r"order (\d+)").to_list()
     [['7', '8'], ['7'], []]
@@ -225,7 +223,8 @@ def _captured(messages: pl.Series, pattern: str) -> pl.Series:
     """What the pattern's one group matches in each message."""
     nothing = pl.lit([], dtype=pl.List(pl.String))
     one = messages.str.extract(pattern, 1).fill_null("")
-    single = pl.when(one.is_in(NO_KEY)).then(nothing).otherwise(pl.concat_list(one))
+    is_none = one.is_in(NO_KEY)
+    single = pl.when(is_none).then(nothing).otherwise(pl.concat_list(one))
     keys = pl.select(single).to_series()
     several = messages.str.count_matches(pattern) > 1
     if not several.any():
@@ -234,9 +233,11 @@ def _captured(messages: pl.Series, pattern: str) -> pl.Series:
     # every second piece is a key. NUL is in no message: it is no text, and was replaced before.
     marked = messages.set(~several, None).str.replace_all(f"(?s:.*?)(?:{pattern})", "\0${1}\0")
     captured = marked.str.split("\0").list.gather_every(2, 1)
-    captured = captured.list.eval(pl.element().filter(~pl.element().is_in(NO_KEY)))
+    is_key = ~pl.element().is_in(NO_KEY)
+    captured = captured.list.eval(pl.element().filter(is_key))
     all_of_it = captured.list.unique(maintain_order=True)
-    return pl.select(pl.when(several).then(all_of_it).otherwise(keys)).to_series()
+    one_or_several = pl.when(several).then(all_of_it).otherwise(keys)
+    return pl.select(one_or_several).to_series()
 
 
 def _listed(text: str | None) -> list[str] | None:

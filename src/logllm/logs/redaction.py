@@ -26,7 +26,8 @@ _SHOWN = re.compile(r"<([a-z]+)>")
 def redact(texts: pl.Series) -> pl.Series:
     """Texts without secrets, rule after rule (`logllm.logs.secrets.SECRETS`).
 
-    >>> redact(pl.Series(["ann@example.org from 10.0.0.3: password=hunter2", "took 12ms"])).to_list()
+    >>> texts = pl.Series(["ann@example.org from 10.0.0.3: password=hunter2", "took 12ms"])
+    >>> redact(texts).to_list()
     ['<email> from <ip>: password=<secret>', 'took 12ms']
     """
     texts = texts.clone()  # `scatter` writes in place
@@ -57,7 +58,8 @@ class Redactor:
             names: names, or lists of names.
             field: the field they come from; all of them are secrets where its name says so.
 
-        >>> Redactor(salt=b"s").names(pl.Series(["job-7", "10.0.0.3", "10.0.0.4", "10.0.0.3"])).to_list()
+        >>> names = pl.Series(["job-7", "10.0.0.3", "10.0.0.4", "10.0.0.3"])
+        >>> Redactor(salt=b"s").names(names).to_list()
         ['job-7', '<ip:eff159aeb27de6bf>', '<ip:6a16c3c0770dd582>', '<ip:eff159aeb27de6bf>']
         """
         flat = names.explode() if isinstance(names.dtype, pl.List) else names

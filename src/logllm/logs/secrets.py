@@ -1,6 +1,6 @@
-"""What must not leave a log.
+"""What must not leave a log: the rules of redaction as one ordered table.
 
-The rules of redaction as one ordered table, and what makes a number or a word one of them.
+Some rules have a check beside their pattern: what makes a number a payment card's, say.
 """
 
 import re
@@ -35,12 +35,12 @@ def _luhn(text: str) -> bool:
     # Luhn: from the right every second digit is doubled, and the digits of what comes of that are
     # added up; the sum of all ends in 0. Issuers' numbers begin with 2 to 6.
     digits = [int(letter) for letter in text if letter.isdecimal()]
-    # From the right every second digit is doubled, and the digits of all are added up.
-    doubled = sum(digits[-1::-2])
+    total = sum(digits[-1::-2])
     for digit in digits[-2::-2]:
         tens, ones = divmod(2 * digit, 10)
-        doubled += tens + ones
-    return 2 <= digits[0] <= 6 and doubled % 10 == 0
+        total += tens + ones
+    is_issuer = 2 <= digits[0] <= 6
+    return is_issuer and total % 10 == 0
 
 
 def _iban(text: str) -> bool:
@@ -53,8 +53,8 @@ def _iban(text: str) -> bool:
     # modulo 97.
     bare = "".join(text.split())
     turned = bare[4:] + bare[:4]
-    number = int("".join(str(int(letter, 36)) for letter in turned))
-    return number % 97 == 1
+    numbers = [str(int(letter, 36)) for letter in turned]
+    return int("".join(numbers)) % 97 == 1
 
 
 def _ipv4(text: str) -> bool:
@@ -66,7 +66,8 @@ def _ipv4(text: str) -> bool:
     (True, True, False, False)
     """
     numbers = [int(number) for number in re.findall(r"\d+", text)]
-    return len(numbers) <= 5 and all(number <= 255 for number in numbers[:4])
+    octets = numbers[:4]
+    return len(numbers) <= 5 and all(number <= 255 for number in octets)
 
 
 def _ipv6(text: str) -> bool:
@@ -89,30 +90,43 @@ def _ipv6(text: str) -> bool:
 def _mixed(text: str) -> bool:
     """Whether a word looks drawn at random: capitals, small letters and digits, which change often.
 
-    >>> _mixed("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY2b9"), _mixed("DefaultDispatcherWorkerThreadPoolExecutor12")
-    (True, False)
+    >>> _mixed("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY2b9")
+    True
+    >>> _mixed("DefaultDispatcherWorkerThreadPoolExecutor12")
+    False
     """
     if text.count("/") > len(text) / 12:  # a path
         return False
     kinds: list[str] = []
-    for letter in text:
-        if letter.isalnum():
-            kinds.append("d" if letter.isdecimal() else "u" if letter.isupper() else "l")
+    for letter in filter(str.isalnum, text):
+        kind = "upper" if letter.isupper() else "lower"
+        if letter.isdecimal():
+            kind = "digit"
+        kinds.append(kind)
     # In a name of several words, such as `DefaultDispatcher`, kinds change rarely.
     changes = sum(before != after for before, after in pairwise(kinds))
-    return set(kinds) == {"d", "l", "u"} and changes >= 0.3 * len(kinds)
+    has_all_kinds = len(set(kinds)) == 3
+    return has_all_kinds and changes >= 0.3 * len(kinds)
 
 
 def _encoded(text: str) -> bool:
     """Whether what follows a scheme's name is a credential and not a word.
 
-    >>> _encoded("Basic QWxhZGRpbjpvcGVu"), _encoded("basic authentication"), _encoded("Bearer Authentication")
-    (True, False, False)
+    >>> _encoded("Basic QWxhZGRpbjpvcGVu")
+    True
+    >>> _encoded("basic authentication"), _encoded("Bearer Authentication")
+    (False, False)
     """
     word = text.split(maxsplit=1)[-1]
     has_signs = not word.strip("=.").isalpha()
     in_one_case = word.islower() or word.istitle() or word.isupper()
     return has_signs or not in_one_case
+
+
+_UNITS = (
+    *(".service", ".socket", ".slice", ".timer", ".mount"),
+    *(".target", ".scope", ".device", ".path", ".swap"),
+)
 
 
 def _mailbox(text: str) -> bool:
@@ -121,20 +135,7 @@ def _mailbox(text: str) -> bool:
     >>> _mailbox("ann@example.org"), _mailbox("getty@tty1.service")
     (True, False)
     """
-    return not text.endswith(
-        (
-            ".service",
-            ".socket",
-            ".slice",
-            ".timer",
-            ".mount",
-            ".target",
-            ".scope",
-            ".device",
-            ".path",
-            ".swap",
-        )
-    )
+    return not text.endswith(_UNITS)
 
 
 _NAMES = (
@@ -218,7 +219,8 @@ SECRETS: tuple[Secret, ...] = (
     Secret(
         "authorization",
         rf"((?i:authorization)(?:{_SIGN}|,[ \t]*))"
-        rf"""(?:{_QUOTED}|(?i:digest|aws4-hmac-sha256|hawk|oauth)[ \t][^\r\n]*|(?i:[a-z][\w-]*[ \t]+)?[^\s"']+)""",
+        rf"""(?:{_QUOTED}|(?i:digest|aws4-hmac-sha256|hawk|oauth)[ \t][^\r\n]*"""
+        r"""|(?i:[a-z][\w-]*[ \t]+)?[^\s"']+)""",
         "<token>",
         "an Authorization header",
     ),
@@ -264,7 +266,8 @@ SECRETS: tuple[Secret, ...] = (
     ),
     Secret(
         "sql",
-        r"""((?i:password|identified\s+(?:with\s+\S+\s+)?(?:by|as))\s+(?i:for\s+\S+\s+)?)(?:'(?:[^']|'')*(?:'|$)|"[^"]*(?:"|$)|\$\$.*?(?:\$\$|$))""",
+        r"""((?i:password|identified\s+(?:with\s+\S+\s+)?(?:by|as))\s+(?i:for\s+\S+\s+)?)"""
+        r"""(?:'(?:[^']|'')*(?:'|$)|"[^"]*(?:"|$)|\$\$.*?(?:\$\$|$))""",
         "<secret>",
         "a password in SQL: `PASSWORD '...'`, `IDENTIFIED BY '...'`",
     ),
@@ -350,7 +353,8 @@ SECRETS: tuple[Secret, ...] = (
     ),
     Secret(
         "phone-field",
-        rf"""((?i:(?:phone|mobile|msisdn|telefon|fax)(?:[ _-]?(?:number|no|nr))?|\btel){_SIGN}\\*["']?)[+(]?[0-9][0-9 ()./-]{{5,}}[0-9]""",
+        r"""((?i:(?:phone|mobile|msisdn|telefon|fax)(?:[ _-]?(?:number|no|nr))?|\btel)"""
+        rf"""{_SIGN}\\*["']?)[+(]?[0-9][0-9 ()./-]{{5,}}[0-9]""",
         "<phone>",
         "a telephone number beside a name that says so",
     ),

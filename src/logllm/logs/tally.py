@@ -1,7 +1,4 @@
-"""What was read of a log and what was not.
-
-Counts, the first rejects, and whether it is one at all.
-"""
+"""What was read of a log and what was not: counts, the first rejects, and whether it is a log."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -92,7 +89,8 @@ class Tally:
         # The lines of a row of CSV that did not parse are so many rejects, and continue nothing.
         joined = 0
         if self._described.kind == "csv":
-            joined = int(rejects["text"].str.count_matches("\n", literal=True).sum() or 0)
+            breaks = rejects["text"].str.count_matches("\n", literal=True)
+            joined = int(breaks.sum() or 0)
         self.counts["rejected"] += rejects.height + joined
         self.counts["continued"] -= joined
         written = rejects.filter(pl.col("text").str.contains(r"\S"))
@@ -100,7 +98,8 @@ class Tally:
         self.counts["rejected_alerts"] += int(rejects["anomalous"].sum() or 0)
         if self._described.time_formats:
             self.counts["timeless"] += records["time"].null_count()
-        for line, text, _ in written.head(_SHOWN_REJECTS - len(self.first_rejects)).iter_rows():
+        room = _SHOWN_REJECTS - len(self.first_rejects)
+        for line, text, _ in written.head(room).iter_rows():
             if self._redact:
                 text = redact_text(text)  # before it is cut: half a secret is not recognised
             file = self._named(Path(lines.file).name)
@@ -108,9 +107,13 @@ class Tally:
 
     def take(self, parts: Sequence["Tally"]) -> None:
         """Be the sum of others."""
-        for name in dict.fromkeys(name for part in parts for name in part.counts):
-            self.counts[name] = sum(part.counts.get(name, 0) for part in parts)
-        rejects = [reject for part in parts for reject in part.first_rejects]
+        totals: dict[str, int] = {}
+        rejects: list[dict[str, object]] = []
+        for part in parts:
+            rejects += part.first_rejects
+            for name, count in part.counts.items():
+                totals[name] = totals.get(name, 0) + count
+        self.counts.update(totals)
         self.first_rejects[:] = rejects[:_SHOWN_REJECTS]
 
     @property
@@ -152,11 +155,12 @@ class Tally:
             raise DataError(f"{', '.join(files)} holds empty lines only")
         if 2 * rejected <= lines:
             return
-        first, are = self.first_rejects[0], "is" if rejected == 1 else "are"
+        first = self.first_rejects[0]
+        are = "is" if rejected == 1 else "are"
+        example = f"line {first['line']} of {first['file']}: {first['text']}"
         fault = WrongFormat(
             f"{rejected:,} of {plural(lines, 'line')} {are} not in the format"
-            f" {self._described.name}, such as line {first['line']} of {first['file']}:"
-            f" {first['text']}"
+            f" {self._described.name}, such as {example}"
         )
         fault.sample, fault.described = self._sample, self._described
         raise fault
@@ -168,7 +172,10 @@ def shortened(text: str) -> str:
     >>> shortened("a\tb\x1b[2J")
     'a b�[2J'
     """
-    return printable(text[:_SHOWN_CHARACTERS] + ("…" if len(text) > _SHOWN_CHARACTERS else ""))
+    beginning = text[:_SHOWN_CHARACTERS]
+    if len(text) > _SHOWN_CHARACTERS:
+        beginning += "…"
+    return printable(beginning)
 
 
 def printable(text: str) -> str:

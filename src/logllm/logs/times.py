@@ -31,9 +31,8 @@ _OF_CODE = {
     "%p": "[A-Za-z]+",
 }
 _MERIDIEM = ("AM", "PM")
-_MILLISECONDS_FROM = (
-    1e11  # seconds beyond the year 5138: an `epoch` of that size is one in milliseconds
-)
+# Seconds beyond the year 5138: an `epoch` of that size is one in milliseconds
+_MILLISECONDS_FROM = 1e11
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 
 
@@ -60,7 +59,9 @@ def check_time_format(form: str, *, what: str) -> None:
 
 
 def round_the_year(form: str) -> bool:
-    """Whether times in a format come again each year or each day, so that only their order tells which one they are of.
+    """Whether times in a format come again each year or each day.
+
+    Only their order then tells which year or day they are of.
 
     >>> round_the_year("%b %d %H:%M:%S"), round_the_year("%H:%M:%S"), round_the_year("iso")
     (True, True, False)
@@ -82,7 +83,8 @@ def parse_times(
         zone: Of times that name none, or one of several meanings (`logllm.logs.calendar.zones`);
             none: UTC.
 
-    >>> parse_times(pl.Series(["Dec 31 23:59:58"]), ["%b %d %H:%M:%S"], today=date(2024, 3, 1)).item().isoformat()
+    >>> written = pl.Series(["Dec 31 23:59:58"])
+    >>> parse_times(written, ["%b %d %H:%M:%S"], today=date(2024, 3, 1)).item().isoformat()
     '2023-12-31T23:59:58+00:00'
     """
     times = written_times(values, formats, zone=zone)
@@ -101,7 +103,11 @@ def with_years(times: pl.Series, years: Years, *, zone: str | None) -> pl.Series
 
 
 def written_times(values: pl.Series, formats: Sequence[str], *, zone: str | None) -> pl.Series:
-    """Times as written to UTC; those without a year or a day as `logllm.logs.calendar.years` has them, still on the clocks of `zone`."""
+    """Times as written to UTC.
+
+    Those without a year or a day are as `logllm.logs.calendar.years` has them, still on the clocks
+    of `zone`.
+    """
     times = pl.Series(values.name, [None] * len(values), dtype=UTC_MICROSECONDS)
     for form in formats:
         # Only what no format before has read is tried.
@@ -280,8 +286,8 @@ def _iso(values: pl.Series, *, zone: str | None) -> pl.Series:
     named = parts["zone"]
     if named.count():
         upper = named.str.to_uppercase()
-        naive = naive.set(
-            upper.is_in(_MERIDIEM).fill_null(False), None
-        )  # half a day wrong, if it were a zone
+        # AM or PM, taken for a zone, would be half a day wrong.
+        is_meridiem = upper.is_in(_MERIDIEM).fill_null(False)
+        naive = naive.set(is_meridiem, None)
         offsets = offsets.zip_with(named.is_null(), zone_minutes(named, zone=zone))
     return _to_utc(naive, offsets, zone=zone)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from logllm.logs.reader import Pushed
+from logllm.logs.inputs.pushed_lines import Pushed
 from logllm.logs.records import RECORDS
 from logllm.serve.sources.contract import LINES, Place
 from logllm.serve.store.frames import stored_names

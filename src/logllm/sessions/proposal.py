@@ -11,11 +11,12 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.config.mask import MaskSection
 from logllm.config.sessions import SessionSection
-from logllm.logs.fields import fields_of, json_fields, read_fields
+from logllm.logs.fields import fields_of, read_fields
 from logllm.logs.inside.envelopes import opened
 from logllm.logs.inside.other_kinds import read_kinds
 from logllm.logs.masking import mask
 from logllm.logs.records import keys_in
+from logllm.logs.structured.json_lines import json_fields
 from logllm.sessions.key_candidates import Candidate, by_field, in_messages
 from logllm.sessions.key_measures import NAMED, Grouping, grouping, unfit
 from logllm.sessions.message_table import MessageTable

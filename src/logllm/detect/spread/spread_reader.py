@@ -13,7 +13,8 @@ from logllm.detect.spread.crew import Crew
 from logllm.detect.spread.labour import FileRead, Job, Manner
 from logllm.errors import DataError
 from logllm.logs.first_lines import read_again
-from logllm.logs.lines import CutOff, NoLines, input_bytes, named_files, session_names
+from logllm.logs.inputs.folders import session_names
+from logllm.logs.lines import CutOff, NoLines, input_bytes, named_files
 from logllm.logs.reader import Reader
 from logllm.logs.records import RECORDS
 from logllm.logs.redaction import Redactor, redacted_errors

@@ -71,13 +71,16 @@ class _Beside:
     """The first time without a year or a day, and one beside it that says all."""
 
     def __init__(self, length: int, start: int) -> None:
-        """Nothing seen yet of times without what comes again after `length`, read from `start` on."""
+        """Nothing seen yet of times that repeat after `length`, and are read from `start` on."""
         self._length, self._start = length, start
         self._place: int | None = None
         self._whole: int | None = None
 
     def look(self, micros: pl.Series, own: pl.Series) -> None:
-        """Look at the next times; the whole one before the first that is not is taken, else the one after it."""
+        """Look at the next times.
+
+        Of those that say all, the one before the first that does not is taken, else the one after.
+        """
         if self._place is not None and self._whole is not None:
             return
         # Some lines say their year, others not: one that does is the place to count from.
@@ -114,7 +117,8 @@ class Years:
     """Years and days of the times of one file, frame by frame; any chunking gives the same.
 
     >>> from datetime import datetime
-    >>> times = pl.Series([datetime(8, 11, 3), datetime(8, 2, 3), datetime(8, 11, 3)]).dt.replace_time_zone("UTC")
+    >>> naive = pl.Series([datetime(8, 11, 3), datetime(8, 2, 3), datetime(8, 11, 3)])
+    >>> times = naive.dt.replace_time_zone("UTC")
     >>> years = Years(today=date(2026, 11, 26))
     >>> years.look(times)
     >>> years.given(times).dt.year().to_list()
@@ -207,7 +211,11 @@ class Years:
         return bool((times < self._end()).all())
 
     def _in_years(self, places: pl.Series, turns: pl.Series) -> pl.Series:
-        """Times in their years; where one would be in the future, or a Feb 29 in no leap year, it and all after it are earlier."""
+        """Times in their years.
+
+        Where one would lie in the future, or be a Feb 29 in no leap year, it and all after it are
+        of an earlier year.
+        """
         years = turns + (self._first_year or 0)
         # The last leap year up to the year, where the time is of Feb 29.
         leap_year = years.zip_with(places // _DAY != _FEB_29, years // 4 * 4)

@@ -10,22 +10,31 @@ import polars as pl
 from logllm.errors import RecipeError
 
 _TABLE = """
-ACDT +10:30, ACST +9:30, ACWST +8:45, ADT -3 Atlantic Canada | +4 Arabia, AEDT +11, AEST +10, AFT +4:30, AKDT -8, AKST -9, ALMT +6
-AMST -3, AMT -4 Amazon | +4 Armenia, ART -3, AST -4 Atlantic Canada | +3 Arabia, AWDT +9, AWST +8, AZT +4
-BDT +6 Bangladesh | +8 Brunei, BNT +8, BOT -4, BRST -2, BRT -3, BST +1 British summer | +6 Bangladesh | +11 Bougainville, BTT +6
-CAT +2, CCT +6:30, CDT -5 North America | -4 Cuba, CEST +2, CET +1, CHADT +13:45, CHAST +12:45, CHST +10, CLST -3, CLT -4, COT -5
+ACDT +10:30, ACST +9:30, ACWST +8:45, ADT -3 Atlantic Canada | +4 Arabia, AEDT +11, AEST +10
+AFT +4:30, AKDT -8, AKST -9, ALMT +6
+AMST -3, AMT -4 Amazon | +4 Armenia, ART -3, AST -4 Atlantic Canada | +3 Arabia, AWDT +9, AWST +8
+AZT +4
+BDT +6 Bangladesh | +8 Brunei, BNT +8, BOT -4, BRST -2, BRT -3
+BST +1 British summer | +6 Bangladesh | +11 Bougainville, BTT +6
+CAT +2, CCT +6:30, CDT -5 North America | -4 Cuba, CEST +2, CET +1, CHADT +13:45, CHAST +12:45
+CHST +10, CLST -3, CLT -4, COT -5
 CST -6 North America | +8 China | -5 Cuba, CVT -1, EAT +3, ECT -5 Ecuador | -4 Eastern Caribbean
-EDT -4 North America | +11 Eastern Australia, EEST +3, EET +2, EST -5 North America | +10 Eastern Australia
+EDT -4 North America | +11 Eastern Australia, EEST +3, EET +2
+EST -5 North America | +10 Eastern Australia
 FET +3, FJT +12, FKST -3, FKT -4, GALT -6, GFT -3, GMT 0, GST +4 Gulf | -2 South Georgia, GYT -4
 HADT -9, HAST -10, HDT -9, HKT +8, HOVT +7, HST -10, ICT +7, IDT +3, IRDT +4:30, IRKT +8, IRST +3:30
-IST +5:30 India | +2 Israel | +1 Ireland, JST +9, KGT +6, KRAT +7, KST +9, LHDT +11, LHST +10:30, LKT +5:30
+IST +5:30 India | +2 Israel | +1 Ireland, JST +9, KGT +6, KRAT +7, KST +9, LHDT +11, LHST +10:30
+LKT +5:30
 MAGT +11, MART -9:30, MDT -6, MEST +2, MESZ +2, MET +1, MEZ +1, MMT +6:30, MSD +4, MSK +3
 MST -7 North America | +8 Malaysia | +6:30 Myanmar, MUT +4, MVT +5, MYT +8
 NCT +11, NDT -2:30, NOVT +7, NPT +5:45, NST -3:30, NZDT +13, NZST +12, OMST +6, ORAT +5
 PDT -7, PET -5, PETT +12, PGT +10, PHST +8, PHT +8, PKT +5, PMDT -2, PMST -3
-PST -8 North America | +8 Philippines, PYST -3, PYT -4 Paraguay | +8:30 North Korea, RET +4, SAKT +11, SAMT +4, SAST +2, SBT +11, SCT +4
-SGT +8, SRT -3, SST -11 Samoa | +8 Singapore, TJT +5, TLT +9, TMT +5, TOT +13, TRT +3, UCT 0, ULAT +8, UTC 0, UYST -2, UYT -3, UZT +5
-VET -4, VLAT +10, VOLT +3, VOST +6, WAST +2, WAT +1, WEST +1, WET 0, WIB +7, WIT +9, WITA +8, WST +8 Western Australia | +13 Samoa
+PST -8 North America | +8 Philippines, PYST -3, PYT -4 Paraguay | +8:30 North Korea, RET +4
+SAKT +11, SAMT +4, SAST +2, SBT +11, SCT +4
+SGT +8, SRT -3, SST -11 Samoa | +8 Singapore, TJT +5, TLT +9, TMT +5, TOT +13, TRT +3, UCT 0
+ULAT +8, UTC 0, UYST -2, UYT -3, UZT +5
+VET -4, VLAT +10, VOLT +3, VOST +6, WAST +2, WAT +1, WEST +1, WET 0, WIB +7, WIT +9, WITA +8
+WST +8 Western Australia | +13 Samoa
 YAKT +9, YEKT +5, Z 0, ZULU 0
 """
 """Abbreviations with their meanings, the one that is taken first, as RFC 5322, PostgreSQL and the
@@ -86,8 +95,10 @@ def check_zone(zone: str, *, what: str) -> None:
 def fixed_minutes(zone: str) -> int | None:
     """Minutes east of Greenwich where a zone is an offset or UTC, else nothing.
 
-    >>> fixed_minutes("+05:30"), fixed_minutes("-3"), fixed_minutes("UTC"), fixed_minutes("Asia/Kolkata")
-    (330, -180, 0, None)
+    >>> fixed_minutes("+05:30"), fixed_minutes("-3"), fixed_minutes("UTC")
+    (330, -180, 0)
+    >>> fixed_minutes("Asia/Kolkata") is None
+    True
     """
     if zone in ("UTC", "GMT", "Z"):
         return 0
@@ -130,15 +141,16 @@ def local_to_utc(times: pl.Series, *, zone: str | None) -> pl.Series:
     """
     if zone is None:
         return times.dt.replace_time_zone("UTC")
-    if (minutes := fixed_minutes(zone)) is not None:
-        return (times - timedelta(minutes=minutes)).dt.replace_time_zone("UTC")
+    minutes = fixed_minutes(zone)
+    if minutes is not None:
+        in_utc = times - timedelta(minutes=minutes)
+        return in_utc.dt.replace_time_zone("UTC")
     local = times.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     # In an hour that clocks leave out in spring the time is none: it is what it would have been
     # without the step.
     if local.null_count() > times.null_count():
-        hour_before = (times - _HOUR).dt.replace_time_zone(
-            zone, ambiguous="earliest", non_existent="null"
-        )
+        earlier = times - _HOUR
+        hour_before = earlier.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
         local = local.zip_with(local.is_not_null(), hour_before + _HOUR)
     return local.dt.convert_time_zone("UTC")
 
@@ -168,8 +180,9 @@ def zone_notes(names: Iterable[str], *, zone: str | None) -> list[str]:
     notes = []
     for name in ambiguous_zones(names, zone=zone):
         taken, *others = map(_told, ZONES[name])
+        other_meanings = " or ".join(others)
         notes.append(
-            f"times are in the zone {name}, taken as {taken}; it may also be {' or '.join(others)}:"
+            f"times are in the zone {name}, taken as {taken}; it may also be {other_meanings}:"
             " --time-zone says which"
         )
     for name in unknown_zones(names, zone=zone):
@@ -195,8 +208,10 @@ def _abbreviations(zone: str) -> dict[str, int]:
     """A zone's own abbreviations."""
     # In January and in July: one of them is in summer time, where a zone has it.
     days = [datetime(year, month, 1) for year in _YEARS for month in (1, 7)]
-    local = pl.Series(days).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
-    minutes = (local.dt.base_utc_offset() + local.dt.dst_offset()).dt.total_minutes()
+    in_utc = pl.Series(days).dt.replace_time_zone("UTC")
+    local = in_utc.dt.convert_time_zone(zone)
+    offsets = local.dt.base_utc_offset() + local.dt.dst_offset()
+    minutes = offsets.dt.total_minutes()
     return dict(zip(local.dt.strftime("%Z"), minutes, strict=True))
 
 

@@ -1,6 +1,6 @@
 """Inner lines of several streams that write at the same time.
 
-What goes on with a record joins it, each in its stream.
+A further line of a record joins the record of its own stream.
 """
 
 import polars as pl
@@ -43,29 +43,38 @@ class Interleaved:
         rows = self._runs(rows)
         begins_record, is_first = pl.col("begins"), pl.col("first")
         joins_one = ~begins_record & pl.col("goes_on") & pl.col("headed")
-        rejects = rows.filter(~begins_record & ~joins_one & is_first)
-        self._counts["continued"] += rows.filter(joins_one & is_first).height
+        of_no_record = ~begins_record & ~joins_one
+        rejects = rows.filter(of_no_record & is_first).rename({"message": "text"})
+        continued = rows.filter(joins_one & is_first)
+        self._counts["continued"] += continued.height
         records = self._joined(rows.filter(begins_record | joins_one))
 
         # The last record of each stream may go on, unless its stream has been silent for long.
         closed = pl.col("closed") | ~pl.col("latest")
-        may_go_on = ~closed & (pl.col("last") + _FAR >= rows["line"][-1])
-        going_on = records.select(pl.arg_where(may_go_on)).to_series()
+        is_near = pl.col("last") + _FAR >= rows["line"][-1]
+        may_go_on = pl.arg_where(~closed & is_near)
+        going_on = records.select(may_go_on).to_series()
         ended = int(going_on[0]) if len(going_on) else records.height
         left = records[ended:].with_columns(closed=closed)
-        held = left.select(rows.drop("run", "headed", "latest").columns)
+        columns = rows.drop("run", "headed", "latest").columns
+        held = left.select(columns)
         self._held = held if held.height else None
-        return self._given(records[:ended], rejects.rename({"message": "text"}))
+        return self._given(records[:ended], rejects)
 
     @property
     def first_held(self) -> int | None:
         """The first line of the records that are held back, if there are any."""
-        return None if self._held is None else int(self._held["line"].min())  # type: ignore[arg-type]
+        if self._held is None:
+            return None
+        return int(self._held["line"].min())  # type: ignore[arg-type]
 
     def flush(self) -> Records | None:
         """The records that are held back."""
         held, self._held, self._stream = self._held, None, ""
-        return None if held is None else self._given(held, held.clear().rename({"message": "text"}))
+        if held is None:
+            return None
+        no_rejects = held.clear().rename({"message": "text"})
+        return self._given(held, no_rejects)
 
     def _rows(self, piece: Records) -> pl.DataFrame:
         """Records and rejects in the order of their lines."""
@@ -75,27 +84,30 @@ class Interleaved:
         begun = records.with_columns(begins=yes, goes_on=no, other=no, first=yes, closed=no)
         begins_another = begins(rejects["text"], self._described) & ~rejects["further"]
         further = rejects.with_columns(
-            begins=no,
-            closed=no,
-            goes_on=pl.col("further"),
-            other=begins_another,
-            kind=pl.lit(None, dtype=pl.UInt8),
-            time=pl.lit(None, dtype=records.schema["time"]),
-            keys=pl.lit(None, dtype=records.schema["keys"]),
-            message=pl.col("text"),
+            begins=no, closed=no, goes_on=pl.col("further"), other=begins_another
         )
+        # A reject has no kind, time or keys of its own, and its message is its text.
+        no_kind = pl.lit(None, dtype=pl.UInt8)
+        no_time = pl.lit(None, dtype=records.schema["time"])
+        no_keys = pl.lit(None, dtype=records.schema["keys"])
+        text = pl.col("text")
+        further = further.with_columns(kind=no_kind, time=no_time, keys=no_keys, message=text)
         columns = ["line", "row", "stream", "begins", "goes_on", "other", "first", "closed"]
         columns += ["time", "keys", "anomalous", "kind", "message"]
         rows = pl.concat([begun.select(columns), further.select(columns)])
         rows = rows.sort("line", "row", maintain_order=True)
-        rows = rows.with_columns(last=pl.col("line"))
         # A line that is none of the outer format is of the stream of the one before it.
-        rows = rows.with_columns(pl.col("stream").forward_fill().fill_null(self._stream))
-        self._stream = rows["stream"][-1] if rows.height else self._stream
+        stream = pl.col("stream").forward_fill().fill_null(self._stream)
+        rows = rows.with_columns(stream, last=pl.col("line"))
+        if rows.height:
+            self._stream = rows["stream"][-1]
         return rows
 
     def _runs(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Rows with `run`, which with `stream` says what belongs together, and whether a record heads it."""
+        """Rows with `run`, which with `stream` says what belongs together.
+
+        `headed` says whether a record begins the run.
+        """
         before = pl.col("last").shift(1).over("stream")
         distance = pl.col("line").cast(pl.Int64) - before.cast(pl.Int64)
         far = (distance > _FAR).fill_null(True)
@@ -105,12 +117,11 @@ class Interleaved:
         apart = pl.col("begins") | pl.col("other") | far | ended
         rows = rows.with_columns(run=apart.cum_sum().over("stream"))
         own = ("stream", "run")
-        rows = rows.with_columns(
-            headed=pl.col("begins").first().over(own),
-            kind=pl.col("kind").first().over(own),
-            last=pl.col("last").max().over(own),
-            latest=pl.col("run") == pl.col("run").max().over("stream"),
-        )
+        headed = pl.col("begins").first().over(own)
+        kind = pl.col("kind").first().over(own)
+        last = pl.col("last").max().over(own)
+        latest = pl.col("run") == pl.col("run").max().over("stream")
+        rows = rows.with_columns(headed=headed, kind=kind, last=last, latest=latest)
         joins_by_text = joins(self._described, of="message")
         return rows.with_columns(goes_on=pl.col("goes_on") | joins_by_text)
 
@@ -129,7 +140,5 @@ class Interleaved:
     def _given(self, records: pl.DataFrame, rejects: pl.DataFrame) -> Records:
         """Records and rejects as they are everywhere else."""
         short = records.with_columns(bounded(records["message"], self._counts))
-        return Records(
-            short.select("line", "time", "keys", "message", "anomalous"),
-            rejects.select("line", "text", "anomalous"),
-        )
+        given = short.select("line", "time", "keys", "message", "anomalous")
+        return Records(given, rejects.select("line", "text", "anomalous"))

@@ -77,9 +77,8 @@ class OfKinds(NamedTuple):
 def kinds(described: FormatSection) -> tuple[FormatSection, ...]:
     """The formats that lines are read by.
 
-    The format, those beside it, and what reads lines that begin a record of yet another kind.
-
-    Those that nobody foresaw tell their times where the format or one beside it does.
+    They are the format, those beside it, and what reads lines that begin a record of a kind which
+    nobody foresaw. The latter tell their times where the format or one beside it does.
     """
     if described.continuation is None or _below(described):
         return (described, *described.beside)
@@ -107,7 +106,7 @@ def begins(text: pl.Series, described: FormatSection) -> pl.Series:
 
 
 def joins(described: FormatSection, *, of: str = "text") -> pl.Expr:
-    """Whether a line goes on with the record before it, by the continuation of that record's format.
+    """Whether a line goes on with the record before it, as that record's format says.
 
     Args:
         described: the format.
@@ -120,7 +119,8 @@ def joins(described: FormatSection, *, of: str = "text") -> pl.Expr:
     # One condition for each pattern, whichever of the formats have it: a log's often share one.
     of_kind: list[pl.Expr] = []
     for pattern, having in places.items():
-        of_kind.append(pl.col("kind").is_in(having) & pl.col(of).str.contains(pattern))
+        is_of_kind = pl.col("kind").is_in(having)
+        of_kind.append(is_of_kind & pl.col(of).str.contains(pattern))
     if not of_kind:
         return pl.repeat(value=False, n=pl.len(), dtype=pl.Boolean)
     return pl.any_horizontal(of_kind).fill_null(value=False)
@@ -143,9 +143,10 @@ def read_kinds(
 ) -> OfKinds:
     r"""What the fields of a format, and of the formats of other kinds of lines, hold in some lines.
 
-    >>> app = FormatSection(name="app", pattern="(?<level>[A-Z]+): (?<message>.*)", continuation=".*")
-    >>> lines = pl.Series(["INFO: up", "\tat Shop", "10.0.0.7 - - [29/Feb/2024:13:55:36 +0100] \"GET / HTTP/1.1\" 500 0"])
-    >>> read_kinds(lines, app).fields.message.to_list()
+    >>> pattern = "(?<level>[A-Z]+): (?<message>.*)"
+    >>> app = FormatSection(name="app", pattern=pattern, continuation=".*")
+    >>> access = '10.0.0.7 - - [29/Feb/2024:13:55:36 +0100] "GET / HTTP/1.1" 500 0'
+    >>> read_kinds(pl.Series(["INFO: up", "\tat Shop", access]), app).fields.message.to_list()
     ['up', None, '10.0.0.7 - - [29/Feb/2024:13:55:36 +0100] "GET / HTTP/1.1" 500 0']
 
     Args:
@@ -165,9 +166,8 @@ def read_kinds(
         missing = fields.message.is_null()
         if place > len(described.beside):
             # Unforeseen: only what may go on with a record and yet looks like the first of one.
-            missing &= text.str.contains(described.continuation or "") & text.str.contains(
-                BEGINNING
-            )
+            missing &= text.str.contains(described.continuation or "")
+            missing &= text.str.contains(BEGINNING)
             missing &= ~text.str.contains(_MUTE)
         if not missing.any():
             continue

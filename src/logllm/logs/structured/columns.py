@@ -28,7 +28,8 @@ def read_columns(
     r"""Fields of lines of a structured kind as text, null where a line has none.
 
     >>> line = pl.Series(['at=7 msg="a \\"b\\" at=8" x'])
-    >>> columns = read_columns(line, FormatSection(name="x", kind="logfmt"), names=["at", "msg", "y"])
+    >>> described = FormatSection(name="x", kind="logfmt")
+    >>> columns = read_columns(line, described, names=["at", "msg", "y"])
     >>> [columns[name].item() for name in ("at", "msg", "y")]
     ['7', 'a "b" at=8', None]
 

@@ -28,7 +28,10 @@ def header(text: str, separator: str) -> tuple[str, ...]:
 
 
 def headed(rows: Iterable[Lines], separator: str, *, counts: Counts) -> Iterator[Lines]:
-    """Rows with their columns' names, which each file's first row gives and which is counted as a line."""
+    """Rows with the names of their columns.
+
+    Each file's first row gives the names; it is counted as a line.
+    """
     columns: tuple[str, ...] = ()
     file = None
     for lines in rows:
@@ -71,9 +74,11 @@ class CsvRows:
         # opening another perhaps; or closes it for good.
         # A row may go on after a line end within quotes: lines that open such a cell, lie within
         # it, close it.
-        between, cell, quoted = re.escape(separator), cell_pattern(separator), '(?:[^"]|"")*'
-        self._opens = f'^(?:{cell}{between})*"{quoted}$'
-        self._goes_on = f'^{quoted}(?:"{between}(?:{cell}{between})*"{quoted})?$'
+        between, cell = re.escape(separator), cell_pattern(separator)
+        quoted = '(?:[^"]|"")*'
+        cells_before = f"(?:{cell}{between})*"
+        self._opens = f'^{cells_before}"{quoted}$'
+        self._goes_on = f'^{quoted}(?:"{between}{cells_before}"{quoted})?$'
         self._closes = f'^{quoted}"(?:{between}{cell})*$'
         self._counts = counts
         self._held: pl.DataFrame | None = None
@@ -102,8 +107,10 @@ class CsvRows:
         is_last = row == row[-1]
         self._held = lines.filter(is_last) if open_after[-1] else None
         whole = lines.filter(~is_last) if open_after[-1] else lines
-        by_row = whole.group_by(row.head(whole.height).alias("row"), maintain_order=True)
-        joined = by_row.agg(pl.col("line").first(), pl.col("text").str.join("\n")).drop("row")
+        number = row.head(whole.height).alias("row")
+        by_row = whole.group_by(number, maintain_order=True)
+        first, text = pl.col("line").first(), pl.col("text").str.join("\n")
+        joined = by_row.agg(first, text).drop("row")
         for name in ("continued", "lines"):
             self._counts[name] += whole.height - joined.height
         return joined
@@ -116,30 +123,30 @@ class CsvRows:
         """
         inside, size, line = pl.col("inside"), pl.col("size"), pl.col("line")
         length_with_end = line.str.len_chars() + 1
-        frame = (
-            text.alias("line")
-            .to_frame()
-            .select(
-                opens=opens,
-                inside=line.str.contains(self._goes_on),
-                closes=line.str.contains(self._closes),
-                length=length_with_end,
-                size=length_with_end.cum_sum(),
-            )
+        lines = text.alias("line").to_frame()
+        frame = lines.select(
+            opens=opens,
+            inside=line.str.contains(self._goes_on),
+            closes=line.str.contains(self._closes),
+            length=length_with_end,
+            size=length_with_end.cum_sum(),
         )
 
         # A row that began here would be closed by the next line that does not go on, if that closes
         # it; null: that line is not here. So long it would be then, without its last line end.
-        closed = pl.when(~inside).then("closes").shift(-1).backward_fill()
-        end = pl.when(~inside).then(size).shift(-1).backward_fill().fill_null(size.last())
+        closes_here = pl.when(~inside).then("closes")
+        ends_here = pl.when(~inside).then(size)
+        closed = closes_here.shift(-1).backward_fill().fill_null(not ended)
+        end = ends_here.shift(-1).backward_fill().fill_null(size.last())
         length = end - size + pl.col("length") - 1
-        begins = pl.col("opens") & closed.fill_null(not ended) & (length <= LONGEST_LINE)
-        frame = frame.with_columns(begins=begins)
+        short_enough = length <= LONGEST_LINE
+        frame = frame.with_columns(begins=pl.col("opens") & closed & short_enough)
 
         # A line makes of "no row is open" `begins`, of "one is open" `inside`. Where both are the
         # same that is settled; where they differ the state is kept, or turned over.
         begins_row = pl.col("begins")
-        turned = (begins_row & ~inside).cum_sum() % 2 == 1
-        known = pl.when(begins_row == inside).then(inside ^ turned)
-        settled = known.forward_fill().fill_null(False)
+        turns_over = begins_row & ~inside
+        turned = turns_over.cum_sum() % 2 == 1
+        certain = pl.when(begins_row == inside).then(inside ^ turned)
+        settled = certain.forward_fill().fill_null(False)
         return frame.select(settled ^ turned).to_series()

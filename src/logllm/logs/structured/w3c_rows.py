@@ -1,4 +1,7 @@
-"""W3C extended logs: a line `#Fields: ...` names the columns of the rows after it, further lines with `#` say other things."""
+"""W3C extended logs: a line `#Fields: ...` names the columns of the rows after it.
+
+Other lines that begin with `#` say other things.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -19,8 +22,10 @@ _DATE, _TIME = "date", "time"
 def w3c_names(line: str) -> tuple[str, ...]:
     r"""Column names in a `#Fields` line; none in any other.
 
-    >>> w3c_names("#Fields: date time cs(User-Agent)"), w3c_names("#fields\tts\tuid"), w3c_names("#Version: 1.0")
-    (('date', 'time', 'cs(User-Agent)'), ('ts', 'uid'), ())
+    >>> w3c_names("#Fields: date time cs(User-Agent)"), w3c_names("#fields\tts\tuid")
+    (('date', 'time', 'cs(User-Agent)'), ('ts', 'uid'))
+    >>> w3c_names("#Version: 1.0")
+    ()
     """
     if not re.match(_NAMES, line):
         return ()
@@ -49,12 +54,15 @@ def w3c_row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
 def with_columns(
     batches: Iterable[Lines], described: FormatSection, *, counts: Counts
 ) -> Iterator[Lines]:
-    """Rows with their columns' names, as the line before them says, or before any such line the format.
+    """Rows with the names of their columns, as the line before them says.
+
+    Before any such line they are as the format says.
 
     Args:
         batches: lines as they lie in files.
         described: the format.
-        counts: where lines with `#` are counted (`headers`, and `lines`, of which the frames hold fewer).
+        counts: where lines with `#` are counted (`headers`, and `lines`, of which the frames hold
+            fewer).
     """
     file, names, day = -1, "", ""
     for lines in batches:
@@ -76,7 +84,7 @@ def with_columns(
 
 
 def _headed(frame: pl.DataFrame, *, names: str, day: str) -> pl.DataFrame:
-    """Lines with the line that names their columns, the day that holds for them, and a number for those alike.
+    """Lines with the line that names their columns, their day, and a number for those alike.
 
     Args:
         frame: lines of one file.

@@ -1,0 +1,1 @@
+"""What masking keeps and what it replaces: the tables of its rules, and stack traces."""

@@ -1,1 +1,0 @@
-"""Logs that lie elsewhere than on this machine's disks."""
