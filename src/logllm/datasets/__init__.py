@@ -1,4 +1,4 @@
 """Labelled sessions: prepared from logs, divided, compared.
 
-Public data sets and those that come with the package.
+Among them are public data sets and those that come with the package.
 """

@@ -18,9 +18,7 @@ _MINUTES = r"^(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(\s|$|[Zz+-])"
 def intervals(
     table: pl.DataFrame, described: FormatSection, *, source: Path, today: date
 ) -> pl.DataFrame:
-    """Intervals of a table of labels.
-
-    `from`, `to` (UTC), `written` (as a person reads it), `anomalous`.
+    """Intervals of a table of labels: `from`, `to` (UTC), `written` (for people), `anomalous`.
 
     Times are written as ISO 8601 (seconds may be left out), in seconds or milliseconds since 1970,
     or as in the log. A time without a zone is UTC, as it is in a log.

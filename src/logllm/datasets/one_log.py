@@ -125,7 +125,7 @@ def grouped(
 def file_entry(name: str, reader: Reader | ServicesReader) -> dict[str, Any]:
     """A file as the manifest names it: without its folder, which may be anywhere.
 
-    Where secrets are redacted its name is, too.
+    Where secrets are redacted, its name is redacted as well.
     """
     # Only what can be read again is a file with a size: a pipe has none.
     size = Path(name).stat().st_size if read_again(name) else None

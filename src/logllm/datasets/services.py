@@ -1,7 +1,4 @@
-"""Logs of several kinds at once.
-
-Which file is read by which format, and what sessions suit them all.
-"""
+"""Logs of several kinds at once: which file is read by which format, and sessions for them all."""
 
 import math
 import re

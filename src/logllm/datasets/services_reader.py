@@ -166,7 +166,7 @@ class ServicesReader:
     def _in_time(self, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         """All records in the order of their times.
 
-        One without a time follows the one before it in its file.
+        A record without a time follows the one before it in its file.
         """
         records = pl.concat(list(batches))
         clock = pl.col("time").forward_fill().over("file")

@@ -256,7 +256,7 @@ def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSec
 def for_services(settings: PrepareSection, services: tuple[ServiceSection, ...]) -> PrepareSection:
     """Settings for logs of several kinds.
 
-    The same masks, and the same grouping with each kind's key.
+    Masks and grouping stay; the key is that of each kind.
     """
     first = for_format(settings, services[0].format)
     return first.model_copy(update={"services": services})
@@ -281,12 +281,13 @@ def in_zone(settings: PrepareSection, zone: str) -> PrepareSection:
 def with_times_read(
     settings: PrepareSection, raw: Sequence[str | Path], *, stdin: Bytes | None
 ) -> Bytes | None:
-    """Whether the times of a log are read, of which the user named the field or the way of writing.
+    """Whether the times of a log are read, where the user named their field or way of writing.
 
-    And what `-` reads from now on.
+    Returns:
+        What `-` reads from now on: looking at it takes its first lines.
 
     Raises:
-        DataError: they are not; see `logllm.formats.time_notes.check_times`.
+        DataError: they are not read; see `logllm.formats.time_notes.check_times`.
     """
     # Only what can be looked at without losing lines of it.
     # A pipe is looked at by putting back what was read; other logs by opening them twice.

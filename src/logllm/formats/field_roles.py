@@ -1,6 +1,6 @@
 """Which fields of structured lines hold the message and the time.
 
-Told by their names and by what is in them.
+They are told by their names and by what is in them.
 """
 
 import csv
@@ -135,7 +135,7 @@ def _json_described(lines: Sequence[str], rows: Sequence[Row], *, today: date) -
 def _records(lines: Sequence[str]) -> list[str] | None:
     """The path to the lists of records in most lines of JSON.
 
-    Nothing where each line is a record.
+    None where each line is a record.
     """
     paths: Counter[tuple[str, ...]] = Counter()
     for line in lines[:_TO_UNPACK]:
@@ -202,7 +202,8 @@ def _described(
 def _time(rows: Sequence[Row], *, today: date, besides: str) -> _Written:
     """The field that is called a time and is one.
 
-    Else a day and a time of day, else the first field that is a time as ISO 8601 writes it.
+    Where there is none it is a day and a time of day, and where these are not there, the first
+    field that is a time as ISO 8601 writes it.
     """
     all_columns = _columns(rows)
     columns = {name: pl.Series(values) for name, values in all_columns.items() if name != besides}

@@ -1,6 +1,6 @@
 """Which fields of structured lines say what happened.
 
-A message, or where none says it, the request and its status.
+It is a message, or where there is none, the request and its status.
 """
 
 import re

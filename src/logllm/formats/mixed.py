@@ -1,6 +1,6 @@
 """Formats of other kinds of lines among those of one.
 
-An access log in an application's, a supervisor's lines in a server's.
+Examples are an access log in an application's, and a supervisor's lines in a server's.
 """
 
 from collections.abc import Sequence

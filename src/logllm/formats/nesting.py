@@ -1,7 +1,4 @@
-"""Records of one format inside the messages of another.
-
-Which format the texts in some lines' messages are in.
-"""
+"""Records of one format inside the messages of another, and which format they are in."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

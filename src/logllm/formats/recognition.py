@@ -64,8 +64,8 @@ class Recognition(NamedTuple):
 def recognise(text: pl.Series, *, today: date, zone: str | None = None) -> Recognition:
     """The format that fits some lines best.
 
-    A built-in one, a structured kind with its fields found, PostgreSQL's with its prefix found, or
-    plain.
+    It is a built-in one, a structured kind with its fields found in the lines, PostgreSQL's with
+    its prefix found in them, or plain.
 
     >>> lines = ['{"ts": 1700000000, "msg": "up"}', '{"ts": 1700000001, "msg": "down"}']
     >>> recognition = recognise(pl.Series(lines), today=date(2024, 1, 1))

@@ -88,7 +88,7 @@ class Counted:
     def comes(self, wait: float) -> bool:
         """Whether there is more to read, or the end, within some seconds.
 
-        Of a stream that does not arrive always.
+        Of a stream that does not arrive there always is.
         """
         return bool(self._ahead) or self._later(wait)
 
@@ -275,7 +275,7 @@ class Transcoded:
     def comes(self, wait: float) -> bool:
         """Whether there is more to read, or the end, within some seconds.
 
-        Of a stream that does not arrive always.
+        Of a stream that does not arrive there always is.
         """
         if self._ready or not arrives(self._stream):
             return True
@@ -285,7 +285,7 @@ class Transcoded:
 def utf_16(start: bytes) -> str | None:
     """The kind of UTF-16 that a text is in, told by its mark or by which of its bytes are NUL.
 
-    None: it is in another encoding.
+    None where it is in another encoding.
 
     >>> utf_16("\ufeffup".encode("utf-16-le")), utf_16("service up".encode("utf-16-be"))
     ('utf-16-le', 'utf-16-be')

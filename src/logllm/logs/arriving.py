@@ -1,6 +1,6 @@
-"""Bytes that come when they come.
+"""Bytes that come when they come: from a pipe, or lines that somebody else makes.
 
-A pipe, or lines that somebody else makes, given on after a short wait.
+They are given on after a short wait.
 """
 
 import os

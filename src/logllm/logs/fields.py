@@ -1,6 +1,6 @@
 """What the fields of a format hold in some lines.
 
-Groups of a pattern, or fields of JSON, CSV, logfmt and journald's export by name.
+Fields are groups of a pattern, or fields of JSON, CSV, logfmt and journald's export by name.
 """
 
 import re
@@ -57,7 +57,7 @@ def group_names(pattern: str) -> list[str]:
 def fields_of(described: FormatSection) -> list[str]:
     """Names of the fields of a format that `--key-field` and `--label` may name.
 
-    Of a kind whose lines name their fields, those the format uses.
+    Where the lines themselves name their fields, they are those that the format uses.
 
     >>> pattern = "(?<time>.{15}) (?<pid>[0-9]+) (?<message>.*)"
     >>> fields_of(FormatSection(name="own", kind="pattern", pattern=pattern))
@@ -243,7 +243,7 @@ def read_named(
 ) -> dict[str, pl.Series]:
     """What the fields of some names hold in lines of a format, white space and all.
 
-    Null where a line has none.
+    A field that a line does not have is null.
 
     Args:
         text: lines.

@@ -81,7 +81,7 @@ NO_LINES = Lines(pl.DataFrame(schema=_SCHEMA), "", 0, 0, 0, 0)
 def named_files(sources: Sequence[str | Path]) -> list[str]:
     """File names behind names, folders and globs, in the order given.
 
-    A glob's are sorted, a folder's as `walked` gives them.
+    Those of a glob are sorted, those of a folder are as `walked` gives them.
 
     Raises:
         DataError: no source at all, or one that is missing, may not be looked at, is a folder

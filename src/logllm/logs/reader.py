@@ -108,7 +108,7 @@ class Reader:
     ) -> Iterator[pl.DataFrame]:
         """Records (`logllm.logs.records.RECORDS`), a frame a batch of lines.
 
-        Consecutive calls go on counting.
+        A second call goes on counting where the first one ended.
 
         Args:
             sources: Files, globs, or `-` for standard input, read one after the other.

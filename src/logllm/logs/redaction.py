@@ -95,7 +95,7 @@ class Redactor:
 def redacted_errors() -> Iterator[None]:
     """Errors inside a `with` block say nothing secret.
 
-    What is no error of ours becomes a DataError.
+    An error that is not one of logllm becomes a DataError.
 
     Raises:
         LogLLMError: of the same kind, its text redacted and without what caused it.

@@ -60,7 +60,7 @@ def _iban(text: str) -> bool:
 def _ipv4(text: str) -> bool:
     """Whether dotted numbers begin with an address.
 
-    Tcpdump writes a port as a fifth, and longer ones are object identifiers.
+    A fifth number is a port, as tcpdump writes it; more numbers are an object identifier.
 
     >>> _ipv4("/10.0.0.3"), _ipv4(" 10.0.0.3.443"), _ipv4("10.0.19041.1"), _ipv4("1.3.6.1.4.1")
     (True, True, False, False)
@@ -73,7 +73,7 @@ def _ipv4(text: str) -> bool:
 def _ipv6(text: str) -> bool:
     """Whether hexadecimal digits and colons are an address.
 
-    Words around `::` without a digit are names of C++.
+    Words around `::` that hold no digit are names of C++.
 
     >>> _ipv6(" fe80::1"), _ipv6(" Bad::Cafe"), _ipv6("1::2::3")
     (True, False, False)

@@ -135,7 +135,7 @@ class Tally:
 
         Args:
             names: those that times had.
-            zone: of times that name none.
+            zone: the zone of times that name none; none: UTC.
         """
         self.counts["unknown_zones"] = len(unknown_zones(names, zone=zone))
         self.counts["ambiguous_zones"] = len(ambiguous_zones(names, zone=zone))

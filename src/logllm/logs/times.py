@@ -205,7 +205,7 @@ def _round_the_year(values: pl.Series, form: str, *, minutes: pl.Series | None) 
 def _to_utc(naive: pl.Series, minutes: pl.Series | None, *, zone: str | None) -> pl.Series:
     """Times on clocks that go so many minutes before those of Greenwich.
 
-    Null: on those of a zone.
+    A time whose minutes are null is on the clocks of `zone`.
     """
     if minutes is None or not minutes.count():
         return local_to_utc(naive, zone=zone)
@@ -222,7 +222,7 @@ def _to_utc(naive: pl.Series, minutes: pl.Series | None, *, zone: str | None) ->
 def _zoned_pattern(form: str) -> str:
     r"""Pattern of a time in a format with a zone's name, in three groups.
 
-    What is before the zone, the zone, what is after it.
+    They are what is before the zone, the zone, and what is after it.
 
     >>> _zoned_pattern("%H:%M %Z %Y")
     '^(\\S+?:\\S+?) ?([A-Za-z]{1,5}|(?:UTC|GMT)?[+-]\\d\\d?(?::?\\d\\d)?)( \\S+?)$'
@@ -270,9 +270,10 @@ def _epoch(values: pl.Series, *, micros: float, seconds: bool) -> pl.Series:
 
 
 def _iso(values: pl.Series, *, zone: str | None) -> pl.Series:
-    """RFC 3339 and its usual relaxations.
+    """Times by RFC 3339 and its usual relaxations.
 
-    A space for the T, a comma before the fraction, hours alone or a name as the zone, no zone.
+    These are a space for the T, a comma before the fraction, hours alone or a name as the zone, and
+    no zone.
     """
     parts = values.str.strip_chars().str.extract_groups(_ISO).struct.unnest()
     parts.columns = ["day", "clock", "fraction", "zone", "sign", "hours", "minutes"]

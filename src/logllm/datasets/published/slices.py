@@ -17,7 +17,7 @@ from logllm.storage import explained
 class Slice:
     """Lines `start` to `stop` of a stream, counted from 0, `stop` not among them.
 
-    `stop` none: all from `start` on.
+    Where `stop` is none it is all lines from `start` on.
     """
 
     def __init__(self, start: int = 0, stop: int | None = None) -> None:

@@ -1,6 +1,6 @@
 """Bytes of a file on a server, whole although the connection breaks off.
 
-A file that is fetched goes on where an earlier process stopped.
+Fetching goes on where an earlier process stopped.
 """
 
 import hashlib

@@ -214,7 +214,7 @@ def _forms(heads: Sequence[Head], date: _Date) -> list[str]:
 def _day_first(dates: Sequence[str]) -> bool:
     """Whether of the first two numbers of dates the first is the day.
 
-    A month is none beyond 12, and goes on more slowly.
+    A number beyond 12 is no month, and months go on more slowly than days.
 
     >>> _day_first(["03/07/2024", "04/07/2024"])
     True

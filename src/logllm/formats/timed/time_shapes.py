@@ -1,6 +1,6 @@
-"""Lines with a time wherever it stands and however it is written.
+"""The format of lines with a time, wherever it stands and however it is written.
 
-Their format, told from some of them.
+It is told from some of the lines.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Years of times that are written without one, and days of times of day.
 
-Told from the order of the lines.
+Both are told from the order of the lines.
 
 A time without a year is read in the year 8, one without a day on the first day of the year 4; those
 of a file are then carried on from line to line:
@@ -98,7 +98,7 @@ class _Beside:
     def turn(self) -> int | None:
         """Years since the year 0, or days since 1970, of the first.
 
-        Nothing where no time says all.
+        None where no time says all.
         """
         if self._place is None or self._whole is None:
             return None
@@ -286,7 +286,7 @@ def _leap(years: pl.Series) -> pl.Series:
 def _micros(years: pl.Series, places: pl.Series) -> pl.Series:
     """Microseconds since 1970 of places in years, given from the start of a leap year.
 
-    Null for a Feb 29 in a year without.
+    A Feb 29 in a year that has none is null.
 
     >>> _micros(pl.Series([1970, 1971, 1971]), pl.Series([0, 60 * _DAY, 59 * _DAY])).to_list()
     [0, 36633600000000, None]

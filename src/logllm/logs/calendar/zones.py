@@ -112,7 +112,7 @@ def fixed_minutes(zone: str) -> int | None:
 def zone_minutes(names: pl.Series, *, zone: str | None) -> pl.Series:
     """Minutes east of Greenwich that abbreviations mean.
 
-    Null where there is none, and where `zone` settles what it means by its own rules.
+    Null where there is no abbreviation, and where the rules of `zone` say what it means.
 
     >>> zone_minutes(pl.Series(["CEST", "IST", None, "XYZT"]), zone=None).to_list()
     [120, 330, None, 0]
@@ -133,7 +133,8 @@ def zone_minutes(names: pl.Series, *, zone: str | None) -> pl.Series:
 def local_to_utc(times: pl.Series, *, zone: str | None) -> pl.Series:
     """Times on a zone's clocks, in a column without zone, to UTC; none: they are UTC already.
 
-    An hour that comes twice is the first; one that is left out goes on with what was before.
+    Of an hour that comes twice the first is meant; in an hour that is left out the clocks go on as
+    before.
 
     >>> times = pl.Series([datetime(2024, 7, 3, 9), datetime(2024, 3, 31, 2, 30)])
     >>> [f"{time:%H:%M}" for time in local_to_utc(times, zone="Europe/Berlin")]

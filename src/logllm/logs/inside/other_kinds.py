@@ -1,6 +1,6 @@
 """Lines of other kinds among a format's own, such as access lines in an application's log.
 
-Records of their own, never part of another one.
+They are records of their own, never part of another one.
 """
 
 from functools import cache
@@ -98,7 +98,7 @@ def _below(described: FormatSection) -> bool:
 def begins(text: pl.Series, described: FormatSection) -> pl.Series:
     """Which lines begin a record of another kind, where they are none of the format's.
 
-    They go on with nothing.
+    Such a line never goes on with another record.
     """
     if _below(described):
         return pl.repeat(value=False, n=len(text), dtype=pl.Boolean, eager=True)

@@ -1,6 +1,6 @@
 """Fields of structured lines by their names, as text.
 
-Of JSON, logfmt, journald's export, and rows of columns.
+Lines may be JSON, logfmt, journald's export, or rows of columns.
 """
 
 import json
@@ -87,7 +87,7 @@ def _csv(
 ) -> dict[str, pl.Series]:
     """Cells of rows that have at least as many as there are columns.
 
-    None where no header has been seen.
+    All are null where no header has been seen.
     """
     columns = described.columns
     if not columns:
@@ -112,7 +112,7 @@ def _w3c(
 ) -> dict[str, pl.Series]:
     """Cells of rows that have as many as there are columns.
 
-    None of a column that a file does not name.
+    A column that the file does not name is null.
     """
     columns = described.columns
     places = sorted({columns.index(name) for name in names if name in columns})

@@ -48,7 +48,7 @@ def headed(rows: Iterable[Lines], separator: str, *, counts: Counts) -> Iterator
 def cell_pattern(separator: str) -> str:
     """Pattern of a cell, quoted or not.
 
-    A quote is one where a cell begins (RFC 4180, section 2).
+    A quote opens a cell only where the cell begins (RFC 4180, section 2).
     """
     between = re.escape(separator)
     return f'(?:"(?:[^"]|"")*"|[^"{between}\\n][^{between}\\n]*|)'

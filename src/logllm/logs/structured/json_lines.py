@@ -30,7 +30,7 @@ def _leaves(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
 def json_records(line: str, path: Sequence[str]) -> list[str] | None:
     """The records in a line's lists, as lines of JSON.
 
-    Nothing where the line has no such list, or no record in it.
+    None where the line has no such list, or the list holds no record.
 
     >>> json_records('{"a": [{"b": [{"x": 1}, {"x": 2}]}, {"b": []}]}', ["a", "b"])
     ['{"x": 1}', '{"x": 2}']
