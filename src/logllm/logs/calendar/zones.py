@@ -174,7 +174,7 @@ def ambiguous_zones(names: Iterable[str], *, zone: str | None) -> list[str]:
 def zone_notes(names: Iterable[str], *, zone: str | None) -> list[str]:
     """What a person should know of the abbreviations in some times, a sentence each.
 
-    >>> zone_notes(["CEST", "WST"], zone=None)
+    >>> zone_notes(["CEST", "WST"], zone=None)  # doctest: +NORMALIZE_WHITESPACE
     ['times are in the zone WST, taken as +08:00 (Western Australia); it may also be +13:00 (Samoa):
     --time-zone says which']
     """
