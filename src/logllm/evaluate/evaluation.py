@@ -134,7 +134,7 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
 def score_frame(scores: Scores, prepared: Prepared, *, split: str) -> pl.DataFrame:
     """A part's sessions in their order with their scores.
 
-    `session, split, anomalous, score, in_train, lines, start, end`.
+    The columns are `session, split, anomalous, score, in_train, lines, start, end`.
     """
     part = prepared.labelled(split)
     columns = (

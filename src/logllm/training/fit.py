@@ -214,7 +214,7 @@ def accelerate(recipe: Recipe) -> Any:
 def deterministic(seed: int) -> Iterator[None]:
     """Seed torch and have it choose deterministic algorithms, inside a `with` block.
 
-    Afterwards its draws go on as if there had been none.
+    Afterwards torch draws on as if nothing had been drawn inside.
     """
     before = torch.are_deterministic_algorithms_enabled()
     draws = torch.get_rng_state()

@@ -57,7 +57,8 @@ class Cell:
     def slug(self) -> str:
         """The name of the cell's folder.
 
-        The same for the same work, whatever table it belongs to and whatever settings came since.
+        It is the same for the same work, whatever table the cell belongs to and whatever settings
+        have been added since.
         """
         # Only settings that differ from the defaults: a new setting leaves old cells theirs.
         elsewhere = (

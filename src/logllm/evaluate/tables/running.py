@@ -1,6 +1,6 @@
 """A table's cells, worked off one after the other or several at a time.
 
-What is done is written after each.
+After each cell the table is written as far as it is done.
 """
 
 import fnmatch
@@ -45,7 +45,7 @@ class Table:
     def cells(self) -> Path:
         """The folder of the cells' folders.
 
-        Tables in one folder share it, and so the cells that they have in common.
+        Tables in one folder share it, and with it the cells that they have in common.
         """
         return self.out / "cells"
 
@@ -68,7 +68,7 @@ class Table:
     def write(self, *, final: bool = True) -> dict[str, Any]:
         """Write the table as JSON, Markdown and PNG, as far as it is done.
 
-        What takes long only where nothing more comes for now.
+        Whatever takes long is written only when no other cell is about to follow.
         """
         written = results(
             self.name, self.grid, reports=self.reports(), failed=self.failed, about=self.about

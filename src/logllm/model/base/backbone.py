@@ -174,7 +174,7 @@ def check_serves(
 def refusal(config: Any, *, encoder: bool) -> str | None:
     """Why an architecture cannot serve as encoder, or as decoder.
 
-    None where nothing is known against it.
+    None where no reason is known.
     """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, MODEL_MAPPING
 
