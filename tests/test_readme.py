@@ -11,7 +11,7 @@ import typer
 
 from logllm.cli.app import app
 from logllm.config.recipe import packaged
-from logllm.methods.registry import names
+from logllm.methods.registry import entry, names
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,6 +48,23 @@ def test_command(command: str) -> None:
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z-]+)", README)) - {"and"}))
 def test_make_target(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("page", "words", "fewer"),
+    [
+        ("README.md", r"with (\d+) other methods", 1),
+        ("docs/start/research.md", r"with (\d+) methods to compare it with", 1),
+        ("docs/methods.md", r"`logllm show methods` lists all (\d+)", 0),
+        ("docs/glossary.md", r"LogLLM, `words`, `novelty` and (\d+) more", 3),
+    ],
+    ids=["README", "research", "methods", "glossary"],
+)
+def test_the_number_of_methods_is_right(page: str, words: str, fewer: int) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (number,) = re.findall(words, text)
+    own = [name for name in names() if entry(name).place.startswith("logllm.")]
+    assert int(number) == len(own) - fewer
 
 
 def test_the_tree_names_every_folder() -> None:

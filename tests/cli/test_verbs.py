@@ -336,7 +336,7 @@ def test_prepare_finds_the_format_and_says_so(logllm, tmp_path) -> None:
     [
         (range(180, 190), "the train part has no anomalous one: prepare again with --split random"),
         (range(160), "the train part has no normal one: prepare again with --split random"),
-        (range(0, 200, 20), "logllm train small --data"),
+        (range(0, 200, 20), "logllm train words --data"),
     ],
     ids=["anomalous at the end", "normal at the end", "both everywhere"],
 )

@@ -211,7 +211,7 @@ def test_a_method_of_ones_own_passes(tmp_path) -> None:
         (Pickled, "not .'model.pkl'"),
         (Elsewhere, "into its folder alone"),
         (Rounded, "what was loaded scores"),
-        (Careless, "fit without labels of sessions raises DataError"),
+        (Careless, "fit without labels of sessions must raise DataError, and did not"),
         (Shared, "two threads"),
         (WholeLines, "line scores: shape"),
         (Talkative, "not JSON serializable"),

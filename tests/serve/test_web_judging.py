@@ -134,7 +134,7 @@ def test_what_is_secret_is_not_given_back_where_that_is_wanted(tmp_path, detecto
             "/v1/lines",
             {"content": "<a/>", "headers": {"content-type": "application/xml"}},
             415,
-            "application/json",
+            "send application/json or text/plain",
         ),
         (
             "/v1/sessions",

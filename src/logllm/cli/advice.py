@@ -13,12 +13,13 @@ def after_prepare(manifest: Mapping[str, Any], out: Path) -> str:
 
     >>> train = {"sessions": 9, "anomalous": 2}
     >>> after_prepare({"unlabelled": 0, "sessions": 12, "parts": {"train": train}}, Path("data"))
-    'logllm train small --data data --out RUN'
+    'logllm train words --data data --out RUN (in seconds; small trains the language model)'
     """
     # Supervised training needs both labels; what cannot be trained so can still learn unlabelled.
     train = manifest["parts"]["train"]
     if 0 < train["anomalous"] < train["sessions"]:
-        return f"logllm train small --data {out} --out RUN"
+        command = f"logllm train words --data {out} --out RUN"
+        return f"{command} (in seconds; small trains the language model)"
     without = f"logllm train {WITHOUT_LABELS} --data {out} --out RUN, which learns without labels"
     if manifest["unlabelled"] == manifest["sessions"]:
         return without

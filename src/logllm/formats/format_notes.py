@@ -53,10 +53,10 @@ def _how_well(best: Fit, others: Sequence[Fit], *, lines: int) -> str:
     if described.name == PLAIN:
         sentence = "format: plain, each line is a message; none of the known formats fits"
     else:
-        sentence = (
-            f"format: {described.name} ({_titled(described)}); {100 * best.share:.1f} % of the"
-            f" first {lines:,} lines fit"
-        )
+        # A format of one's own may have no title.
+        title = _titled(described)
+        name = f"{described.name} ({title})" if title else described.name
+        sentence = f"format: {name}; {100 * best.share:.1f} % of the first {lines:,} lines fit"
         if best.share - best.matched > _FEW:
             sentence += f" ({100 * best.matched:.1f} % begin a record, the others continue one)"
     names = dict.fromkeys(fit.format.name for fit in others)

@@ -342,7 +342,7 @@ def _refused(kind: type[Exception], what: str) -> Iterator[None]:
         yield
     except kind:
         return
-    raise AssertionError(f"{what} raises {kind.__name__}")
+    raise AssertionError(f"{what} must raise {kind.__name__}, and did not")
 
 
 def _dice() -> list[Any]:

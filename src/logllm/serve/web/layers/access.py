@@ -71,7 +71,8 @@ class Access:
                     403, "this request came from another site's page, which is not allowed"
                 )
             if not _is_taken(headers, path=scope["path"]):
-                return Refusal(415, "send application/json")
+                also = " or text/plain" if scope["path"] == _TAKES_TEXT else ""
+                return Refusal(415, f"send application/json{also}")
         if self._digest is not None and _is_protected(scope["path"]):
             return self._without_token(headers)
         return None
