@@ -4,6 +4,8 @@ import gzip
 import json
 import os
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -174,6 +176,32 @@ def test_copytruncate_reads_the_rest_from_the_copy(log):
     watch.take()
     assert watch.texts(log) == ["a", "b", "c"]
     assert watch.source.counts["truncations"] == 1
+
+
+def test_files_that_keep_changing_names_are_waited_for(log):
+    write(log, "a")
+    log.with_name("app.log.8").write_text("of last week\n")
+    watch = Watch(log)
+    watch.take()
+    write(log, "b")
+    log.rename(log.with_name("app.log.1"))
+    write(log, "c")
+    # Another program numbers old files for longer than many looks take.
+    goes_on = time.monotonic() + 0.5
+    names = log.with_name("app.log.8"), log.with_name("app.log.9")
+
+    def rename() -> None:
+        while time.monotonic() < goes_on:
+            names[0].rename(names[1])
+            names[1].rename(names[0])
+
+    renaming = threading.Thread(target=rename)
+    renaming.start()
+    watch.take()
+    renaming.join()
+    watch.take()
+    assert watch.texts(log) == ["a", "b", "c"]
+    assert "unsettled_rotations" not in watch.source.counts
 
 
 def test_what_was_cut_before_it_was_read_is_counted(log):

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from logllm.logs.archives import FAULTS
 from logllm.serve.sources.tailing.file_bytes import OpenFile, open_numbered
@@ -21,11 +22,10 @@ from logllm.serve.sources.tailing.rotated_names import (
     listing,
     shorter_copy,
 )
-from logllm.serve.sources.tailing.succession_plan import Plan
+from logllm.serve.sources.tailing.succession_plan import Plan, moved, settled
 
 _YOUNG = 4096
 """Bytes; files of one program may begin alike so far."""
-_TRIES = 20
 _REMEMBERED = 8
 """Files that were read to their end and are known again after a restart."""
 
@@ -158,17 +158,17 @@ class FileSuccession:
         if file is not None:
             return file
         file = open_numbered(generation.name, generation.number)
-        if file is None:
+        while file is None:
             # It was rotated, or packed, while it was closed: it is looked for by its content.
-            entry = fitting(generation.known_mark, self._listing(), since=generation.sound[1])
+            entry = self._decided(partial(moved, generation)).rest
             if entry is None:
                 return None
             self._shared.owners.release(generation)
             generation.name, generation.device, generation.inode = entry[:3]
             self._shared.owners.begin(generation)
+            # None where its name changed once more in between.
             file = open_numbered(generation.name, generation.number)
-        if file is not None:
-            self._shared.descriptors.keep(generation, file)
+        self._shared.descriptors.keep(generation, file)
         return file
 
     def read_before(self, entry: Entry) -> bool:
@@ -309,22 +309,17 @@ class FileSuccession:
 
         Meanwhile the files that follow are opened, and their first and last bytes are learnt.
         """
-        # A look in the middle of a rotation misses a file: it is looked until two looks agree.
-        entries = self._listing()
-        for _ in range(_TRIES):
-            plan = decide(entries)
-            # An empty one is nothing to read, or a copy that is about to be made.
-            files = [entry for entry in plan.following if entry.size or entry.name == self.path]
-            following = [self._learnt(entry) for entry in files]
-            again = self._listing()
-            # By name and number: sizes may grow meanwhile.
-            names, names_again = ([entry[:3] for entry in look] for look in (entries, again))
-            if names_again == names:
-                break
-            entries = again
-            for generation in following:
-                self._shared.descriptors.close(generation)
-        return plan._replace(learnt=following)
+        plan, is_settled = settled(
+            decide, self._listing, learn=self._opened, close=self._shared.descriptors.close
+        )
+        if not is_settled:
+            self._counts["unsettled_rotations"] += 1
+        return plan
+
+    def _opened(self, plan: Plan) -> list[Generation]:
+        """The files that follow, opened; an empty one is nothing, or a copy about to be made."""
+        files = [entry for entry in plan.following if entry.size or entry.name == self.path]
+        return [self._learnt(entry) for entry in files]
 
     def _learnt(self, entry: Entry) -> Generation:
         """A new file, and its first bytes: it may be cut before it is read."""
