@@ -2,6 +2,7 @@
 name, -v anywhere."""
 
 import gzip
+import io
 import json
 import os
 import signal
@@ -39,6 +40,41 @@ def test_another_threshold_only_anomalous_and_a_limit(logllm, tiny_run, log) -> 
     assert verdicts(few.out) == found[:7]
     assert "120 sessions, " in few.err  # all are judged
     assert logllm("detect", tiny_run, log, "--threshold", 2).code == 2
+
+
+class Terminal(io.StringIO):
+    """Standard output that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [(["--summary"], 0), (["--summary", "--limit", "3"], 3), ([], 120), (["--no-summary"], 120)],
+    ids=["summary", "summary and some", "by default", "no summary"],
+)
+def test_a_summary_on_a_terminal_is_not_pushed_out_of_sight(
+    logllm, tiny_run, log, monkeypatch, options, written
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    outcome = logllm("detect", tiny_run, log, *options)
+    assert outcome.code == 0, outcome.err
+    assert len(verdicts(terminal.getvalue())) == written
+    assert ("--out FILE to have all" in outcome.err) == (written == 0)
+
+
+def test_a_summary_beside_a_pipe_leaves_the_verdicts_alone(logllm, tiny_run, log) -> None:
+    assert len(verdicts(logllm("detect", tiny_run, log, "--summary").out)) == 120
+
+
+def test_every_field_of_a_verdict_is_described(logllm) -> None:
+    fields = json.loads(logllm("show", "verdict").out)["properties"]
+    assert list(fields) == [*FIELDS, *OPTIONAL, "schema"]
+    for name, field in fields.items():
+        assert len(field["description"].split()) >= 3, name
+        assert "\n" not in field["description"], name
 
 
 def test_out_is_whole_and_never_overwritten_unasked(logllm, tiny_run, log, tmp_path) -> None:

@@ -114,6 +114,31 @@ def test_begin_at_the_end_numbers_what_was_passed_over(log):
     assert watch.lines == {str(log): {3: "unfinished", 4: "new"}}
 
 
+def test_what_was_passed_over_is_counted(log):
+    write(log, "a", "b")
+    empty = log.with_name("empty.log")
+    empty.touch()
+    watch = Watch(log, empty, begin="end")
+    assert watch.source.passed_over is None
+    watch.take()
+    assert watch.source.passed_over == {str(log): 2, str(empty): 0}
+    write(log, "c")
+    watch.take()
+    assert watch.source.passed_over == {str(log): 2, str(empty): 0}
+
+
+def test_a_log_that_is_read_from_its_start_or_gone_on_with_passes_nothing_over(log):
+    write(log, "a", "b")
+    watch = Watch(log)
+    watch.take()
+    assert watch.source.passed_over == {}
+    watch.store()
+    watch.options["begin"] = "end"
+    watch.restart()
+    watch.take()
+    assert watch.source.passed_over == {}
+
+
 def test_a_file_that_is_not_there_yet_is_waited_for(log):
     watch = Watch(log, begin="end")
     watch.take()

@@ -57,8 +57,14 @@ def test_entries_come_as_they_are_written(journal, opened):
 def test_it_begins_at_the_end(journal, opened):
     journal.add("a", "b")
     source = opened(begin="end")
+    assert source.passed_over == {source.name: None}
     journal.add("c")
     assert taken(source, 1) == {1: "c"}
+
+
+def test_of_a_journal_read_from_its_start_nothing_is_passed_over(journal, opened):
+    journal.add("a")
+    assert opened().passed_over == {}
 
 
 def test_a_place_is_where_it_goes_on(journal, opened):

@@ -55,6 +55,8 @@ class Wanted(NamedTuple):
     only_anomalous: bool
     limit: int | None
     out: Path | None
+    hidden: bool
+    """Whether no verdict is written."""
     summary: bool
     """Whether what was wrong is said."""
     new_kinds: bool
@@ -111,6 +113,9 @@ def detect(
         only_anomalous,
         limit,
         out,
+        hidden=option.hides_verdicts(
+            summary, selected=only_anomalous or bool(limit or out), endless=task.endless
+        ),
         summary=sys.stdout.isatty() if summary is None else summary,
         new_kinds=new_kinds,
         top_share=top_share,
@@ -183,6 +188,8 @@ class Result(NamedTuple):
         if (crew := getattr(self.detector, "crew", None)) is not None:
             note(f"ray: {crew}")
             crew.close()
+        if self.wanted.hidden:
+            note("verdicts: add --limit N to see some, --out FILE to have all, or use a pipe")
         if self.ranked and fail:
             note(
                 "sessions are only ranked, so --fail-on-anomaly could never fail: give a good log"
@@ -378,7 +385,8 @@ def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO, keep: bool) -> _
     left = sys.maxsize if wanted.limit is None else wanted.limit
     for frame in reading.frames():
         shown = frame.filter("anomalous") if wanted.only_anomalous else frame
-        sink.writelines(json_lines(shown.head(left).drop("messages")))
+        if not wanted.hidden:
+            sink.writelines(json_lines(shown.head(left).drop("messages")))
         # With `-` a verdict is to be seen when it is made, not when a buffer is full.
         sink.flush()
         left -= min(left, len(shown))

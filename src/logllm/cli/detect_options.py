@@ -1,5 +1,6 @@
 """What `logllm detect` can be told."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -97,7 +98,8 @@ Summary = Annotated[
         "--summary/--no-summary",
         help=(
             "Summarize what was wrong, when and in which sessions. On by default if the verdicts go"
-            " to a terminal."
+            " to a terminal; if you ask for it there, verdicts are written only with --limit,"
+            " --only-anomalous or --out."
         ),
     ),
 ]
@@ -148,3 +150,14 @@ Window = Annotated[
     str | None,
     typer.Option(help="Without a run: one session for so many records (100) or so much time (5m)."),
 ]
+
+
+def hides_verdicts(summary: bool | None, *, selected: bool, endless: bool) -> bool:
+    """Whether verdicts are left out, since they would push the summary out of sight.
+
+    Args:
+        summary: whether a summary is asked for; None: nothing is said of it.
+        selected: whether it is said which verdicts are wanted, or where.
+        endless: whether the log may go on for ever: there is nothing else to see until it ends.
+    """
+    return bool(summary) and not selected and not endless and sys.stdout.isatty()

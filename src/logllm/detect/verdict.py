@@ -27,12 +27,16 @@ _AT_ONCE = 5_000
 class Verdict:
     """One session's verdict."""
 
+    # The docstrings below are the descriptions of the JSON schema.
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
     schema: ClassVar[int] = SCHEMA
     """Number of the schema."""
     session: str
     """The key, or `<size>@<first record>` of a window; with `#2` a long session's second piece."""
     score: float
-    """How anomalous, in [0, 1]."""
+    """How anomalous, in [0, 1]. Of a run that was trained with labels it is a probability, as far
+    as the run's `reliability` says; of `novelty` it is none: .5 is where a session goes beyond all
+    that were held back in learning."""
     anomalous: bool
     """Whether the score reaches the run's threshold; of a session that is `cut`, whether what was
     seen of it is enough by itself as well."""
@@ -43,7 +47,7 @@ class Verdict:
     end: datetime | None
     """Time of the last record, UTC."""
     model: str
-    """The run that judged."""
+    """The run that judged, and the beginning of its hash."""
     files: list[str] | None = None
     """The file of each line, where there are several inputs."""
     state: str | None = None
@@ -67,7 +71,9 @@ class Verdict:
     an anomalous session no line of which tells by itself, as far as the log holds them
     elsewhere."""
     p: float | None = None
-    """Share of the sessions learnt from that are at least as strange."""
+    """With `novelty`: the share of the sessions learnt from that are at least as strange, the
+    judged one counted among them, so that it is never 0. It is not how likely the session is a
+    fault."""
 
 
 def verdicts(frame: pl.DataFrame) -> Iterator[Verdict]:
@@ -92,8 +98,14 @@ def json_schema() -> dict[str, Any]:
 
     schema = TypeAdapter(Verdict).json_schema()
     # In the order in which a verdict is written.
-    described = {name: schema["properties"][name] for name in (*FIELDS, *OPTIONAL)}
-    described["schema"] = {"const": SCHEMA}
+    described: dict[str, Any] = {}
+    for name in (*FIELDS, *OPTIONAL):
+        field = schema["properties"][name]
+        # A title made of the name says nothing beside the description, whose lines are one text.
+        del field["title"]
+        field["description"] = " ".join(field["description"].split())
+        described[name] = field
+    described["schema"] = {"const": SCHEMA, "description": "The number of this schema."}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Verdict of logllm, schema {SCHEMA}",

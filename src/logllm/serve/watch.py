@@ -11,6 +11,8 @@ from logllm.detect.cache import ScoreCache
 from logllm.detect.judge import Judge
 from logllm.serve.incidents.grouping import Incidents
 from logllm.serve.source_rows import SourceRows
+from logllm.serve.sources.beginning import beginning
+from logllm.serve.sources.contract import BeginsAtEnd
 from logllm.serve.store.troubles import StoreAway, StoreFull
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.stream import Stream
@@ -73,6 +75,7 @@ class Watch:
         self._source_rows = SourceRows(store, owner=owner, run=run.name)
         self._tidied = 0.0
         self._tell_again: dict[str, float] = {}
+        self._beginnings_told: set[str] = set()
 
     def run(self, *, status: Callable[["Watch"], None]) -> None:
         """Watch until told to stop, or until nothing more can come.
@@ -110,6 +113,7 @@ class Watch:
             came = stream.take(wait)
             wait = 0.0 if came else wait
             self._stored(stream)
+            self._tell_beginning(stream)
             self._tell_trouble(stream)
         self._tidy()
         self._source_rows.write(self.streams)
@@ -126,6 +130,19 @@ class Watch:
         for stream in self.streams:
             stream.judge_by(run, cache=self._cache)
         self._source_rows.run = run.name
+
+    def _tell_beginning(self, stream: Stream) -> None:
+        """Tell what was passed over of logs that are new to the store, once it is counted."""
+        source = stream.source
+        if stream.name in self._beginnings_told or not isinstance(source, BeginsAtEnd):
+            return
+        passed_over = source.passed_over
+        if passed_over is None:
+            return
+        self._beginnings_told.add(stream.name)
+        words = beginning(passed_over)
+        if words is not None:
+            self._told(words)
 
     def _tell_trouble(self, stream: Stream) -> None:
         """Tell what keeps a source from going on."""

@@ -117,6 +117,19 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class BeginsAtEnd(Protocol):
+    """A source that may begin behind lines that are there already."""
+
+    @property
+    def passed_over(self) -> Mapping[str, int | None] | None:
+        """How many lines it passed over of each partition that it began at its end.
+
+        The number is None where nobody counts them. There is no mapping as long as lines are
+        being counted.
+        """
+
+
+@runtime_checkable
 class Shared(Protocol):
     """A source whose partitions several processes share."""
 

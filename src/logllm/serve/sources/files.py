@@ -74,6 +74,8 @@ class FilesSource:
         self._with_earlier: set[str] = set()
         """Paths of which an earlier file matches the patterns, too."""
         self._trouble: dict[str, str] = {}
+        self._at_end: list[TailedPath] = []
+        """Logs of which what was there before is passed over."""
         self._ready: deque[TailedPath] = deque()
         self._next_look = self._next_scan = float("-inf")
         self._claim: Claim | None = None
@@ -132,6 +134,13 @@ class FilesSource:
     def counts(self) -> Mapping[str, int]:
         """What went on, by name."""
         return {name: count for name, count in self._counts.items() if count}
+
+    @property
+    def passed_over(self) -> Mapping[str, int] | None:
+        """How many lines were passed over, by log; None: they are being counted."""
+        lines = {log.files.path: log.passed_over for log in self._at_end}
+        counted = {path: count for path, count in lines.items() if count is not None}
+        return counted if len(counted) == len(lines) else None
 
     @property
     def trouble(self) -> None:
@@ -226,6 +235,7 @@ class FilesSource:
             return
         elif self._begin == "end" and first:
             log.begin_at_end()
+            self._at_end.append(log)
         else:
             log.begin(self._earlier_files(path, paths))
         self._logs[path] = log

@@ -81,6 +81,7 @@ class JournaldSource:
         self._heard = time.monotonic()
         self._pause, self._not_before = 0.0, 0.0
         self._question: subprocess.Popen[bytes] | None = None
+        self._at_end = False
         self._complained = ""
 
     def begin(self, claim: Claim) -> None:
@@ -100,7 +101,9 @@ class JournaldSource:
                 f"the store knows nothing of {self.name}: begin at its start or its end"
             )
         elif self._begin == "end":
-            self._go_to(last_cursor(self._asked("--lines=1")) or "", 0)
+            newest = last_cursor(self._asked("--lines=1"))
+            self._at_end = newest is not None
+            self._go_to(newest or "", 0)
         self._follow()
 
     def take(self, wait: float) -> Taken:
@@ -151,6 +154,11 @@ class JournaldSource:
     def counts(self) -> Mapping[str, int]:
         """What went on, by name."""
         return {name: count for name, count in self._counts.items() if count}
+
+    @property
+    def passed_over(self) -> Mapping[str, int | None]:
+        """The journal, where it was begun at its end; nobody counts what it holds."""
+        return {self.name: None} if self._at_end else {}
 
     @property
     def trouble(self) -> None:

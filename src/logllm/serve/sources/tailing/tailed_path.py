@@ -45,6 +45,7 @@ class TailedPath:
         self._given = GivenLines()
         self._begun: Generation | None = None
         self._skip_until: int | None = None
+        self._skipped_lines = 0
 
     def begin(self, earlier_files: list[Entry]) -> None:
         """Read from the first line there is, in earlier files of the log before that of the path.
@@ -196,6 +197,7 @@ class TailedPath:
         until = self._skip_until or 0
         lines, over = first.skip(file, until, most=_SKIPPED)
         self.last += lines
+        self._skipped_lines += lines
         if over:
             self._skip_until = None
         return over
@@ -224,6 +226,11 @@ class TailedPath:
         """Bytes that are there and were not given."""
         present = [generation for generation in self.files.ahead if not generation.lost]
         return sum(generation.unread for generation in present)
+
+    @property
+    def passed_over(self) -> int | None:
+        """How many lines were passed over at the beginning; None: they are being counted."""
+        return None if self._skip_until is not None else self._skipped_lines
 
     @property
     def waiting(self) -> bool:
