@@ -70,6 +70,26 @@ def test_one_fault_does_and_is_named(logllm, good, faulty) -> None:
     assert outcome.err.count("faulty.log:454: ") == 2  # among the new kinds, and in the incident
 
 
+def test_a_trace_is_called_by_its_exception(logllm, good, faulty) -> None:
+    fault = FAULT.format(job=1450)
+    trace = (
+        "2026-11-20T10:30:30Z ERROR job=1450 Traceback (most recent call last):\n"
+        '  File "/srv/job.py", line 7, in replicate\n    send(job)\n'
+        f"OSError: [Errno 122] Disk quota exceeded: {'/srv' * 60}\n"
+    )
+    text = faulty.read_text()
+    assert fault in text
+    faulty.write_text(text.replace(fault, trace))
+    outcome = logllm("detect", faulty, "--against", good, "--new-kinds", "--summary")
+    (bad,) = [verdict for verdict in verdicts(outcome.out) if verdict["anomalous"]]
+    assert bad["evidence"][0]["text"] == trace.splitlines()[-1]
+    shown = [line for line in outcome.err.splitlines() if "faulty.log:454: " in line]
+    assert len(shown) == 2  # among the new kinds, and in the incident
+    # What is too long for the screen is cut at its end.
+    assert all(": OSError: [Errno 122] Disk quota exceeded: /srv" in line for line in shown)
+    assert {(len(line), line[-1]) for line in shown} == {(120, "…")}
+
+
 def test_several_good_logs_are_learnt_as_one(logllm, good, healthy, faulty) -> None:
     alone = logllm("detect", faulty, "--against", healthy, "--only-anomalous")
     both = logllm("detect", faulty, "--against", good, "--against", healthy, "--only-anomalous")

@@ -242,6 +242,24 @@ def test_a_line_that_does_not_say_what_is_secret_gives_way_to_the_message(
     assert shown == {False: "1,hunter2,disk is full", True: "disk is full"}
 
 
+def test_further_lines_of_a_record_are_shown_and_long_ones_are_cut_at_their_ends(tmp_path) -> None:
+    path = tmp_path / "app.log"
+    calls = [f"  at {name * 400}" for name in "abcdefghijklmnopqrstuvwxyzABCDEFG"]
+    path.write_text("\n".join(["job1 lost " + "x" * 2_000, *calls, "job2 up", "  at rest"]))
+    joining = FormatSection(name="app", continuation=r"^\s", **FORMAT)
+    written = WrittenLines([(str(path), joining)], key_field=None, redacted=False)
+    places = pl.DataFrame(
+        {"file": [0, 0], "line": [1, len(calls) + 2], "message": ["lost\nat", "up"]},
+        schema_overrides={"file": pl.UInt32, "line": pl.UInt64},
+    )
+    whole, other = written.texts(places)
+    lines = whole.split("\n")
+    assert lines[0] == "job1 lost " + "x" * 990 + "…"
+    assert lines[1] == calls[0][:300] + "…"
+    assert (len(lines), lines[20], lines[-1]) == (31, "…", calls[-1][:300] + "…")
+    assert other == "job2 up"  # whose message says that it has one line
+
+
 def test_later_and_earlier_lines_of_a_long_file_and_one_that_is_gone(tmp_path) -> None:
     path, gone = tmp_path / "long.log", tmp_path / "gone.log"
     path.write_text("".join(f"line {number} {'x' * 1_500}\n" for number in range(1, 20_001)))

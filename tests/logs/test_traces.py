@@ -12,6 +12,7 @@ from logllm.config.format import FormatSection
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.formats.description import load_format
+from logllm.logs.inside.traces import called
 from logllm.logs.masks.short_traces import with_short_traces
 from logllm.logs.reader import Reader
 
@@ -165,3 +166,50 @@ def test_two_faults_under_the_same_calls_are_told_apart_by_what_is_read(kind):
 
 def test_settings_of_before_leave_traces_whole():
     assert MaskSection.read({"rules": "paper"}, source="run").traces == "whole"
+
+
+CHAINED = """ERROR order 7 failed: Traceback (most recent call last):
+  File "shop.py", line 7, in save
+    write(rows)
+    ~~~~~^^^^^^
+OSError: [Errno 122] Disk quota exceeded
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "shop.py", line 9, in order
+    raise Lost from error
+shop.errors.Lost: order 7
+  of ann
+"""
+TRACE = "Traceback (most recent call last):\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        pytest.param("ERROR down", "ERROR down", id="one line"),
+        pytest.param("ERROR lost\n" + TRACE + "KeyError: 7", "ERROR lost", id="says it itself"),
+        pytest.param(CHAINED, "shop.errors.Lost: order 7", id="chain of exceptions"),
+        pytest.param(
+            TRACE + "  File\n    raise\nKeyboardInterrupt", "KeyboardInterrupt", id="bare"
+        ),
+        pytest.param(
+            TRACE + 'File "a.py", line 1, in f\nraise\nValueError: no',
+            "ValueError: no",
+            id="stripped",
+        ),
+        pytest.param(TRACE + "  File", TRACE.strip(), id="cut off before its exception"),
+        pytest.param(
+            "thread 'main' panicked at src/main.rs:2:5:\nindex 9\nnote", "index 9", id="Rust"
+        ),
+    ],
+)
+def test_what_a_record_is_called(text, title) -> None:
+    assert called(pl.Series([text]), pl.Series([""])).to_list() == [title]
+
+
+def test_the_message_tells_the_exception_of_a_line_that_was_read_alone() -> None:
+    texts = pl.Series(["12:00 " + TRACE.strip(), "12:01 up"])
+    messages = pl.Series([TRACE + "KeyError: <*>", "up"])
+    assert called(texts, messages).to_list() == ["KeyError: <*>", "12:01 up"]

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.logs.reader import Reader
+from logllm.logs.redaction import redact_text
 from logllm.serve.store.troubles import StoreFull
 from logllm.serve.store.verdict_store import Store
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
-from tests.serve.scripted import Clock, Errors, Script, begun
+from tests.serve.scripted import KEYED, Clock, Errors, Script, begun
 from tests.serve.scripted import settings as prepared
 
 START = datetime(2026, 11, 3, 12, 0, 0, tzinfo=UTC)
@@ -115,6 +116,38 @@ def test_what_is_kept_of_an_anomalous_session(store):
     assert row["kind"] == "ERROR lost <*>"
     assert row["model"] == Errors.name
     assert (row["start"], row["end"]) == (START, START + timedelta(seconds=1))
+
+
+TRACE = [
+    "Traceback (most recent call last):",
+    '  File "/srv/shop/disk.py", line 31, in flush',
+    "    os.write(rows, password='hunter2')",
+    "OSError: [Errno 122] Disk quota exceeded",
+]
+
+
+@pytest.mark.parametrize("redact", [False, True], ids=["as-written", "redacted"])
+def test_a_trace_is_kept_whole_and_called_by_its_exception(store, redact):
+    first = written((1, "x", f"ERROR {TRACE[0]}"))
+    before, after = written((0, "x", "begins")), written((2, "x", "ends"))
+    source = Script({"a": [*before, *first, *TRACE[1:], *after]})
+    joining = KEYED.model_copy(update={"continuation": r"^\s|^\w+Error"})
+    prepare = prepared().model_copy(update={"format": joining})
+    stream = begun(source, store, prepare, redact=redact)
+    source.give("a", 9)
+    stream.take(0)
+    stream.end()
+    stream.store(at_once=True)
+    verdicts = store.verdicts("app")
+    row = verdicts.row(0, named=True)
+    whole = "\n".join([*first, *TRACE[1:]])
+    if redact:
+        whole = redact_text(whole)
+        assert "hunter2" not in str(row)
+    assert row["lines"] == [1, 2, 6]
+    assert json.loads(row["texts"]) == [*before, whole, *after]
+    (telling,) = json.loads(row["evidence"])
+    assert (telling["line"], telling["text"]) == (2, TRACE[-1])
 
 
 def test_nothing_secret_is_stored(store):

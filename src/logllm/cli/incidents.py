@@ -43,6 +43,7 @@ def tell_incidents(
     """
     import polars as pl
 
+    from logllm.detect.page.written import written_titles
     from logllm.detect.summary import summarise
 
     together = pl.concat(verdicts, how="diagonal_relaxed")
@@ -51,10 +52,8 @@ def tell_incidents(
     )
     foremost = incidents[:_INCIDENTS]
     # One pass over the logs for all lines that are shown, however many incidents there are.
-    places: list[Place] = []
-    for incident in foremost:
-        places += [(telling.file, telling.line) for telling in incident.messages]
-    written = written_forms(places, logs, reading, redact=redact)
+    tellings = [telling for incident in foremost for telling in incident.messages]
+    written = written_titles(tellings, logs, reading=reading, redact=redact)
     title = plural(len(incidents), "incident")
     if len(foremost) < len(incidents):
         title += f", the foremost {len(foremost)}"
@@ -63,9 +62,7 @@ def tell_incidents(
         _tell(incident, written, only=logs[0], redact=redact)
 
 
-def _tell(
-    incident: "Incident", written: "Mapping[Place, Sequence[str]]", *, only: str, redact: bool
-) -> None:
+def _tell(incident: "Incident", written: "Mapping[Place, str]", *, only: str, redact: bool) -> None:
     """Tell of one incident."""
     from logllm.logs.redaction import redact_text
 
@@ -85,7 +82,7 @@ def _tell(
 def shown_line(
     begin: str,
     place: "Placed",
-    written: "Mapping[Place, Sequence[str]]",
+    written: "Mapping[Place, str]",
     *,
     only: str,
     redact: bool,
@@ -95,21 +92,18 @@ def shown_line(
     Args:
         begin: The words.
         place: The message.
-        written: What is written in lines, where that could be read again.
+        written: What is written at places, where that could be read again.
         only: The input, where there is one.
         redact: Take out what is secret.
     """
+    from logllm.logs.inside.traces import title
     from logllm.logs.redaction import redact_text
 
     file = Path(place.file or only).name
-    begin = f"{begin}{file}:{place.line}: "
-    forms = written.get((place.file, place.line)) or [place.message]
-    if redact:
-        forms = [redact_text(form) for form in forms]
-    # Forms run from the longest to the shortest: the first that fits tells most.
-    room = _width() - len(begin)
-    fitting = (form for form in forms if len(form) <= room)
-    return _cut(begin + next(fitting, forms[-1]))
+    # What could not be read again is shown as the method read it.
+    text = written.get((place.file, place.line)) or title(place.message)
+    shown = redact_text(text) if redact else text
+    return _cut(f"{begin}{file}:{place.line}: {shown}")
 
 
 def _width() -> int:
@@ -128,36 +122,6 @@ def _cut(text: str) -> str:
     if len(text) > width:
         text = f"{text[: width - 1]}…"
     return printable(text)
-
-
-def written_forms(
-    places: "Sequence[Place]",
-    logs: Sequence[str],
-    reading: "Reading",
-    *,
-    redact: bool,
-) -> "dict[Place, list[str]]":
-    """What is written in the lines at some places, the longest form first.
-
-    A line has two forms: all of it, if people read such lines, and its message alone. Inputs that
-    can be read only once have none. Nor have lines that do not tell which of their words are
-    secret, if secrets are to be taken out.
-    """
-    from logllm.detect.evidence.written_lines import tells
-    from logllm.detect.page.written import said_in, written_lines
-
-    described = reading.settings.format
-    if not tells(described, key_field=reading.settings.sessions.key_field, redacted=redact):
-        return {}
-    lines = written_lines(places, logs, reading=reading)
-    messages = said_in(lines, described)
-    forms: dict[Place, list[str]] = {}
-    for place, text in lines.items():
-        # A whole JSON line is mostly braces and fields that nobody asked about.
-        whole = None if described.kind == "json" else text.strip()
-        both = (whole, messages.get(place))
-        forms[place] = [form for form in both if form] or [text.strip()]
-    return forms
 
 
 def _when(start: datetime | None, end: datetime | None) -> str:

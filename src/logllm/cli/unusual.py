@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from logllm.cli.console import note
-from logllm.cli.incidents import shown_line, written_forms
+from logllm.cli.incidents import shown_line
 from logllm.counting import plural
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def tell_unusual(
         logs: The inputs.
         redact: Take what is secret out of the lines that are shown.
     """
+    from logllm.detect.page.written import written_titles
     from logllm.detect.unusual import unusual
 
     if not verdicts:
@@ -48,8 +49,8 @@ def tell_unusual(
         lines=_LINES,
     )
     # One pass over the logs for all lines that are shown.
-    places = [(line.file, line.line) for session in sessions for line in session.lines]
-    written = written_forms(places, logs, reading, redact=redact)
+    lines = [line for session in sessions for line in session.lines]
+    written = written_titles(lines, logs, reading=reading, redact=redact)
     note("\nthe most unusual sessions:")
     for session in sessions:
         alike = f", and {session.alike:,} alike" if session.alike else ""
@@ -76,6 +77,7 @@ def tell_new_kinds(
         redact: Take what is secret out of the lines that are shown.
     """
     from logllm.detect.new_kinds import new_kinds
+    from logllm.detect.page.written import written_titles
     from logllm.detect.unlabelled import Against
 
     judge = detector.run
@@ -88,8 +90,7 @@ def tell_new_kinds(
     note(f"\n{title}:" if kinds else f"\n{title}")
     # A new release may bring thousands: a page of them is enough to see that.
     foremost = kinds[:_KINDS]
-    places = [(kind.file, kind.line) for kind in foremost]
-    written = written_forms(places, logs, reading, redact=redact)
+    written = written_titles(foremost, logs, reading=reading, redact=redact)
     for kind in foremost:
         note(shown_line(f"  {kind.lines:>5} x  ", kind, written, only=logs[0], redact=redact))
     if len(kinds) > _KINDS:

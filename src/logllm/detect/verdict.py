@@ -59,8 +59,8 @@ class Verdict:
     evidence: list[dict[str, Any]] | None = None
     """The lines that speak most for an anomalous verdict, most telling first, at most five: `line`,
     `file` where there are several inputs, `score` (how much it says, never more than the verdict),
-    and `text`, the line as it is written, without secrets where that is asked for. Of what can be
-    read only once `text` is the masked message."""
+    and `text`, the line as it is written (of a trace its exception), without secrets where that is
+    asked for. Of what can be read only once `text` is the masked message."""
     minds: dict[str, float] | None = None
     """What each mind said, as a probability, where several make up one verdict."""
     new_words: float | None = None

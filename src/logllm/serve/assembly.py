@@ -10,6 +10,7 @@ import polars as pl
 from logllm.config.prepare import PrepareSection
 from logllm.config.watch import WatchSection
 from logllm.detect.cache import ScoreCache
+from logllm.detect.evidence.whole_records import reaching, titles, with_further
 from logllm.detect.evidence.written_lines import shown, tells
 from logllm.detect.judge import Judge
 from logllm.detect.judging.closed_sessions import Judging, Seen
@@ -81,7 +82,7 @@ class Assembly:
         self._table = MessageTable()
         self._known = KnownScores(self._run.opinion, cache=cache, remembered=_REMEMBERED)
         self._judging = self._new_judging()
-        self.kinds = KindsSeen(self._run.ends, self.texts, redacted=self.redacted)
+        self.kinds = KindsSeen(self._run.ends, self._titles, redacted=self.redacted)
         self._closed: list[pl.DataFrame] = []
         self._records = 0
         self._batches: list[_Batch] = []  # from the first open session on
@@ -212,7 +213,7 @@ class Assembly:
         self._judged += sessions.height
         rows = self._rows(sessions, open=False)
         if self._learner is not None and rows.height:
-            self._learner.offer(sessions, rows, messages=self.messages, texts=self.texts)
+            self._learner.offer(sessions, rows, messages=self.messages, texts=self._titles)
         return rows
 
     def open(self) -> pl.DataFrame:
@@ -290,10 +291,14 @@ class Assembly:
             return
         lists = ("messages", "lines", "files")
         rows = self._sessionizer.open().select(lists).explode(lists)
-        if many_lines and written > 2 * rows.height:
-            for partition in self.partitions.values():
-                own = rows.filter(pl.col("files") == partition.file)
-                partition.forget(own.select(line="lines"))
+        if many_lines:
+            # The further lines of records are wanted, too.
+            message = self._table.messages.gather(rows["messages"])
+            wanted_lines = reaching(rows.select(file="files", line="lines", message=message))
+            if written > 2 * wanted_lines.height:
+                for partition in self.partitions.values():
+                    own = wanted_lines.filter(pl.col("file") == partition.file)
+                    partition.forget(own.select("line"))
         distinct = rows["messages"].n_unique()
         if many_messages and len(self._table.messages) > 2 * distinct:
             self._begin_table(rows["messages"])
@@ -304,7 +309,7 @@ class Assembly:
         return self._sessionizer.open_count
 
     def texts(self, places: pl.DataFrame) -> pl.Series:
-        """What is written in some lines, as it may be shown.
+        """What is written in some records, as it may be shown, their further lines too.
 
         Args:
             places: `file`, `line`, and `message`, the masked message.
@@ -313,11 +318,18 @@ class Assembly:
         tell = tells(self._settings.format, key_field=by_field, redacted=self.redacted)
         schema = {"file": pl.UInt32, "line": pl.UInt64, "text": pl.String}
         frames = [pl.DataFrame(schema=schema)]
+        lines = reaching(places)
         # Where a whole line may hold what is to be hidden, evidence is the masked message.
         for partition in self.partitions.values() if tell else ():
-            own = places.filter(pl.col("file") == partition.file)
+            own = lines.filter(pl.col("file") == partition.file)
             frames.append(partition.texts(own))
-        return shown(places, pl.concat(frames), redacted=self.redacted)
+        written = pl.concat(frames)
+        further = with_further(places, written=written, described=self._settings.format)
+        return shown(places, further, redacted=self.redacted)
+
+    def _titles(self, places: pl.DataFrame) -> pl.Series:
+        """What some records are called in one line (`places` as `texts` takes them)."""
+        return titles(places, self)
 
     def _take(self, partition: Partition, records: pl.DataFrame, *, arrived: float) -> None:
         """Put records into sessions."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from logllm.detect.evidence.telling_lines import Written
+from logllm.detect.evidence.whole_records import Written
 from logllm.logs.redaction import redact
 from logllm.methods.trouble import gravity
 from logllm.serve.store.frames import VERDICTS
@@ -134,7 +134,8 @@ def shown_of(
         over: whether they have closed; of normal ones that are open nothing is kept.
 
     Returns:
-        `texts`, the lines as they are written, and `messages`, masked, each a JSON list; and
+        `texts`, the records as they are written, with their further lines, and `messages`, masked,
+        each a JSON list; and
         `kind`, the message of the line that tells most, with quoted words taken out. For a normal
         session only `messages`, and only for one in some.
     """

@@ -1,12 +1,13 @@
 """Which lines speak most for an anomalous verdict, and what did not come."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from logllm.detect.evidence.turning import Score, Turns, turns
+from logllm.detect.evidence.whole_records import Written, titles
 from logllm.logs.redaction import redact
 from logllm.metrics import Scores
 from logllm.sessions.following import END, Following
@@ -20,21 +21,6 @@ MOST = 5
 """How many lines a verdict names at most."""
 _LEAST = 0.5
 """A line must say at least this share of what the most telling one says."""
-
-
-class Written(Protocol):
-    """Knows what is written in lines."""
-
-    @property
-    def redacted(self) -> bool:
-        """Whether what is secret is taken out of lines."""
-
-    def texts(self, places: pl.DataFrame) -> pl.Series:
-        """What is written in some lines, as it may be shown.
-
-        Args:
-            places: `file` (the input's place), `line`, and `message`, the masked message.
-        """
 
 
 class Sources(NamedTuple):
@@ -64,9 +50,11 @@ def evidence(
 
     `evidence` is a list of `line, file, score, text`: the lines that speak most for it. A message
     that is repeated is named once, where it says most, and no line has a higher score than the
-    verdict. Where no line tells by itself, it is the line with which the score of the session so
-    far reaches the threshold; then `expected` is a list of the messages that did not come, as far
-    as this log holds them elsewhere.
+    verdict. Its text is what its record is called (`titles`).
+
+    Where no line tells by itself, it is the line with which the score of the session so far
+    reaches the threshold; then `expected` is a list of the messages that did not come, as far as
+    this log holds them elsewhere.
 
     Args:
         sessions: of `logllm.sessions.sessionizer.SESSIONS`, with `score`, the verdict's.
@@ -96,7 +84,7 @@ def evidence(
     message = messages.gather(rows["message"])
     rows = rows.select("session", line=line, file=file, score=score, message=message)
     places = rows.select("file", "line", "message")
-    rows = rows.with_columns(text=written.texts(places))
+    rows = rows.with_columns(text=titles(places, written))
 
     # One list of structs a session, with the file's name only where there are several files.
     columns: list[str | pl.Expr] = ["line", "score", "text"]

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from logllm.config.format import FormatSection
+from logllm.detect.evidence.whole_records import reaching, shortened, with_further
 from logllm.errors import LogLLMError
 from logllm.logs.first_lines import read_again
 from logllm.logs.lines import read_lines
 from logllm.logs.redaction import redact
 from logllm.logs.secrets import SECRET_FIELD
 
-_SHOWN = 1_000
-"""How many characters of a line are shown."""
 _FRAMES = 4
 """How many frames of lines, of at most 4 MiB each, are kept at hand of a file."""
 
@@ -43,6 +42,7 @@ class WrittenLines:
         """
         # Asked of each input once: a pipe is gone, and of some formats nothing may be shown.
         self._files: list[_Again | None] = []
+        self._formats = [described for _, described in inputs]
         for name, described in inputs:
             may_be_shown = tells(described, key_field=key_field, redacted=redacted)
             readable = read_again(name) and may_be_shown
@@ -51,45 +51,49 @@ class WrittenLines:
         """Whether what is secret is taken out of lines."""
 
     def texts(self, places: pl.DataFrame) -> pl.Series:
-        """What is written in some lines.
+        """What is written in some records, their further lines too.
 
         Args:
             places: `file` (the input's place), `line`, and `message`, the masked message.
         """
         # Each file is read for all its lines at once.
-        none = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String, "file": pl.UInt32})
-        frames = [none]
+        frames = [pl.DataFrame(schema=_WRITTEN)]
         for (file,), of_file in places.group_by("file"):
             # One pass over a file gives all its lines.
             again = self._files[file]
             if again is not None:
-                lines = again.at(of_file["line"])
-                frames.append(lines.with_columns(file=pl.lit(file, dtype=pl.UInt32)))
-        written = pl.concat(frames)
-        return shown(places, written, redacted=self.redacted)
+                wanted = reaching(of_file)["line"]
+                own = pl.lit(file, dtype=pl.UInt32).alias("file")
+                lines = again.at(wanted).select(own, "line", "text")
+                described = self._formats[file]
+                frames.append(with_further(of_file, written=lines, described=described))
+        return shown(places, pl.concat(frames), redacted=self.redacted)
+
+
+_WRITTEN = {"file": pl.UInt32, "line": pl.UInt64, "text": pl.String, "further": pl.String}
+"""Lines as they are written, with the further lines of the records that they begin."""
 
 
 def shown(places: pl.DataFrame, written: pl.DataFrame, *, redacted: bool) -> pl.Series:
-    """What is written in some lines, as a person may be shown it.
+    """What is written in some records, as a person may be shown it.
 
-    Where nothing written tells anything, it is the masked message.
+    Where nothing written tells anything, it is the masked message. A long line is cut at its end.
 
     Args:
         places: `file`, `line` and `message`, the masked message.
-        written: `file`, `line` and `text`, as far as lines can be read.
+        written: `file`, `line` and `text`, as far as lines can be read, and `further`, the further
+            lines of the record.
         redacted: take out what is secret.
     """
     rows = places.join(written, on=["file", "line"], how="left", maintain_order="left")
     text = pl.col("text").str.strip_chars()
     telling = text.str.contains(r"[\pL\pN]").fill_null(False)
-    either = pl.when(telling).then(text).otherwise("message").alias("text")
+    whole = pl.concat_str(text, pl.col("further"), separator="\n", ignore_nulls=True)
+    either = pl.when(telling).then(whole).otherwise("message").alias("text")
     texts = rows.select(either)["text"]
     # Before it is cut: half a secret is not recognised.
     without = redact(texts) if redacted else texts
-    long = without.str.len_chars() > _SHOWN
-    beginning = without.str.head(_SHOWN) + "…"
-    cut = pl.when(long).then(beginning).otherwise(without)
-    return pl.select(cut.alias("text"))["text"]
+    return shortened(without).rename("text")
 
 
 class _Again:

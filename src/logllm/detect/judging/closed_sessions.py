@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from logllm.detect.evidence.telling_lines import Sources, Written, evidence
+from logllm.detect.evidence.telling_lines import Sources, evidence
+from logllm.detect.evidence.whole_records import Written
 from logllm.detect.judge import Judge
 from logllm.detect.judging.cut_sessions import CutSessions
 from logllm.detect.judging.known_scores import KnownScores

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from logllm.counting import plural
+from logllm.detect.evidence.whole_records import titles
 from logllm.detect.labelling.answers import ANOMALOUS, NORMAL, SKIPPED, Answers
 from logllm.detect.labelling.judged_log import JudgedLog
 from logllm.detect.labelling.questions import Question
@@ -120,7 +121,7 @@ def _lines(question: Question, log: JudgedLog, *, most: int) -> pl.DataFrame:
     chosen = lines.filter(is_first | telling)
 
     # What stands in the log may move the cursor, and may be longer than a screen is wide.
-    written = log.written.texts(chosen.drop("at"))
+    written = titles(chosen.drop("at"), log.written)
     texts = [printable(text) for text in written]
     if most == _LINES:
         texts = [text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…" for text in texts]

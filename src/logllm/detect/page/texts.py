@@ -11,6 +11,7 @@ import polars as pl
 
 from logllm.detect.evidence.written_lines import tells
 from logllm.detect.page.written import Place, PutAside, said_in, written_lines
+from logllm.logs.inside.traces import title
 from logllm.logs.redaction import redact
 from logllm.logs.tally import printable
 
@@ -86,7 +87,7 @@ class Texts:
         short: dict[Place, str] = {}
         for place, record in records.items():
             whole[place] = _whole(record, lines) if place in first else masked[place]
-            short[place] = said.get(place) or masked[place].partition("\n")[0]
+            short[place] = title(said.get(place) or masked[place], masked[place])
         self._whole = _without_secrets(whole) if redacted else whole
         self._short = _without_secrets(short) if redacted else short
 

@@ -9,9 +9,12 @@ from weakref import finalize
 import polars as pl
 
 from logllm.config.format import FormatSection
+from logllm.detect.evidence.whole_records import reaching, whole_records
+from logllm.detect.evidence.written_lines import tells
 from logllm.logs.archives import Bytes, arrives
 from logllm.logs.fields import read_fields
 from logllm.logs.first_lines import read_again
+from logllm.logs.inside.traces import title
 from logllm.logs.lines import STDIN, lines_at, named_files
 
 if TYPE_CHECKING:
@@ -126,3 +129,56 @@ def said_in(lines: Mapping[Place, str], described: FormatSection) -> dict[Place,
     messages = read_fields(texts, described).message
     pairs = zip(lines, messages, strict=True)
     return {place: text.partition("\n")[0] for place, text in pairs if text}
+
+
+def written_titles(
+    records: Sequence[Placed],
+    logs: Sequence[str],
+    *,
+    reading: "Reading",
+    redact: bool,
+) -> dict[Place, str]:
+    """What some records are called in one line: their first one as written, or an exception.
+
+    Of JSON it is the message alone. Inputs that can be read only once have none. Nor have lines
+    that do not tell which of their words are secret, if secrets are to be taken out.
+
+    Args:
+        records: the records.
+        logs: the inputs, as they were given.
+        reading: has read them.
+        redact: whether what is secret will be taken out.
+    """
+    settings = reading.settings
+    described = settings.format
+    if not tells(described, key_field=settings.sessions.key_field, redacted=redact):
+        return {}
+    message_at = {(record.file, record.line): record.message for record in records}
+    rows = [(file, line, message) for (file, line), message in message_at.items()]
+    schema = {"file": pl.String, "line": pl.UInt64, "message": pl.String}
+    places = pl.DataFrame(rows, schema=schema, orient="row")
+    # One pass over each file, for further lines too.
+    lines = written_lines(list(reaching(places).iter_rows()), logs, reading=reading)
+    further = _further(places, lines, described=described)
+
+    # A whole JSON line is mostly braces and fields that nobody asked about.
+    first = {place: text for place, text in lines.items() if place in message_at}
+    messages = said_in(first, described) if described.kind == "json" else {}
+    titles: dict[Place, str] = {}
+    for place, text in first.items():
+        whole = messages.get(place) or text.strip()
+        if place in further:
+            whole = f"{whole}\n{further[place]}"
+        titles[place] = title(whole, message_at[place])
+    return titles
+
+
+def _further(
+    places: pl.DataFrame, lines: Mapping[Place, str], *, described: FormatSection
+) -> dict[Place, str]:
+    """The further lines of records that have some."""
+    rows = [(file, line, text) for (file, line), text in lines.items()]
+    schema = {"file": pl.String, "line": pl.UInt64, "text": pl.String}
+    written = pl.DataFrame(rows, schema=schema, orient="row")
+    further = whole_records(places, written=written, described=described)
+    return {(file, line): text for file, line, text in further.iter_rows()}

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Row
 
+from logllm.logs.inside.traces import title
 from logllm.methods.trouble import gravity
 from logllm.serve.incidents.board import Anomaly
 from logllm.serve.incidents.open_incidents import time_of
@@ -73,7 +74,7 @@ def _anomaly(row: Row[Any], telling: Telling, *, kinds: _Kinds) -> Anomaly:
         place = of_lines.index(own)
         foremost = telling[place][0]
     evidence = json.dumps(foremost, ensure_ascii=False) if foremost else None
-    text = foremost.get("text") or own
+    text = foremost.get("text") or title(own)
     key = {name: getattr(row, name) for name in _KEY}
     others = kinds.related(own, of_lines)
     start = time_of(row.start)

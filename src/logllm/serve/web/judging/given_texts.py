@@ -6,6 +6,7 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
+from logllm.detect.evidence.whole_records import reaching, with_further
 from logllm.detect.evidence.written_lines import shown, tells
 from logllm.logs.reader import Reader
 from logllm.logs.records import RECORDS, Records
@@ -111,6 +112,7 @@ class GivenTexts:
         """Whether sessions were sent that have names."""
         self.files = ["-"] * len(several)
         """A name for each of what was sent, as for files."""
+        self._format = settings.format
         by_field = settings.sessions.key_field
         # Where a whole line may hold what is to be hidden, none is shown, and evidence is the
         # message.
@@ -118,13 +120,12 @@ class GivenTexts:
         self._several = [one.texts if tell or one.bare else () for one in several]
 
     def texts(self, places: pl.DataFrame) -> pl.Series:
-        """What is written in some lines: `file`, `line`, and `message`, the masked message."""
-        numbers = places.select("file", "line").iter_rows()
-        texts = [self._text(file, line) for file, line in numbers]
-        column = pl.Series(texts, dtype=pl.String)
-        written = places.select("file", "line", text=column)
-        once = written.unique(["file", "line"])
-        return shown(places, once, redacted=self.redacted)
+        """What is written in some records: `file`, `line`, and `message`, the masked message."""
+        lines = reaching(places)
+        texts = [self._text(file, line) for file, line in lines.iter_rows()]
+        written = lines.with_columns(text=pl.Series(texts, dtype=pl.String))
+        further = with_further(places, written=written, described=self._format)
+        return shown(places, further, redacted=self.redacted)
 
     def _text(self, file: int, line: int) -> str | None:
         """One line."""
