@@ -213,3 +213,17 @@ def test_the_quick_start_s_example_runs(tmp_path) -> None:
         "1 kind of message never seen in the logs of --against:\n      1 x  today.log:142: "
         in done.stderr
     )
+
+
+def test_a_long_line_is_shown_as_it_is_written_and_cut_at_its_end(logllm, good, tmp_path) -> None:
+    words = " ".join(f"replica {name} failed" for name in ("amber", "birch", "cedar", "delta"))
+    line = f"2026-11-20T10:30:30Z ERROR job=1450 {words}: connection timed out"
+    log = written(tmp_path / "today.log", range(300, 600))
+    log.write_text(f"{log.read_text()}{line}\n")
+    outcome = logllm("detect", log, "--against", good, "--summary", "--limit", 1)
+    assert outcome.code == 0, outcome.err
+    (shown,) = [row for row in outcome.err.splitlines() if "replica amber" in row]
+    assert shown.endswith("…")
+    place, _, text = shown.removesuffix("…").partition("today.log:901: ")
+    assert place.strip() == "1 x"
+    assert line.startswith(text)

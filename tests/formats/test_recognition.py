@@ -384,13 +384,16 @@ def test_the_page_s_own_format_reads(tmp_path):
     own = (docs / "extend" / "format.md").read_text(encoding="utf-8")
     page = (docs / "formats.md").read_text(encoding="utf-8")
     toml = own.partition("```toml\n")[2].partition("```")[0]
-    assert toml.count("\n") == 5
+    assert toml.count("\n") == 6
     (tmp_path / "shop.toml").write_text(toml)
     frame, counts = records(
         load_format(tmp_path / "shop.toml"),
         ["2024-01-02 03:04:05 [17] ERROR broke", "  at a.b", "2024-01-02 03:04:06 [18] INFO up"],
     )
-    assert (frame["text"].to_list(), counts["rejected"]) == (["broke\nat a.b", "up"], 0)
+    assert (frame["text"].to_list(), counts["rejected"]) == (
+        ["ERROR:  broke\nat a.b", "INFO:  up"],
+        0,
+    )
     assert frame["keys"].to_list() == [["17"], ["18"]]
     for name in known():
         assert f"| `{name}` | {load_format(name).kind} |" in page

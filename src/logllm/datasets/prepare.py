@@ -19,10 +19,12 @@ from logllm.datasets.services_reader import ServicesReader, reader_of
 from logllm.datasets.settings import for_format
 from logllm.datasets.splits import last_share, random_share, without_overlap
 from logllm.errors import DataError
+from logllm.formats.time_notes import unread_times
 from logllm.logs.archives import Bytes
 from logllm.logs.calendar.zones import zone_notes
 from logllm.logs.lines import named_files
 from logllm.logs.reader import Reader
+from logllm.logs.redaction import redact_text
 from logllm.progress import Progress
 from logllm.sessions.message_table import MessageTable
 from logllm.storage import check_replaceable
@@ -111,7 +113,7 @@ def prepare(
     rejects: list[Any] = []
     for reader in readers:
         rejects += reader.tally.first_rejects
-        warnings += zone_notes(reader.zones, zone=reader.settings.format.time_zone)
+        warnings += _time_warnings(reader)
     manifest: Manifest = {
         "kind": "data",
         "version": DATA_VERSION,
@@ -140,6 +142,18 @@ def prepare(
     frames = {**parts, "messages": messages.messages.to_frame("message")}
     write_prepared(out, frames, manifest=manifest, force=force)
     return manifest
+
+
+def _time_warnings(reader: Reader | ServicesReader) -> list[str]:
+    """What a person should know of a log's times: those that are not read, and zones' names."""
+    described = reader.settings.format
+    sentences: list[str] = []
+    # Services have a format each, and lines of several are among the first ones.
+    if reader.tally.counts["timeless"] and isinstance(reader, Reader):
+        unread = unread_times(reader.tally.tallied.sample, described)
+        if unread is not None:
+            sentences.append(redact_text(unread) if reader.settings.redact else unread)
+    return sentences + zone_notes(reader.zones, zone=described.time_zone)
 
 
 def _whence(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import product
 
 import polars as pl
 
@@ -19,6 +20,11 @@ from logllm.logs.times import check_time_format, written_times, zone_names
 _FEW = 500  # times are looked at one way of writing after the other
 _TWO_NUMBERS = re.compile("(%[dm])([/-])(%[dm])(?=[/-]%[Yy])")
 _ZONED = re.compile(r"%:{0,2}#?z|%Z|epoch")
+_DAYS = ("%d.%m.%y", "%d.%m.%Y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%Y", "%Y.%m.%d", "%y%m%d", "%Y%m%d")
+_CLOCKS = ("%H:%M:%S", "%H.%M.%S", "%H-%M-%S", "%H%M%S", "%H:%M")
+_GAPS = (" ", "-", "_", "T")
+"""What is named to people is made of these, where recognition does not know how times are written.
+A year of two digits goes first: four would read `26` as the year 26."""
 _ISO_ZONE = r"\d(?:\.\d+)?\s*(?:[A-Za-z]+|(?:UTC|GMT)?[+-]\d\d?:?(?:\d\d)?)(?:\[[\w/+-]+\])?$"
 
 
@@ -78,18 +84,53 @@ def check_times(text: pl.Series, described: FormatSection) -> None:
         )
     if written_times(written, described.time_formats, zone=described.time_zone).count():
         return
-    timed = timed_format(written)
-    others = () if timed is None else timed.time_format
-    remedy = ""
-    for form in others:
-        if written_times(written, [form], zone=described.time_zone).count():
-            remedy = f"; --time-format '{form}' reads them"
-            break
+    reading = _reading(written)
+    remedy = "" if reading is None else f"; --time-format '{reading}' reads them"
     forms = " or ".join(described.time_formats)
     raise DataError(
         f"no time of the log is written as {forms}: times are such as"
         f" {shortened(written[0])}{remedy}"
     )
+
+
+def unread_times(text: pl.Series, described: FormatSection) -> str | None:
+    """What a person should do about times that are not written as the format says.
+
+    Args:
+        text: successive lines.
+        described: their format.
+
+    Returns:
+        A sentence with the first such time, and what would read it; None where all are read.
+    """
+    written = _as_written(text, described).head(_FEW)
+    times = written_times(written, described.time_formats, zone=described.time_zone)
+    unread = written.filter(times.is_null())
+    if not len(unread):
+        return None
+    reading = _reading(unread)
+    example = f'times such as "{shortened(unread[0])}" could not be read'
+    if reading is None:
+        return f"{example}: say how they are written, with time_format in the format's file"
+    remedy = f'time_format = ["{reading}"] in the format\'s file reads them'
+    return f"{example}: {remedy}, and so does --time-format '{reading}'"
+
+
+def _reading(written: pl.Series) -> str | None:
+    """A way of writing in which most of some times can be read.
+
+    >>> _reading(pl.Series(["03.11.26 08.00.00", "27.11.26 08.00.01"]))
+    '%d.%m.%y %H.%M.%S'
+    """
+    written = written.head(_FEW)
+    timed = timed_format(written)
+    likely = () if timed is None else timed.time_format
+    made = ("".join(pieces) for pieces in product(_DAYS, _GAPS, _CLOCKS))
+    for form in (*likely, *made):
+        # One way may read a few by chance.
+        if 2 * written_times(written, [form], zone=None).count() > len(written):
+            return form
+    return None
 
 
 def _as_written(text: pl.Series, described: FormatSection) -> pl.Series:
