@@ -54,6 +54,23 @@ def test_a_healthy_log_against_a_good_one_alarms_nobody(logllm, good, healthy) -
     assert "drift" not in outcome.err
 
 
+def test_jobs_that_stop_or_skip_a_step_are_found_and_what_is_missing_is_named(
+    logllm, good, healthy
+) -> None:
+    """Their ends lie far from those of the log, which did not cut them."""
+    lines = healthy.read_text().splitlines(keepends=True)
+    missing = {f"job={job} {word} ": job for job, word in {1400: "closed", 1420: "wrote"}.items()}
+    healthy.write_text("".join(line for line in lines if not any(part in line for part in missing)))
+    outcome = logllm("detect", healthy, "--against", good, "--fail-on-anomaly")
+    assert outcome.code == 1, outcome.err
+    anomalous = [verdict for verdict in verdicts(outcome.out) if verdict["anomalous"]]
+    assert {verdict["session"]: verdict["expected"] for verdict in anomalous} == {
+        "1400": ["INFO:  job=<*> closed file <*>"],
+        "1420": ["INFO:  job=<*> wrote <*> bytes"],
+    }
+    assert [len(verdict["evidence"]) for verdict in anomalous] == [1, 1]
+
+
 def test_one_fault_does_and_is_named(logllm, good, faulty) -> None:
     outcome = logllm(
         "detect", faulty, "--against", good, "--fail-on-anomaly", "--new-kinds", "--summary"

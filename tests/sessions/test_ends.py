@@ -73,6 +73,23 @@ def cut(
     return dict(zip(frame["session"], marks, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("quiet", "end"), [(5, "end"), (20, "end"), (600, None)], ids=["short", "tenfold", "far longer"]
+)
+def test_a_session_that_stopped_long_before_the_end_is_whole(quiet, end) -> None:
+    """Each goes on within a second: after ten minutes it will not."""
+    rows = [(1000.0 + second, "hangs", word) for second, word in enumerate(["open", "work"])]
+    later = [(1001.0 + quiet + second, "last", word) for second, word in enumerate(["open"])]
+    before = made(100)
+    assert cut(learnt(), [*before, *rows, *later])["hangs"] == end
+
+
+def test_a_session_that_lacks_its_middle_is_whole() -> None:
+    rows = made(60)
+    without_middle = [row for row in rows if row[1] != "job-31" or row[2] != "work"]
+    assert cut(learnt(), without_middle)["job-31"] is None
+
+
 @pytest.mark.parametrize("timed", [True, False], ids=["seconds", "records"])
 def test_what_a_tail_cuts_is_known_by_how_sessions_begin_and_end(timed) -> None:
     rows = made(6, timed=timed)[1:-1]

@@ -1,6 +1,7 @@
 """Novelty at once: learnt from good logs, or from the log itself, for logs that no run knows."""
 
 from collections.abc import Sequence
+from copy import copy
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -271,7 +272,10 @@ def _whole(good: Good, ends: Ends, *, settings: SessionSection) -> pl.DataFrame:
     sessions = good.sessions
     if settings.by_key:
         keys = MessageKeys(good.messages)
-        cut = ends.cut(sessions, keys, span=good.span, over=True)
+        # Nor is one learnt from that stopped in the middle: a fault there may be one here.
+        patient = copy(ends)
+        patient.starts, patient.stops = ends.starts.patient(), ends.stops.patient()
+        cut = patient.cut(sessions, keys, span=good.span, over=True)
         sessions = sessions.with_columns(cut)
     # What is cut lacks its beginning or its end, and would teach that both may be missing.
     whole = sessions.filter(pl.col("cut").is_null())

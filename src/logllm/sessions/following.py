@@ -81,6 +81,15 @@ class Following:
         >>> known.expected(opened), known.expected(opened, came=np.uint64(5))
         ([5], [])
         """
+        usual = self.usual(messages)
+        return [key for key in usual if key not in (END, came)]
+
+    def usual(self, messages: Keys) -> list[int]:
+        """Keys of what most often follows such a beginning, `END` among them where it is usual.
+
+        Args:
+            messages: a session's beginning, not empty.
+        """
         last = messages[-1:]
         so_far = np.unique(messages).sum(dtype=np.uint64, keepdims=True)
         by_set = state(so_far, last)
@@ -93,8 +102,8 @@ class Following:
                 continue
             counts, following = self.counts[first:end], self.messages[first:end]
             often = counts >= _OFTEN * counts.sum()
-            expected = following[often]
-            return [int(key) for key in expected if key not in (END, came)]
+            usual: list[int] = following[often].tolist()
+            return usual
         return []
 
     @classmethod

@@ -4,6 +4,7 @@ This tells how likely it is that a session had begun before, or will go on.
 """
 
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 from typing import NamedTuple, Self
 
@@ -32,6 +33,8 @@ times the one before."""
 NEVER = _EDGES
 """The bin after them: the session had no record beyond."""
 _MOST_STATES = 20_000
+_MARGIN = 10.0
+"""Times the longest pause after a message: until then its sessions may well go on."""
 _ENOUGH = 5
 """Sessions that a share is taken of; fewer say nothing."""
 
@@ -74,6 +77,13 @@ class Pauses:
         self._known, self._by_message = _grouped(messages, counts)
         self._beginnings = beginnings
         self._by_all = _at_least(counts.sum(axis=0, keepdims=True))
+        self._margin = _MARGIN
+
+    def patient(self) -> Self:
+        """The same, but a pause of any length may be one: a session that stopped may go on."""
+        patient = copy(self)
+        patient._margin = np.inf
+        return patient
 
     @classmethod
     def learn(cls, seen: Seen, anomalous: Flags, *, beginnings: Beginnings) -> Self:
@@ -165,11 +175,12 @@ class Pauses:
         of_all = _chance(self._by_all, everywhere, bins=bins, before=even)
 
         # A message after which sessions always went on, if never after so long a pause: they still
-        # do.
+        # do, but not after one that is far longer than all that were ever seen.
         whatever = _chance(self._by_all, everywhere, bins=everywhere, before=even)
         rows = places(self._known, seen.messages)
         new = rows < 0
-        before = np.where(new, of_all, whatever)
+        still = whatever * self._fading(seen.pauses, rows)
+        before = np.where(new, of_all, still)
         if new.any():
             first_words = beginnings(new)
             before[new] = self._of_alike(
@@ -179,6 +190,27 @@ class Pauses:
         states = state(seen.sets, seen.messages)
         rows = places(self.states, states)
         return _chance(self._by_state, rows, bins=bins, before=of_message)
+
+    def _fading(self, pauses: Seconds, rows: Counts) -> Chances:
+        """How far it can be believed that a pause is one, by the longest after the message, (0, 1].
+
+        It is 1 up to ten times that, and then falls with the square of the pause: pauses that were
+        never seen are rarer than by any power law that logs were found to follow.
+
+        Args:
+            pauses: of each session.
+            rows: of its message; -1 where it is new.
+        """
+        longest = _longest(self._by_message)
+        # Where sessions never went on after the message, the longest after any one counts.
+        longest_of_all = _longest(self._by_all)
+        of_message = longest[rows]
+        is_known = (rows >= 0) & (of_message > 0)
+        known = np.where(is_known, of_message, longest_of_all)
+        # A pause of nothing is as long as the shortest that can be told.
+        believed = self._margin * known / np.maximum(pauses, EDGES[1])
+        fading: Chances = np.minimum(1.0, believed) ** 2
+        return fading
 
     def _of_alike(
         self, beginnings: Keys, bins: Counts, *, otherwise: Chances, whatever: Chances
@@ -247,6 +279,19 @@ def _at_least(counts: Counts) -> Counts:
     at_least = longest_first.cumsum(axis=1)[:, ::-1]
     ended = counts[:, NEVER:]
     return np.concatenate([at_least, ended], axis=1)
+
+
+def _longest(counts: Counts) -> Seconds:
+    """The upper end of the last bin that holds a pause, for each row of counts by `_at_least`.
+
+    It is 0 where no bin does.
+    """
+    # Counts fall from bin to bin, as each holds all longer pauses: the last that is not zero ends.
+    pauses = counts[:, :NEVER].sum(axis=2)
+    bins = (pauses > 0).sum(axis=1)
+    upper_ends = np.append(EDGES, EDGES[-1])
+    longest: Seconds = upper_ends[bins]
+    return longest
 
 
 def _chance(counts: Counts, rows: Counts, *, bins: Counts, before: Chances) -> Chances:

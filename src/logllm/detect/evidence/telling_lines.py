@@ -11,7 +11,7 @@ from logllm.detect.evidence.whole_records import Written, titles
 from logllm.logs.redaction import redact
 from logllm.metrics import Scores
 from logllm.sessions.following import END, Following
-from logllm.sessions.message_sets import keys_of_messages
+from logllm.sessions.message_sets import Keys, keys_of_messages
 from logllm.sessions.message_table import Rows, lengths, rows_of
 
 ScoreLines = Callable[[list[Rows]], list[Scores]]
@@ -21,6 +21,8 @@ MOST = 5
 """How many lines a verdict names at most."""
 _LEAST = 0.5
 """A line must say at least this share of what the most telling one says."""
+_MOST_STEPS = 1000
+"""Of a session so many messages are compared with what usually follows, at most."""
 
 
 class Sources(NamedTuple):
@@ -112,7 +114,9 @@ def _telling(
     expected: list[list[str] | None] = [None] * len(distinct)
     level = sources.level
     if level is None:
-        return _foremost(distinct, of_lines, least=0.0), _lists(expected)
+        return _without_labels(
+            distinct, messages, of_lines=of_lines, scores=scores, following=sources.following
+        )
 
     # Sessions whose lines are innocent one by one: order, absence and repetition.
     most = np.array([lines.max() for lines in of_lines])
@@ -138,6 +142,70 @@ def _telling(
         for row, of_session in zip(innocent.tolist(), missing, strict=True):
             expected[row] = of_session
     return pl.concat([guilty, lines]), _lists(expected)
+
+
+def _without_labels(
+    distinct: list[Rows],
+    messages: pl.Series,
+    *,
+    of_lines: list[Scores],
+    scores: Scores,
+    following: Following | None,
+) -> tuple[pl.DataFrame, pl.Series]:
+    """The same for a method that learnt no labels: of its lines the foremost always tells.
+
+    Unless it says far less than the verdict. Then what is unusual may be a step: the line is the
+    first one that normal sessions do not have there, or the last one, where the session stopped.
+    """
+    foremost = _foremost(distinct, of_lines, least=0.0)
+    expected: list[list[str] | None] = [None] * len(distinct)
+    if following is None:
+        return foremost, _lists(expected)
+    keys = keys_of_messages(messages)
+    texts = dict(zip(keys.tolist(), messages.to_list(), strict=True))
+
+    # Only where no line says half of what the verdict does can it be what came next, or did not.
+    most = np.array([lines.max() for lines in of_lines])
+    says_too_little = most < _LEAST * scores
+    unexplained = np.flatnonzero(says_too_little)
+    steps = []
+    for row in unexplained.tolist():
+        session, scores_of_lines = distinct[row], of_lines[row]
+        step = _unusual_step(keys[session], following)
+        if step is None:
+            continue
+        place, likely = step
+        # A message that this log never holds has no text here.
+        in_this_log = [texts[key] for key in likely if key in texts]
+        expected[row] = in_this_log or None
+        message, score = session[place], scores_of_lines[place]
+        steps.append((row, message, score, place))
+
+    # These sessions are told by that one line, the others as they were.
+    lines = pl.DataFrame(steps, schema=foremost.schema, orient="row")
+    has_step = pl.col("of").is_in(lines["of"].implode())
+    others = foremost.filter(~has_step)
+    return pl.concat([others, lines]), _lists(expected)
+
+
+def _unusual_step(keys: Keys, following: Following) -> tuple[int, list[int]] | None:
+    """Where a session first goes on otherwise than normal ones, and with what they go on there.
+
+    None where it never does, as far as is known.
+    """
+    count = len(keys)
+    last = count - 1
+    # Nothing is known of how sessions begin, so the first message is never the unusual one.
+    for place in range(1, min(count, _MOST_STEPS) + 1):
+        beginning = keys[:place]
+        usual = following.usual(beginning)
+        came = keys[place] if place < count else END
+        if not usual or came in usual:
+            continue
+        likely = [key for key in usual if key != END]
+        # Where the session stopped there is no line but its last one.
+        return min(place, last), likely
+    return None
 
 
 def _foremost(distinct: list[Rows], of_lines: list[Scores], *, least: float) -> pl.DataFrame:
