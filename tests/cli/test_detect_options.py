@@ -62,7 +62,7 @@ def test_a_summary_on_a_terminal_is_not_pushed_out_of_sight(
     outcome = logllm("detect", tiny_run, log, *options)
     assert outcome.code == 0, outcome.err
     assert len(verdicts(terminal.getvalue())) == written
-    assert ("--out FILE to have all" in outcome.err) == (written == 0)
+    assert ("verdicts are not shown" in outcome.err) == (written == 0)
 
 
 def test_a_summary_beside_a_pipe_leaves_the_verdicts_alone(logllm, tiny_run, log) -> None:

@@ -189,7 +189,7 @@ class Result(NamedTuple):
             note(f"ray: {crew}")
             crew.close()
         if self.wanted.hidden:
-            note("verdicts: add --limit N to see some, --out FILE to have all, or use a pipe")
+            note("verdicts are not shown: --limit N shows some, --out FILE or a pipe takes all")
         if self.ranked and fail:
             note(
                 "sessions are only ranked, so --fail-on-anomaly could never fail: give a good log"
