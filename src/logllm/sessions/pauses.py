@@ -77,6 +77,15 @@ class Pauses:
         self._known, self._by_message = _grouped(messages, counts)
         self._beginnings = beginnings
         self._by_all = _at_least(counts.sum(axis=0, keepdims=True))
+        # The longest pause after each message, and after any: the upper end of the last bin that
+        # holds one. Counts fall from bin to bin, as each holds all longer pauses.
+        upper_ends = np.append(EDGES, EDGES[-1])
+        of_all = self._by_all[:, :NEVER].any(axis=2)
+        of_messages = self._by_message[:, :NEVER].any(axis=2)
+        self._longest_of_all = upper_ends[of_all.sum()]
+        longest = upper_ends[of_messages.sum(axis=1)]
+        # Row -1, of a new message, is one without a pause.
+        self._longest = np.append(longest, 0.0)
         self._margin = _MARGIN
 
     def patient(self) -> Self:
@@ -179,7 +188,15 @@ class Pauses:
         whatever = _chance(self._by_all, everywhere, bins=everywhere, before=even)
         rows = places(self._known, seen.messages)
         new = rows < 0
-        still = whatever * self._fading(seen.pauses, rows)
+        # It is one up to ten times the longest, and then loses belief with the square of the pause:
+        # faster than by any power law that logs were found to follow.
+        of_messages = self._longest[rows]
+        longest = np.where(of_messages > 0, of_messages, self._longest_of_all)
+        # A pause of nothing is as long as the shortest that can be told.
+        pauses = np.maximum(seen.pauses, EDGES[1])
+        believed = self._margin * longest / pauses
+        fading = np.minimum(1.0, believed) ** 2
+        still = whatever * fading
         before = np.where(new, of_all, still)
         if new.any():
             first_words = beginnings(new)
@@ -190,27 +207,6 @@ class Pauses:
         states = state(seen.sets, seen.messages)
         rows = places(self.states, states)
         return _chance(self._by_state, rows, bins=bins, before=of_message)
-
-    def _fading(self, pauses: Seconds, rows: Counts) -> Chances:
-        """How far it can be believed that a pause is one, by the longest after the message, (0, 1].
-
-        It is 1 up to ten times that, and then falls with the square of the pause: pauses that were
-        never seen are rarer than by any power law that logs were found to follow.
-
-        Args:
-            pauses: of each session.
-            rows: of its message; -1 where it is new.
-        """
-        longest = _longest(self._by_message)
-        # Where sessions never went on after the message, the longest after any one counts.
-        longest_of_all = _longest(self._by_all)
-        of_message = longest[rows]
-        is_known = (rows >= 0) & (of_message > 0)
-        known = np.where(is_known, of_message, longest_of_all)
-        # A pause of nothing is as long as the shortest that can be told.
-        believed = self._margin * known / np.maximum(pauses, EDGES[1])
-        fading: Chances = np.minimum(1.0, believed) ** 2
-        return fading
 
     def _of_alike(
         self, beginnings: Keys, bins: Counts, *, otherwise: Chances, whatever: Chances
@@ -279,19 +275,6 @@ def _at_least(counts: Counts) -> Counts:
     at_least = longest_first.cumsum(axis=1)[:, ::-1]
     ended = counts[:, NEVER:]
     return np.concatenate([at_least, ended], axis=1)
-
-
-def _longest(counts: Counts) -> Seconds:
-    """The upper end of the last bin that holds a pause, for each row of counts by `_at_least`.
-
-    It is 0 where no bin does.
-    """
-    # Counts fall from bin to bin, as each holds all longer pauses: the last that is not zero ends.
-    pauses = counts[:, :NEVER].sum(axis=2)
-    bins = (pauses > 0).sum(axis=1)
-    upper_ends = np.append(EDGES, EDGES[-1])
-    longest: Seconds = upper_ends[bins]
-    return longest
 
 
 def _chance(counts: Counts, rows: Counts, *, bins: Counts, before: Chances) -> Chances:
