@@ -12,8 +12,9 @@ from logllm.cli.app import app
 INTRODUCTION = """# Command line
 
 Every verb, argument and option, made from the source by `make docs`. `logllm VERB --help` shows the
-same on a terminal. Verdicts and JSON go to standard output, everything said to people to standard
-error.
+same on a terminal. What was asked for goes to standard output: verdicts, JSON, lists, figures of
+`evaluate`. Progress, notes and summaries go to standard error; so do tables where `--json` has
+their content on standard output.
 
 | exit status | means |
 | --- | --- |

@@ -29,7 +29,7 @@ def settings(tmp_path, place, monkeypatch):
 
 def test_a_test_message_says_what_was_answered(logllm, settings, place) -> None:
     outcome = logllm("alerts", "test", "--alerts", settings)
-    assert (outcome.code, outcome.err.strip()) == (0, "ops: taken: HTTP 200 ok")
+    assert (outcome.code, outcome.out.strip()) == (0, "ops: taken: HTTP 200 ok")
     assert "test message from logllm" in place.got[0]["text"]
     assert "<https://logs.example|open the incident>" in place.got[0]["text"]
 
@@ -38,7 +38,7 @@ def test_a_test_message_that_is_not_taken_is_an_error(logllm, settings, place) -
     place.status, place.answer = 404, b"no_service"
     outcome = logllm("alerts", "test", "--alerts", settings)
     assert outcome.code == 2
-    assert "ops: not taken: HTTP 404 no_service" in outcome.err
+    assert "ops: not taken: HTTP 404 no_service" in outcome.out
     assert "ops accepted no message" in outcome.err
     assert place.url not in outcome.err
 
@@ -92,7 +92,7 @@ def test_a_watch_tells_of_its_incidents_and_show_says_so(
     assert "failed: connection timed out" in message["text"]
     assert "<https://logs.example/?incident=1|open the incident>" in message["text"]
     shown = logllm("alerts", "show", store)
-    assert shown.err.strip() == "ops (slack): 1 sent"
+    assert shown.out.strip() == "ops (slack): 1 sent"
     told = json.loads(logllm("alerts", "show", store, "--json").out)
     assert told["sinks"][0]["sent"] == 1
     assert told["dead_letters"] == []
@@ -109,7 +109,7 @@ def test_a_dead_letter_is_shown_and_sent_again_by_the_next_watch(
     options = ("--store", store, "--idle", 3600, "--stream", "jobs", "--alerts", settings)
     place.status, place.answer = 400, b"invalid_payload"
     logllm("watch", run, "-", *options, stdin=written(range(200, 300), fault=250).encode())
-    shown = logllm("alerts", "show", store).err
+    shown = logllm("alerts", "show", store).out
     assert "ops (slack): 0 sent, 1 dead" in shown
     assert "given up: message 1 for ops, opened: " in shown
     assert "HTTP 400 invalid_payload" in shown

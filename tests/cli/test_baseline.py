@@ -123,7 +123,7 @@ def test_another_encoder(logllm, tiny_data, tiny_models, tmp_path) -> None:
 
 
 def test_errors_and_the_list_name_them_all(logllm, tmp_path) -> None:
-    listed = logllm("show", "methods").err
+    listed = logllm("show", "methods").out
     refused = logllm("train", "tree", "--data", tmp_path, "--out", tmp_path / "run")
     assert refused.code == 2
     for name in names():

@@ -1,5 +1,7 @@
 """The verb `bench`; what it measures has its own tests in tests/bench."""
 
+import pytest
+
 from logllm.cli.bench import draw
 
 REPORT = {
@@ -41,10 +43,12 @@ REPORT = {
 }
 
 
-def test_the_tables_tell_every_figure(capfd) -> None:
+@pytest.mark.parametrize("aside", [False, True], ids=["asked-for", "beside-json"])
+def test_the_tables_tell_every_figure(capfd, aside) -> None:
     """What `--json` prints for programs is shown where a bench is run: tests/cli/test_leaks.py."""
-    draw(REPORT)
+    draw(REPORT, aside=aside)
     done = capfd.readouterr()
+    told, other = (done.err, done.out) if aside else (done.out, done.err)
     for words in (
         "100,000 lines/s",
         "0.88",
@@ -56,8 +60,8 @@ def test_the_tables_tell_every_figure(capfd) -> None:
         "1.20 GB at the peak",
         "ten lines in 6.2 s",
     ):
-        assert words in done.err, words
-    assert done.out == ""
+        assert words in told, words
+    assert other == ""
 
 
 def test_what_cannot_be_measured_is_refused(logllm, tiny_run) -> None:

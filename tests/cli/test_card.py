@@ -6,8 +6,8 @@ import json
 def test_a_card_as_table_and_as_json(logllm, tiny_models) -> None:
     name = tiny_models.encoder.weights
     shown = logllm("show", "weights", name)
-    assert (shown.code, shown.out) == (0, "")
-    assert "no: bert reads in both directions" in " ".join(shown.err.replace("│", " ").split())
+    assert (shown.code, shown.err) == (0, "")
+    assert "no: bert reads in both directions" in " ".join(shown.out.replace("│", " ").split())
     card = json.loads(logllm("show", "weights", name, "--json").out)
     assert card["encoder"]["targets"] == ["query", "value"]
     assert card["bytes"]["float32"] == 4 * card["parameters"]

@@ -84,7 +84,7 @@ def test_a_baseline_that_cannot_learn_is_named_with_its_reason(
         "evaluate", tiny_run, "--data", all_anomalous_first, "--report", tmp_path / "report"
     )
     assert done.code == 0, done.err
-    for text in ((tmp_path / "report" / "report.html").read_text(), done.err):
+    for text in ((tmp_path / "report" / "report.html").read_text(), done.out):
         assert re.search(
             "the trivial baseline unseen is missing: no session to learn from is normal", text
         )

@@ -163,7 +163,7 @@ def test_one_s_own_log_as_the_test_part(logllm, packaged, postgres, tmp_path) ->
 
 
 def test_show_names_it(logllm) -> None:
-    shown = logllm("show", "datasets").err
+    shown = logllm("show", "datasets").out
     assert re.search(r"postgres\W+comes with logllm\W+logs: train, test, changed, german", shown)
     assert "postgres: a PostgreSQL server" in shown
     assert "terms: CC-BY-4.0" in shown

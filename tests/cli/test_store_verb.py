@@ -84,11 +84,12 @@ def test_some_verdicts(logllm, where, filters, names):
 
 
 def test_verdicts_for_people(logllm, where):
-    assert logllm("store", "show", where, "--stream", "app").err.splitlines() == [
+    shown = logllm("store", "show", where, "--stream", "app")
+    assert shown.err == "2 verdicts\n"
+    assert shown.out.splitlines() == [
         "2026-11-27T12:00:00Z app b: normal, 0.2500, 1 line, open",
         "2026-11-27T12:01:00Z app a#2: anomalous, 0.9000, 2 lines, closed",
         "    p:3: disk \ufffd[1m failed",
-        "2 verdicts",
     ]
 
 

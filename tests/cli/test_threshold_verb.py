@@ -19,7 +19,7 @@ def test_the_verb_shows_sets_and_chooses(logllm, tiny_run, tiny_data, tmp_path) 
     assert json.loads(logllm("threshold", copy, "--json").out) == json.loads(shown.out)
     done = logllm("threshold", copy, "0.25", "--because", "two alarms a day")
     assert done.code == 0, done.err
-    assert "at least 0.25 are called anomalous (two alarms a day)" in done.err
+    assert "at least 0.25 are called anomalous (two alarms a day)" in done.out
     assert read_manifest(copy)["threshold"]["value"] == 0.25
     both = logllm("threshold", copy, "0.25", "--data", tiny_data)
     assert (both.code, "give either a value or --data" in both.err) == (2, True)

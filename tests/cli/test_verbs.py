@@ -372,7 +372,17 @@ def test_prepare_names_a_next_step_that_works(logllm, tmp_path, bad, said) -> No
 def test_show_lists(logllm, what) -> None:
     shown = logllm("show", *what)
     assert shown.code == 0
-    assert shown.err.count("\n") > 4
+    assert shown.out.count("\n") > 4  # what was asked for, for `grep` and files
+    assert shown.err.count("\n") <= 1
+
+
+def test_formats_are_listed_one_a_line_and_in_full_as_json(logllm) -> None:
+    lines = logllm("show", "formats").out.splitlines()
+    rows = json.loads(logllm("show", "formats", "--json").out)
+    assert [line.split()[0] for line in lines] == [row["name"] for row in rows]
+    (hdfs,) = [row for row in rows if row["name"] == "hdfs"]
+    assert (hdfs["kind"], "time" in hdfs["fields"]) == ("pattern", True)
+    assert any(line.startswith("hdfs ") and line.endswith(hdfs["for"]) for line in lines)
 
 
 def test_show_prints_what_can_be_read_back(logllm, tmp_path, tiny_run) -> None:

@@ -187,7 +187,7 @@ def test_a_watch_that_learns_says_what_it_learnt(logllm, run, tmp_path) -> None:
     assert told["stream"] == "jobs"
     assert 40 <= told["counts"]["learnt_sessions"] < 60
     assert told["kinds"] == {}
-    assert "learnt sessions" in logllm("store", "learnt", store, "--run", run).err
+    assert "learnt sessions" in logllm("store", "learnt", store, "--run", run).out
     assert "is forgotten" in logllm("store", "learnt", store, "--forget").err
     (told,) = [
         json.loads(line)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from logllm.cli.console import note
+from logllm.cli.console import note, result
 from logllm.counting import plural
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def send_test(
         answer = tried(sink, page=settings.public_url)
         outcome = "taken" if answer.taken else "not taken"
         words = answer.told or "no words"
-        note(f"{sink.name}: {outcome}: {words}")
+        result(f"{sink.name}: {outcome}: {words}")
         if not answer.taken:
             refusing.append(sink.name)
     if refusing:
@@ -191,10 +191,10 @@ def _tell_sink(sink: dict[str, Any]) -> None:
         if sink[state]:
             counts.append(f"{sink[state]:,} {state}")
     summary = ", ".join(counts)
-    note(printable(f"{sink['name']} ({sink['kind']}): {summary}"))
+    result(printable(f"{sink['name']} ({sink['kind']}): {summary}"))
     if sink["error"]:
         due = sink["due"][:19]
-        note(printable(f"    {sink['error']}; tried again at {due}Z"))
+        result(printable(f"    {sink['error']}; tried again at {due}Z"))
 
 
 def _tell(report: dict[str, Any]) -> None:
@@ -207,6 +207,6 @@ def _tell(report: dict[str, Any]) -> None:
     for letter in report["dead_letters"]:
         address = f"message {letter['message']} for {letter['sink']}"
         what = f"{address}, {letter['event']}: {letter['title']}"
-        note(printable(f"given up: {what} ({letter['error']})"))
+        result(printable(f"given up: {what} ({letter['error']})"))
     if not report["sinks"]:
         note("incidents are sent nowhere: `logllm watch --alert URL`")

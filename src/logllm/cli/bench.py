@@ -1,11 +1,12 @@
 """`logllm bench`: how fast a run judges a log, and how close to the machine's limit."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from logllm.cli.console import duration, emit, note, shares, size, table
+from logllm.cli.console import Tell, duration, emit, result, shares, size, table
 from logllm.cli.detect import EngineOption
 from logllm.counting import plural
 
@@ -35,49 +36,56 @@ def bench(
         report = measure(run, inputs, data=data, engine=engine, progress=progress)
     if as_json:
         emit(report)
-    draw(report)
+    draw(report, aside=as_json)
 
 
-def draw(report: dict[str, Any]) -> None:
-    """The figures as tables, and in a few words."""
+def draw(report: dict[str, Any], *, aside: bool) -> None:
+    """The figures as tables, and in a few words.
+
+    Args:
+        report: of a benchmark.
+        aside: standard output has it as JSON, and this goes to standard error.
+    """
     stages = [_stage(name, stage) for name, stage in report["stages"].items()]
     inputs = ", ".join(report["inputs"])
-    table(f"{report['run']} on {inputs}", ("stage", "time", "speed", "of the peak"), stages)
+    columns = ("stage", "time", "speed", "of the peak")
+    table(f"{report['run']} on {inputs}", columns, stages, asked=not aside)
     # Training is timed only where data for it are named.
     training: list[tuple[str, str]] = []
     for stage in report.get("training", ()):
         trained = " + ".join(stage["trains"])
         training.append((trained, f"{stage['sessions_per_second']:,.1f}"))
     if training:
-        table("training", ("stage", "sessions/s"), training)
-    _tell_whole(report["end_to_end"], report["work"])
-    _tell_start(report)
-    _tell_machine(report)
+        table("training", ("stage", "sessions/s"), training, asked=not aside)
+    tell = partial(result, aside=aside)
+    _tell_whole(report["end_to_end"], report["work"], tell=tell)
+    _tell_start(report, tell=tell)
+    _tell_machine(report, tell=tell)
 
 
-def _tell_whole(whole: dict[str, Any], work: dict[str, int]) -> None:
+def _tell_whole(whole: dict[str, Any], work: dict[str, int], *, tell: Tell) -> None:
     """Say how long a log takes from file to verdicts, and how much of it is distinct."""
     lines, sessions = plural(whole["lines"], "line"), plural(whole["sessions"], "session")
-    note(f"from file to verdicts {duration(whole['seconds'])}: {lines}, {sessions}")
+    tell(f"from file to verdicts {duration(whole['seconds'])}: {lines}, {sessions}")
     # Equal sessions and messages are scored once: how much of the work that saves.
     shares: list[str] = []
     for what in ("sessions", "messages", "positions"):
         distinct = work[f"distinct_{what}"]
         shares.append(f"{distinct:,} of {work[what]:,} {what}")
-    note(f"distinct: {', '.join(shares)}")
+    tell(f"distinct: {', '.join(shares)}")
 
 
-def _tell_start(report: dict[str, Any]) -> None:
+def _tell_start(report: dict[str, Any], *, tell: Tell) -> None:
     """Say how long a process takes before it judges, and how much memory it needs."""
     loading = duration(report["load_seconds"])
     start = report["start_seconds"]
     fresh = "" if start is None else f", a fresh process judges ten lines in {duration(start)}"
-    note(f"model loaded in {loading}{fresh}")
+    tell(f"model loaded in {loading}{fresh}")
     peak, loaded = size(report["memory"]["peak"]), size(report["memory"]["loaded"])
-    note(f"memory {peak} at the peak, {loaded} with the model loaded")
+    tell(f"memory {peak} at the peak, {loaded} with the model loaded")
 
 
-def _tell_machine(report: dict[str, Any]) -> None:
+def _tell_machine(report: dict[str, Any], *, tell: Tell) -> None:
     """Say what the machine can do, and in which number formats the networks were."""
     # The machine may have slowed down meanwhile: shares of a peak hold for a steady one only.
     peaks = ", ".join(f"{rate / 1e9:,.0f}" for rate in report["gemm"].values())
@@ -85,7 +93,7 @@ def _tell_machine(report: dict[str, Any]) -> None:
     speed = f"{peaks} GFLOP/s on {threads}"
     formats = ", ".join(f"{network} in {kind}" for network, kind in report["formats"].items())
     machine = f"the machine's peak in float32 before, during, after: {speed}"
-    note(f"{machine}; {formats}; engine {report['engine']}")
+    tell(f"{machine}; {formats}; engine {report['engine']}")
 
 
 def _stage(name: str, stage: dict[str, Any]) -> tuple[str, ...]:

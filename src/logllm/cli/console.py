@@ -1,4 +1,4 @@
-"""Talk on standard error: progress bars, tables, notes."""
+"""What was asked for on standard output; talk on standard error: progress bars, tables, notes."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+Tell = Callable[[str], None]
+"""Says one line to the person at the terminal."""
+
+
 def note(text: str) -> None:
     """One line for the person at the terminal."""
     import typer
@@ -19,10 +23,44 @@ def note(text: str) -> None:
     typer.secho(text, err=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def result(text: str, *, aside: bool = False) -> None:
+    """One line of what was asked for, on standard output.
+
+    Args:
+        text: the line.
+        aside: write it to standard error: standard output has the same as JSON.
+    """
+    import typer
+
+    typer.secho(text, err=aside)
+
+
+def one_line(text: str) -> str:
+    """A line for standard output, cut at its end where a terminal would wrap it."""
+    if not sys.stdout.isatty():
+        return text
+    import shutil
+
+    width = shutil.get_terminal_size().columns
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    asked: bool = False,
+) -> None:
     """A table for the person at the terminal, narrow enough for 80 columns.
 
     It has no frame, and all of it is aligned to the left.
+
+    Args:
+        title: what stands above it.
+        columns: their heads.
+        rows: its rows.
+        asked: it is what was asked for, and goes to standard output.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -36,7 +74,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for row in rows:
         cells = ["" if cell is None else str(cell) for cell in row]
         drawn.add_row(*map(Text, cells))
-    Console(stderr=True).print(drawn)
+    Console(stderr=not asked).print(drawn)
 
 
 def tell_counts(counts: Mapping[str, int], first_rejects: Sequence[Mapping[str, object]]) -> None:

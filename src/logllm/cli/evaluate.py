@@ -1,11 +1,12 @@
 """`logllm evaluate`: a run's figures on a labelled part."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from logllm.cli.console import counts, emit, note, shares, table
+from logllm.cli.console import Tell, counts, emit, note, result, shares, table
 from logllm.cli.detect import EngineOption, VerifyOption
 from logllm.counting import agreeing, figure, plural
 
@@ -62,7 +63,7 @@ def evaluate(
         report = _written(folder, data, detector, judged=(report, scores), force=force)
     if as_json:
         emit(report)
-    draw(report)
+    draw(report, aside=as_json)
 
 
 def _written(
@@ -88,8 +89,13 @@ def _written(
     return full
 
 
-def draw(report: dict[str, Any]) -> None:
-    """Show the report as tables, and say what to doubt in it."""
+def draw(report: dict[str, Any], *, aside: bool) -> None:
+    """Show the report as tables, and say what to doubt in it.
+
+    Args:
+        report: of an evaluation.
+        aside: standard output has it as JSON, and the tables go to standard error.
+    """
     unseen = report["unseen"]
     # Sessions that training has seen, too, are easy: figures of the others stand beside them.
     rows = [_row(name, report, unseen) for name in _FIGURES]
@@ -97,24 +103,26 @@ def draw(report: dict[str, Any]) -> None:
         rows.append((name, report[name], unseen[name] if unseen else ""))
     judged = plural(report["sessions"], f"{report['split']} session")
     title = f"{report['model']} on {judged}"
-    table(title, ("", "all (95 % interval)", "not in train"), rows)
+    table(title, ("", "all (95 % interval)", "not in train"), rows, asked=not aside)
     if lines := report.get("lines"):
-        _draw_lines(lines)
+        _draw_lines(lines, aside=aside)
     if rivals := report.get("baselines"):
-        _draw_rivals(rivals)
-    _tell_what_to_know(report)
+        _draw_rivals(rivals, aside=aside)
+    tell = partial(result, aside=aside)
+    _tell_what_to_know(report, tell=tell)
 
 
-def _tell_what_to_know(report: dict[str, Any]) -> None:
+def _tell_what_to_know(report: dict[str, Any], *, tell: Tell) -> None:
     """Say what the figures rest on, and what to doubt in them."""
     seen = report["sessions_seen_in_train"]
     overlap = agreeing(seen, "{session also occurs|sessions also occur}")
     threshold = f"threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
-    note(f"{overlap} in train; {threshold}")
+    tell(f"{overlap} in train; {threshold}")
     error = report["calibration"]["error"]
-    note(f"scores lie {error:.3f} away from the observed shares (expected calibration error)")
+    calibration = f"scores lie {error:.3f} away from the observed shares"
+    tell(f"{calibration} (expected calibration error)")
     for doubt in report.get("warnings", ()):
-        note(f"doubt: {doubt}")
+        tell(f"doubt: {doubt}")
 
 
 def _row(name: str, report: dict[str, Any], unseen: dict[str, Any] | None) -> tuple[Any, ...]:
@@ -122,7 +130,7 @@ def _row(name: str, report: dict[str, Any], unseen: dict[str, Any] | None) -> tu
     return name.replace("_", " "), _with_interval(report, name), _with_interval(unseen, name)
 
 
-def _draw_rivals(rivals: dict[str, Any]) -> None:
+def _draw_rivals(rivals: dict[str, Any], *, aside: bool) -> None:
     """Show the figures of methods that need no model, which a network must surpass."""
     # Two columns fit beside the names; the report in a folder has all.
     figures = _FIGURES[:2]
@@ -131,10 +139,10 @@ def _draw_rivals(rivals: dict[str, Any]) -> None:
         cells = [_with_interval(rival, figure) for figure in figures]
         rows.append((name, *cells))
     columns = [figure.replace("_", " ") for figure in figures]
-    table("trivial baselines on the same sessions", ("", *columns), rows)
+    table("trivial baselines on the same sessions", ("", *columns), rows, asked=not aside)
 
 
-def _draw_lines(lines: dict[str, Any]) -> None:
+def _draw_lines(lines: dict[str, Any], *, aside: bool) -> None:
     """Show the figures of lines, and how often the foremost line of an alarm is a guilty one."""
     # Without a true alarm there is no foremost line to be right.
     top = "-" if lines["top"] is None else f"{lines['top']:.1%}"
@@ -143,7 +151,7 @@ def _draw_lines(lines: dict[str, Any]) -> None:
     for name in _FIGURES:
         rows.append((name.replace("_", " "), figure(lines[name], None, digits=4)))
     title = f"lines, anomalous from {lines['threshold']:.4g} on ({lines['threshold_chosen']})"
-    table(title, ("", "all lines"), rows)
+    table(title, ("", "all lines"), rows, asked=not aside)
 
 
 def _with_interval(figures: dict[str, Any] | None, name: str) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from logllm.cli.console import emit, note
+from logllm.cli.console import emit, note, result
 from logllm.counting import plural
 
 if TYPE_CHECKING:
@@ -210,8 +210,8 @@ def _list(store: "Store", session: str | None, *, stream: str | None, as_json: b
     if as_json:
         emit(newest_last)
         return
-    for answer in newest_last:
-        note(_line(answer))
+    for given in newest_last:
+        result(_line(given))
     note(plural(len(newest_last), "answer"))
 
 

@@ -154,7 +154,7 @@ def reproduce(
 def _list(grid: "Table") -> None:
     """List the cells, and how far each of them is."""
     rows = [(cell.label, state, cell.slug) for cell, state in grid.states()]
-    table(grid.name, ("cell", "state", "folder"), rows)
+    table(grid.name, ("cell", "state", "folder"), rows, asked=True)
     done = sum(state == "done" for _, state, _ in rows)
     note(f"{done} of {len(rows)} done")
 
@@ -170,7 +170,7 @@ def _draw(results: dict[str, Any], out: Path, *, as_json: bool) -> None:
         named = " ".join(filter(None, words))
         f1, average = _figure(row, "f1"), _figure(row, "average_precision")
         rows.append((named, row["seeds"], f1, average))
-    table(results["table"], ("", "seeds", "F1", "AP"), rows)
+    table(results["table"], ("", "seeds", "F1", "AP"), rows, asked=not as_json)
     stem = out / results["table"]
     files = ", ".join(f"{stem}{ending}" for ending in (".md", ".json", ".png"))
     note(f"written: {files}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from logllm.cli.console import emit, note
+from logllm.cli.console import emit, note, result
 from logllm.counting import plural
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _tell(run: Path, outcome: "Outcome") -> None:
     note(f"{answers}: {counts['new']:,} new, {before}, {overruled}")
     for answer in outcome.contradicting:
         note(f"  answer {answer.number} ({answer.session}: {answer.answer}): {answer.against}")
-    _tell_figures(outcome.gate.figures)
+    _tell_figures(outcome.gate.figures, aside=True)
     # What happens next, and how it is undone.
     if outcome.gate.passed:
         note(
@@ -147,8 +147,11 @@ def _tell(run: Path, outcome: "Outcome") -> None:
     note(f"{outcome.current} continues to judge")
 
 
-def _tell_figures(figures: "Mapping[str, Any]") -> None:
-    """Say each figure of both runs, and the difference with its interval."""
+def _tell_figures(figures: "Mapping[str, Any]", *, aside: bool) -> None:
+    """Say each figure of both runs, and the difference with its interval.
+
+    `aside` is as `result` takes it.
+    """
     titles = {
         "before": "labelled before",
         "answers": "answers not learnt",
@@ -165,7 +168,7 @@ def _tell_figures(figures: "Mapping[str, Any]") -> None:
             both = f"{what} {figure['current']:.3f} before, {figure['newer']:.3f} now"
             interval = f"95 %: {lower:+.3f} to {upper:+.3f}"
             sessions = plural(figures[of]["sessions"], "session")
-            note(f"  {title} ({sessions}): {both}, {estimate:+.3f} ({interval})")
+            result(f"  {title} ({sessions}): {both}, {estimate:+.3f} ({interval})", aside=aside)
 
 
 def _roll_back(run: Path) -> None:
@@ -186,15 +189,16 @@ def _show(run: Path, *, as_json: bool) -> None:
     if as_json:
         emit(asdict(promotion))
     earlier = ", ".join(promotion.earlier) or "none"
-    note(f"{promotion.current} judges where {run} is named; before it: {earlier}")
+    current = f"{promotion.current} judges where {run} is named"
+    result(f"{current}; before it: {earlier}", aside=as_json)
     for gate in promotion.gates:
-        _tell_gate(gate)
+        _tell_gate(gate, aside=as_json)
 
 
-def _tell_gate(gate: "Mapping[str, Any]") -> None:
-    """Tell of one gate in the past."""
+def _tell_gate(gate: "Mapping[str, Any]", *, aside: bool) -> None:
+    """Tell of one gate in the past; `aside` as `result` takes it."""
     reasons = "; ".join(gate.get("reasons", []))
     what = "promoted" if gate.get("promoted") else f"refused: {reasons}"
     newer = gate.get("newer") or "nothing trained"
-    note(f"{gate.get('made')} {newer}: {what}")
-    _tell_figures(gate.get("figures", {}))
+    result(f"{gate.get('made')} {newer}: {what}", aside=aside)
+    _tell_figures(gate.get("figures", {}), aside=aside)

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from logllm.cli.console import emit, note, size, table
+from logllm.cli.console import emit, note, one_line, result, size, table
 
 if TYPE_CHECKING:
+    from logllm.config.format import FormatSection
     from logllm.config.mask import MaskSection
     from logllm.datasets.published.public import Dataset
     from logllm.model.base.candidate import Candidate, Role
@@ -36,7 +37,7 @@ def recipe(
     # Without a name it lists what could be named.
     if name is None:
         rows = [(recipe_name, Recipe.load(recipe_name).title) for recipe_name in packaged()]
-        table("recipes", ("name", "for"), rows)
+        table("recipes", ("name", "for"), rows, asked=True)
         return
     resolved = Recipe.load(name, overrides=settings or [])
     typer.echo(resolved.toml(), nl=False)
@@ -74,7 +75,7 @@ def methods() -> None:
         line = f"  {name:<21}{method.what}{source}"
         by_labels.setdefault(labels, []).append(line)
     for labels, lines in by_labels.items():
-        note("\n".join([f"learning from {labels}:", *lines, ""]))
+        result("\n".join([f"learning from {labels}:", *lines, ""]))
     note(
         "logllm train NAME --data DATA --out RUN; methods of other packages are found by their"
         " entry point (docs/extend/method.md)"
@@ -100,25 +101,45 @@ def formats(
             )
         ),
     ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="List all formats with their fields, as one JSON list."),
+    ] = False,
 ) -> None:
-    """Print a format's description, as the TOML that you would write for your own."""
+    """List the formats, or print one, as the TOML that you would write for your own."""
     import tomli_w
 
     from logllm.formats.description import known, load_format, own_formats
-    from logllm.logs.fields import fields_of
 
     if name is not None:
         description = load_format(name).model_dump(mode="json", exclude_none=True)
         typer.echo(tomli_w.dumps(description), nl=False)
         return
-    rows: list[tuple[str, ...]] = []
     # One's own formats come first: they are tried first, too.
-    for described in (*own_formats().values(), *map(load_format, known())):
-        fields = ", ".join(fields_of(described))
-        grouping = described.sessions.in_words
-        rows.append((described.name, described.kind, fields, grouping, described.title))
-    table("formats", ("name", "kind", "fields", "sessions", "for"), rows)
-    note("the TOML of one: logllm show formats NAME; without --format the one that fits is taken")
+    every = (*own_formats().values(), *map(load_format, known()))
+    if as_json:
+        emit([_facts(described) for described in every])
+        return
+    widest = max(len(described.name) for described in every)
+    for described in every:
+        result(one_line(f"{described.name:<{widest}}  {described.title}"))
+    note(
+        "more of one: logllm show formats NAME; of all: --json; without --format the one that fits"
+        " is taken"
+    )
+
+
+def _facts(described: "FormatSection") -> dict[str, object]:
+    """What a list of formats says of one."""
+    from logllm.logs.fields import fields_of
+
+    return {
+        "name": described.name,
+        "kind": described.kind,
+        "fields": list(fields_of(described)),
+        "sessions": described.sessions.in_words,
+        "for": described.title,
+    }
 
 
 @app.command()
@@ -138,12 +159,12 @@ def datasets() -> None:
     for ours in PACKAGED.values():
         logs = ", ".join(ours.logs)
         rows.append((ours.name, "comes with logllm", f"logs: {logs}"))
-    table("data sets", ("name", "state", "lines kept"), rows)
+    table("data sets", ("name", "state", "lines kept"), rows, asked=True)
     # Terms and citations are too long for a table's cells.
     for public in CATALOG.values():
-        note(f"{public.name}: {address(public)}\n  terms: {public.terms}\n  cite: {public.cite}")
+        result(f"{public.name}: {address(public)}\n  terms: {public.terms}\n  cite: {public.cite}")
     for ours in PACKAGED.values():
-        note(f"{ours.name}: {ours.title}\n  terms: {ours.terms}\n  cite: {ours.cite}")
+        result(f"{ours.name}: {ours.title}\n  terms: {ours.terms}\n  cite: {ours.cite}")
 
 
 def _state(public: "Dataset") -> str:
@@ -196,10 +217,10 @@ def _tell_rules(settings: "MaskSection") -> None:
     from logllm.logs.masks.mask_table import DOTS
 
     masked = [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(settings))]
-    table("masking rules", ("rule", "matches", "pattern"), masked)
+    table("masking rules", ("rule", "matches", "pattern"), masked, asked=True)
     unmasked = [(row.name, row.about, row.code) for row in codes(settings)]
     if unmasked:
-        table("not masked", ("code", "such as", "pattern"), unmasked)
+        table("not masked", ("code", "such as", "pattern"), unmasked, asked=True)
 
 
 _Name = Annotated[
@@ -239,7 +260,7 @@ def weights(
     for model in SMALL_TIER.values():
         state = "here" if available(model.name) else f"{model.bytes / 1e6:.0f} MB to fetch"
         rows.append((model.name, state, model.title))
-    table("small tier", ("name", "state", "what"), rows)
+    table("small tier", ("name", "state", "what"), rows, asked=True)
     note(
         f"kept in {cache()}; any folder or Hugging Face model serves as model.encoder.weights or"
         " model.decoder.weights"
@@ -262,7 +283,7 @@ def _candidate(name: str, *, layers: int | None, as_json: bool) -> None:
         rows.append((f"as {network}", _serves(role)))
     for number_format, count in candidate.bytes.items():
         rows.append((f"memory in {number_format}", size(count)))
-    table(name, ("what", "value"), rows)
+    table(name, ("what", "value"), rows, asked=True)
 
 
 def _serves(role: "Role") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from logllm.cli.console import note
+from logllm.cli.console import note, result
 from logllm.counting import plural
 
 if TYPE_CHECKING:
@@ -171,10 +171,10 @@ def _tell_learning(learning: "Mapping[str, Any]") -> None:
     for name, count in learning.get("counts", {}).items():
         if count:
             words.append(counted_as(count, name))
-    note(printable(", ".join(words)))
+    result(printable(", ".join(words)))
     # Under the counts each kind of message, by its first line.
     for line in learning.get("kinds", {}).values():
-        note(printable(f"    {line}"))
+        result(printable(f"    {line}"))
 
 
 def _opened(where: str) -> "Store":
@@ -230,10 +230,10 @@ def _tell(rows: "pl.DataFrame") -> None:
         what = "anomalous" if verdict["anomalous"] else "normal"
         lines = plural(len(verdict["lines"]), "line")
         about = f"{session}: {what}, {verdict['score']:.4f}, {lines}"
-        note(printable(f"{when}Z {about}, {verdict['state']}"))
+        result(printable(f"{when}Z {about}, {verdict['state']}"))
         # The foremost line alone: the page and `--json` have all of them.
         for telling in verdict.get("evidence", [])[:1]:
             named = [name for name in ("file", "line") if name in telling]
             place = ":".join(str(telling[name]) for name in named)
-            note(printable(f"    {place}: {telling['text']}"))
+            result(printable(f"    {place}: {telling['text']}"))
     note(plural(rows.height, "verdict"))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from logllm.cli.console import counts, emit, note
+from logllm.cli.console import counts, emit, result
 from logllm.cli.target import AlertsPerDay, TargetPrecision, TargetRecall, TopShare, targets
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def threshold(
     if as_json:
         emit(vars(holding))
     called = f"sessions with a score of at least {holding.value:.4g} are called anomalous"
-    note(f"{called} ({holding.how})")
+    result(f"{called} ({holding.how})", aside=as_json)
 
 
 def _check(target: "TargetSection", *, value: float | None, data: Path | None) -> None:
