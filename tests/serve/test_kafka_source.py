@@ -159,6 +159,7 @@ def test_while_nobody_takes_the_broker_waits_and_nothing_is_lost(cluster, readin
     assert mine.lines[0] == {number + 1: str(number) for number in range(2_500)}
 
 
+@pytest.mark.real
 def test_partitions_move_one_by_one_to_a_second_process_and_back(cluster, reading, four):
     for partition in range(4):
         cluster.send(four, *numbers(20), partition=partition)
@@ -176,6 +177,7 @@ def test_partitions_move_one_by_one_to_a_second_process_and_back(cluster, readin
     assert [first.events[number] for number in moved] == [["claim", "lost", "claim"]] * 2
 
 
+@pytest.mark.real
 def test_a_partition_that_the_store_refuses_is_claimed_again_if_it_is_ours(cluster, reading, one):
     cluster.send(one, *numbers(10))
     mine = reading(one)

@@ -322,7 +322,14 @@ KILLS = 12  # at most
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.real)])
-@pytest.mark.parametrize("kind", KINDS, ids=KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.real] if kind == "overlapping" else [])
+        for kind in KINDS
+    ],
+    ids=KINDS,
+)
 def test_any_division_and_any_kill_give_the_same_verdicts(kind, seed, run, tmp_path):
     rng = np.random.default_rng(seed)
     prepare = prepared(**KINDS[kind])
