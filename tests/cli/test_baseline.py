@@ -95,6 +95,9 @@ def test_check_says_what_there_is_to_learn_from(logllm, tiny_data, tmp_path) -> 
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert found["sessions"] > found["anomalous"] > 0
+    assert "method tree-counts: " in done.err  # beside JSON
+    plan = logllm("train", "tree-counts", "--data", tiny_data, "--out", tmp_path / "run", "--check")
+    assert plan.out.startswith("method tree-counts: ")
     assert not (tmp_path / "run").exists()
     assert (
         logllm("train", "unseen", "--data", tmp_path, "--out", tmp_path / "run", "--check").code

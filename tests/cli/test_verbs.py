@@ -78,6 +78,7 @@ def test_four_commands_from_a_raw_log_to_verdicts(logllm, raw, tiny_sets) -> Non
     assert checked.code == 0, checked.err
     plan = json.loads(checked.out)
     assert [stage["sessions"] for stage in plan["stages"]] == [16, 16, 16, 16]
+    assert "memory at a stage's worst step" in checked.err  # beside JSON
     assert plan["stages"][1]["parameters"] == 32 * 64 + 64  # the projector alone
     assert not (raw / "run").exists()
 

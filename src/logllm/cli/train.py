@@ -3,12 +3,13 @@
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from logllm.cli.console import counts, duration, emit, note, shares, size, table
+from logllm.cli.console import Tell, counts, duration, emit, note, result, shares, size, table
 from logllm.cli.target import (
     AlertsPerDay,
     TargetPrecision,
@@ -132,7 +133,8 @@ def _check_simple(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
         labels = f"{data_counts['anomalous']:,} anomalous"
     sessions = plural(data_counts["sessions"], "train session")
     messages = plural(data_counts["distinct_messages"], "distinct message")
-    note(f"method {data_counts['method']}: {sessions}, {labels}, {messages}")
+    learnt = f"method {data_counts['method']}: {sessions}, {labels}, {messages}"
+    result(learnt, aside=as_json)
 
 
 def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
@@ -145,33 +147,34 @@ def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
         planned = plan(recipe, data, progress=progress)
     if as_json:
         emit({**asdict(planned), "seconds": planned.seconds, "peak": planned.peak})
-    _show_stages(recipe.name, planned)
-    _show_memory(planned)
-    _tell_plan(planned)
+    # Beside JSON, tables are talk.
+    _show_stages(recipe.name, planned, asked=not as_json)
+    _show_memory(planned, asked=not as_json)
+    _tell_plan(planned, tell=partial(result, aside=as_json))
 
 
-def _tell_plan(planned: "Plan") -> None:
+def _tell_plan(planned: "Plan", *, tell: Tell) -> None:
     """Say on how much it trains, how long that takes, and what of it is an estimate."""
     sessions = plural(planned.sessions, "train session")
     messages = plural(planned.distinct_messages, "distinct message")
-    note(f"{sessions}, {planned.anomalous:,} anomalous, {messages}")
+    tell(f"{sessions}, {planned.anomalous:,} anomalous, {messages}")
     time_taken = "time not known"
     if planned.seconds:
         threads = plural(planned.threads, "thread")
         about = f"about {duration(planned.seconds)} on {threads}"
         time_taken = f"{about} (timed here, one pass a stage)"
     at_once = plural(planned.micro_batch, "session")
-    note(f"{planned.parameters:,} parameters in all; {at_once} a pass; {time_taken}")
+    tell(f"{planned.parameters:,} parameters in all; {at_once} a pass; {time_taken}")
     # Models that are not here have no weights to measure, only published shapes.
     if planned.assumed:
         names = ", ".join(planned.assumed)
-        note(
+        tell(
             f"weights not here: {names}; sizes derived from the published shapes, lengths of"
             " messages estimated"
         )
 
 
-def _show_stages(name: str, planned: "Plan") -> None:
+def _show_stages(name: str, planned: "Plan", *, asked: bool) -> None:
     """Show what each stage trains, on how much, and how long that takes."""
     rows: list[tuple[Any, ...]] = []
     for number, stage in enumerate(planned.stages, start=1):
@@ -179,10 +182,11 @@ def _show_stages(name: str, planned: "Plan") -> None:
         counts = [f"{count:,}" for count in (stage.parameters, stage.sessions, stage.steps)]
         time_taken = "?" if stage.seconds is None else duration(stage.seconds)
         rows.append((number, trained, *counts, time_taken))
-    table(f"recipe {name}", ("stage", "trains", "parameters", "sessions", "steps", "time"), rows)
+    columns = ("stage", "trains", "parameters", "sessions", "steps", "time")
+    table(f"recipe {name}", columns, rows, asked=asked)
 
 
-def _show_memory(planned: "Plan") -> None:
+def _show_memory(planned: "Plan", *, asked: bool) -> None:
     """Show the memory that each stage's worst step needs."""
     columns = ("weights", "adapters", "optimiser", "activations", "unused")
     rows: list[tuple[Any, ...]] = []
@@ -195,11 +199,13 @@ def _show_memory(planned: "Plan") -> None:
         "memory at a stage's worst step, in MB",
         ("stage", *columns[:-1], "gaps", "program", "all"),
         rows,
+        asked=asked,
     )
-    note(
+    needed = (
         f"{size(planned.peak)} of memory in all: derived from shapes and the longest sessions, the"
         " allocator's gaps estimated"
     )
+    result(needed, aside=not asked)
 
 
 def _megabytes(count: int | None) -> str:
