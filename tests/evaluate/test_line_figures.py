@@ -124,5 +124,5 @@ def test_the_report_holds_them_and_says_them(folder, capfd) -> None:
         .list.sum()
         .sum()
     )
-    draw(report)
-    assert "top line anomalous" in capfd.readouterr().err
+    draw(report, aside=False)
+    assert "top line anomalous" in capfd.readouterr().out

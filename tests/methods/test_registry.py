@@ -232,7 +232,9 @@ def test_the_example_is_trained_and_judges_as_every_other_method(
         " run], ['evaluate', run, '--data', data], ['detect', run, log]):\n    app(line,"
         " standalone_mode=False)\n",
     )
-    verdicts = [json.loads(line) for line in out.splitlines()]
+    # The figures of `evaluate` come before the verdicts.
+    assert "24 test sessions" in out
+    verdicts = [json.loads(line) for line in out.splitlines() if line.startswith('{"session"')]
     assert len(verdicts) == 120
     assert (
         sum(verdict["score"] > 0 for verdict in verdicts) == 30
