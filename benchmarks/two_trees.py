@@ -81,9 +81,8 @@ def side_by_side(
         if only and name not in only:
             continue
         for tree, timed in ((before, theirs), (HERE, ours)):
-            seconds(
-                tree, timed[name]
-            )  # what is made once and remembered, such as compiled modules, is no part of it
+            # What is made once and remembered, such as compiled modules, is no part of it.
+            seconds(tree, timed[name])
         pairs = [(seconds(before, theirs[name]), seconds(HERE, ours[name])) for _ in range(runs)]
         results[name] = {
             "before": statistics.median(old for old, _ in pairs),

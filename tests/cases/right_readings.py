@@ -211,9 +211,8 @@ def read(log: Path, folder: Path, *options: str) -> Reading:
     from logllm.logs.reader import Reader
 
     code, out, err = command("prepare", "--raw", log, "--out", folder, "--json", *options)
-    err = err.replace(str(folder), "OUT").replace(
-        log.name, "LOG"
-    )  # names of logs say what they are
+    # Names of logs say what they are.
+    err = err.replace(str(folder), "OUT").replace(log.name, "LOG")
     if code:
         return Reading(code, err)
     manifest = json.loads(out)

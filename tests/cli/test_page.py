@@ -264,6 +264,5 @@ def test_in_a_browser_the_table_sorts_and_a_link_opens_a_session(
     (tools,) = shown.of_class("tools")
     assert "hidden" not in tools
     assert "53 of 53 shown" in shown.text
-    assert (
-        sum(tag == "button" for tag, _ in shown.elements) == 7
-    )  # of six columns, and the one that opens all
+    # Of six columns, and the one that opens all.
+    assert sum(tag == "button" for tag, _ in shown.elements) == 7

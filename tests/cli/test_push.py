@@ -46,9 +46,8 @@ def test_every_file_arrives(logllm, hub, bundle) -> None:
     assert {"README.md", "manifest.json", "recipe.toml", "projector.safetensors"} < contents(
         bundle
     ).keys()
-    assert any(
-        asked.startswith("PUT /objects/") for asked in hub.asked
-    )  # tensors went as large files, the others in the commit
+    # Tensors went as large files, the others in the commit.
+    assert any(asked.startswith("PUT /objects/") for asked in hub.asked)
 
 
 def test_only_the_bundles_files_and_licences_go(logllm, hub, bundle) -> None:

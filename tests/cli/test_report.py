@@ -72,9 +72,8 @@ def test_the_verb_writes_what_it_prints(logllm, tiny_run, tiny_data, tmp_path) -
         ).code
         == 0
     )
-    assert (
-        json.loads((folder / "report.json").read_text())["baselines"] == {}
-    )  # they are judged on the test part
+    # They are judged on the test part.
+    assert json.loads((folder / "report.json").read_text())["baselines"] == {}
 
 
 def test_a_baseline_that_cannot_learn_is_named_with_its_reason(

@@ -103,9 +103,8 @@ def test_evaluate_judges_the_test_log(logllm, packaged, tiny_run, tmp_path) -> N
         15,
         3,
     )
-    assert (
-        report["sessions_seen_in_train"] == 15
-    )  # the same messages, whatever the sessions are called
+    # The same messages, whatever the sessions are called.
+    assert report["sessions_seen_in_train"] == 15
     assert report["unseen"] is None
     validated = logllm(
         "evaluate", tiny_run, "--data", tmp_path / "out", "--split", "validation", "--json"
@@ -224,9 +223,8 @@ def test_a_summary_says_what_was_wrong_when_and_where(logllm, packaged, postgres
         ),
         "  such as 100 (1.0000), 105 (1.0000), 110 (1.0000)",
     ]
-    piped = logllm(
-        "detect", run, "-", "--summary", stdin=postgres.read_bytes()
-    )  # which cannot be read again
+    # Which cannot be read again.
+    piped = logllm("detect", run, "-", "--summary", stdin=postgres.read_bytes())
     assert (
         "      8 x  -:4: ERROR:  could not extend file: No space left on device"
         in piped.err.splitlines()

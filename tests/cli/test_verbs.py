@@ -177,9 +177,8 @@ def test_no_cache_neither_reads_nor_keeps_scores(logllm, tiny_run, tiny_data, tm
     log, scores = tiny_data.parent / "app.jsonl", tmp_path / "cached" / "scores"
     first = logllm("detect", tiny_run, log, "--no-cache")
     assert not scores.exists()
-    assert (
-        logllm("detect", tiny_run, log).out == first.out
-    )  # what the cache will hold is what it would not have held
+    # What the cache will hold is what it would not have held.
+    assert logllm("detect", tiny_run, log).out == first.out
     (file,) = scores.glob("*.sqlite")
     with closing(sqlite3.connect(file)) as cached, cached:
         cached.execute("UPDATE scores SET score = 1 - score")
@@ -416,9 +415,8 @@ def test_detect_reads_standard_input_in_a_real_process(tiny_run, tiny_data) -> N
     done = subprocess.run(command, input=log, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert len(done.stdout.splitlines()) == 120
-    said = (
-        done.stderr.decode().splitlines()
-    )  # ours alone: other libraries keep their progress and their warnings to themselves
+    # Ours alone: other libraries keep their progress and their warnings to themselves.
+    said = done.stderr.decode().splitlines()
     assert len(said) == 2, said
     assert said[0] == f"{len(log.splitlines()):,} lines read"
     assert said[1].startswith("120 sessions, ")

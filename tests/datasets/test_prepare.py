@@ -134,11 +134,12 @@ def test_windows_are_cut_by_records_then_windowed(tmp_path):
     raw = json_log(tmp_path / "raw", ["normal"] * 40 + ["alert"] + ["normal"] * 10 + ["alert"])
     manifest = prepare([raw], tmp_path / "out", settings=json_section(size=4))
     prepared = Prepared.load(tmp_path / "out")
+    # 41 records, then 11.
     assert [part["sessions"] for part in manifest["parts"].values()] == [
         9,
         2,
         3,
-    ]  # 41 records, then 11
+    ]
     assert prepared.part("validation")["session"].to_list() == ["4@37", "4@41"]
     assert prepared.part("validation")["item_anomalous"].to_list() == [[False] * 4, [True]]
     assert prepared.part("test")["session"].to_list() == ["4@42", "4@46", "4@50"]

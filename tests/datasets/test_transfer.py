@@ -39,9 +39,8 @@ def transfer(site, waits):
     [{}, {"tag": '"a"'}, {"tag": 'W/"a"'}, {"ranges": False}, {"ranges": 416}, {"ranges": 501}],
 )
 def test_a_stream_broken_three_times_ends_whole(site, transfer, waits, rest) -> None:
-    refused = (
-        [rest] if rest.get("ranges") else []
-    )  # the first range is answered with an error: it is asked for all then
+    # The first range is answered with an error: it is asked for all then.
+    refused = [rest] if rest.get("ranges") else []
     site.plan = [
         rest | {"until": 20_000},
         *refused,

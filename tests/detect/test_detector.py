@@ -64,9 +64,8 @@ def test_each_distinct_session_and_message_is_computed_once(detector) -> None:
     new in each call, and equally long."""
     distinct = [np.array(session) for session in ([0, 1], [1, 0], [2])]
     repeated = [distinct[place] for place in (0, 1, 0, 2, 0)]
-    detector.score(
-        distinct, pl.Series(["lift", "smile", "bake"])
-    )  # what every prompt begins with is computed by the first call
+    # What every prompt begins with is computed by the first call.
+    detector.score(distinct, pl.Series(["lift", "smile", "bake"]))
     with FlopCounterMode(display=False) as once:
         detector.score(distinct, pl.Series(["read", "write", "sync"]))
     with FlopCounterMode(display=False) as again:

@@ -72,11 +72,12 @@ def test_windows_in_five_parts(tmp_path):
         "fold-1",
         "manifest.json",
     ]
+    # A tenth validates, as the data were prepared.
     assert ids(tmp_path / "folds" / "fold-1") == [
         every[:9],
         every[9:11],
         every[11:],
-    ]  # a tenth validates, as the data were prepared
+    ]
 
 
 def test_overlapping_windows_do_not_reach_into_later_parts(tmp_path):

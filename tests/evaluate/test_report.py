@@ -139,9 +139,8 @@ def test_a_page_without_anomalies_baselines_or_others_than_in_train(tiny_data, t
     prepared = Prepared.load(tiny_data)
     train = prepared.labelled("train")
     none = pl.Series("anomalous", [False] * train.height)
-    prepared.labelled = prepared.part = lambda name: train.with_columns(
-        none
-    )  # every session is also in train
+    # Every session is also in train.
+    prepared.labelled = prepared.part = lambda name: train.with_columns(none)
     scores = np.linspace(0, 1, train.height)
     report = judge(scores, prepared, split="test", threshold=0.5)
     full = write_report(

@@ -90,9 +90,8 @@ def test_oversampling_at_any_share(normal, anomalous, beta) -> None:
     wanted = minority_after(majority, minority, beta=beta)
     assert len(rows) == majority + wanted
     assert sorted([labels[rows].sum(), (~labels[rows]).sum()]) == sorted([majority, wanted])
-    assert (
-        wanted / len(rows) <= max(beta, minority / len(labels)) + 1e-9
-    )  # up to beta, never beyond
+    # Up to beta, never beyond.
+    assert wanted / len(rows) <= max(beta, minority / len(labels)) + 1e-9
     assert set(rows.tolist()) == set(range(len(labels)))
 
 

@@ -116,9 +116,8 @@ def test_lora_stands_where_the_paper_has_it(folder) -> None:
         "q_proj": "decoder",
         "v_proj": "decoder",
     }
-    assert (
-        sum("lora_A" in name for name, _ in ours.named_parameters()) == 2 * 2 + 2 * 2
-    )  # in each layer of both
+    # In each layer of both.
+    assert sum("lora_A" in name for name, _ in ours.named_parameters()) == 2 * 2 + 2 * 2
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -30,9 +30,8 @@ WORD = re.compile(r"\b(normal|anomalous)\b")
 def test_the_verdict_at_one_half_is_the_word_generated(tmp_path) -> None:
     """The model has learnt the answers' form but not quite, so that some of what it writes is
     neither word."""
-    pair = make_pair(
-        write_models(tmp_path / "models", scale=0.2), learnt=False
-    )  # a narrower decoder cannot be sure of any word
+    # A narrower decoder cannot be sure of any word.
+    pair = make_pair(write_models(tmp_path / "models", scale=0.2), learnt=False)
     sessions, _ = make_sessions(64, seed=6)
     labels = np.array([4 in session for session in sessions])
     recipe = Recipe.load("bgl")

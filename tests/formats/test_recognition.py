@@ -314,10 +314,11 @@ def test_dot_net_s_text_is_in_the_lines_below_its_level(before, name):
 
 
 def test_times_must_parse():
+    # No day is so late.
     lines = [
         f"0811{place} 203518 143 INFO dfs.DataNode: Receiving block blk_{place}"
         for place in range(40, 90)
-    ]  # no day is so late
+    ]
     text = pl.Series(lines)
     assert fit_of(text, load_format("hdfs"), today=TODAY).matched == 0
     assert fitting(text, instead_of="plain", today=TODAY) == []

@@ -241,10 +241,11 @@ def test_a_line_that_is_only_a_time_begins_a_record_whose_message_is_below(time,
         "Completed checkpoint",
     }
     assert records["time"].dt.minute().to_list() == [0] * 20
+    # The last one, which nothing follows.
     assert (reader.tally.counts["rejected"], reader.tally.counts["empty"]) == (
         1,
         1,
-    )  # the last one, which nothing follows
+    )
 
 
 @pytest.mark.parametrize(

@@ -215,9 +215,8 @@ def test_a_stray_quote_costs_the_row_it_stands_in(batch, stray, lost, good):
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_a_row_that_grows_too_long_is_none(batch):
-    cell = "a" * (
-        LONGEST_LINE // 4 - 4
-    )  # four such lines, and a quote before and after them, are as long as a line may be
+    # Four such lines, and a quote before and after them, are as long as a line may be.
+    cell = "a" * (LONGEST_LINE // 4 - 4)
     raw = 'at,text\n1,"' + f"2,{cell}\n" * 4 + '"\n1,"' + f"2,{cell}\n" * 5 + '"\n' + "3,b\n" * 20
     reading, rows = read(TABLE, raw, batch_lines=batch)
     whole = "\n".join([f"2,{cell}"] * 4)
@@ -272,15 +271,15 @@ def test_what_a_container_runtime_cut_is_whole_again(name, batch):
 @pytest.mark.parametrize("batch", [50, 333, 5000])
 def test_what_never_ends_holds_nothing_back_for_long(batch):
     """A line has 1,024 pieces at most, and 1,000 lines at most lie between two of them."""
+    # The last is a piece too many.
     rows = [
         "stdout P a",
         "stderr F 1",
         *["stdout P b"] * 1_023,
         "stdout P d",
-    ]  # the last is a piece too many
-    rows += [f"stderr F {number}" for number in range(2, 1_002)] + [
-        "stdout F e"
-    ]  # too far to be of the same line
+    ]
+    # Too far to be of the same line.
+    rows += [f"stderr F {number}" for number in range(2, 1_002)] + ["stdout F e"]
     raw = "".join(f"2024-02-29T00:17:09.1Z {row}\n" for row in rows)
     _, found = read(load_format("cri"), raw, batch_lines=batch)
     others = [(number + 1_025, str(number)) for number in range(2, 1_002)]
@@ -313,11 +312,12 @@ def test_a_line_label_belongs_to_the_line_that_begins_there(tmp_path):
 
 def test_pieces_that_make_too_long_a_line_are_left_out_and_counted():
     piece = '{"log":"%s","stream":"stdout","time":"2024-02-29T00:17:09Z"}\n'
+    # The third is one letter too many.
     first, second, third = (
         "a" * (LONGEST_LINE - 200),
         "i" * 199,
         "jk",
-    )  # the third is one letter too many
+    )
     raw = piece % first + piece % second + piece % third + piece % r"n\n" + piece % r"o\n"
     reading, rows = read(load_format("docker"), raw, batch_lines=2)
     assert rows == [(1, first + second), (5, "o")]
@@ -387,10 +387,11 @@ def test_journald_export():
     )
     reading, rows = read(JOURNAL, raw)
     assert rows == [(1, "one=1"), (11, "two")]
+    # A binary field.
     assert (reading.tally.counts["rejected"], reading.tally.first_rejects[0]["line"]) == (
         1,
         6,
-    )  # a binary field
+    )
 
 
 @pytest.mark.parametrize(

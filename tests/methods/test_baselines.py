@@ -254,9 +254,8 @@ def test_the_threshold_comes_from_validation_where_that_has_enough_anomalies(
     more = with_parts(tiny_data, tmp_path / "more", validation=prepared.part("train"))
     report = judged(recipe_for("unseen"), Prepared.load(more)).report
     assert report["threshold_chosen"] == "best F1 on validation"
-    assert (
-        0.25 < report["threshold"] < 0.5
-    )  # in the middle between 0 and the lowest of the raised shares
+    # In the middle between 0 and the lowest of the raised shares.
+    assert 0.25 < report["threshold"] < 0.5
     assert report["f1"] == 1
 
 

@@ -22,9 +22,8 @@ def counts(*, rows: int, columns: int, seed: int) -> Sparse:
 def test_trees_say_what_xgboost_says(seed) -> None:
     matrix, rng = counts(rows=400, columns=12, seed=seed), np.random.default_rng(seed)
     table = matrix.table()
-    labels = (
-        (table[:, 0] == 1) ^ (table[:, 1] > 2) ^ (rng.random(400) < 0.1)
-    )  # 1, and neither 0 nor 2, is what tells
+    # 1, and neither 0 nor 2, is what tells.
+    labels = (table[:, 0] == 1) ^ (table[:, 1] > 2) ^ (rng.random(400) < 0.1)
     data = xgboost.DMatrix(matrix.learnable(), label=labels)
     grown = xgboost.train(
         {"objective": "binary:logistic", "base_score": 0.5, "max_depth": 5, "nthread": 1}, data, 30

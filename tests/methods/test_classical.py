@@ -153,9 +153,10 @@ def test_standardised_vectors_score_as_the_pipeline_does(tiny_models) -> None:
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000)).fit(
         x[rows], train.labels[first][rows]
     )
+    # Theirs is float32.
     assert (
         np.abs(method.score(test.sessions, MESSAGES) - pipeline.predict_proba(y)[:, 1]).max() < 1e-5
-    )  # theirs is float32
+    )
 
 
 @pytest.mark.parametrize(

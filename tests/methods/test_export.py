@@ -78,10 +78,11 @@ def test_a_bundle_of_several_minds_holds_them_all(
     )
     train(recipe, tiny_data, out=tmp_path / "run")
     wanted = scores(tmp_path / "run", tiny_data)
+    # Lines have no labels.
     assert json.loads((tmp_path / "run" / "weights.json").read_text()) == {
         "logllm": 4.0,
         "words": 1.0,
-    }  # lines have no labels
+    }
     manifest = export_run(tmp_path / "run", tmp_path / "bundle", bundle=Bundle(merged=merged))
     assert {Path(name).parts[0] for name in manifest["files"]} >= {
         "words",

@@ -236,9 +236,8 @@ def test_the_example_is_trained_and_judges_as_every_other_method(
     assert "24 test sessions" in out
     verdicts = [json.loads(line) for line in out.splitlines() if line.startswith('{"session"')]
     assert len(verdicts) == 120
-    assert (
-        sum(verdict["score"] > 0 for verdict in verdicts) == 30
-    )  # of 120, those that are anomalous
+    # Of 120, those that are anomalous.
+    assert sum(verdict["score"] > 0 for verdict in verdicts) == 30
     assert json.loads((run / "manifest.json").read_text())["method"] == "new-words"
 
 

@@ -51,9 +51,8 @@ def test_the_verdict_is_read_where_the_answers_part(normal, anomalous, shared) -
 
 def test_equal_answers_are_refused() -> None:
     with pytest.raises(ModelError, match="cannot be told apart"):
-        render(
-            PromptSection(normal="unseen", anomalous="unknown"), word_tokenizer(bos=True)
-        )  # both are <unk>
+        # Both are <unk>.
+        render(PromptSection(normal="unseen", anomalous="unknown"), word_tokenizer(bos=True))
 
 
 def test_messages_are_cut_at_the_longest_length() -> None:

@@ -107,9 +107,8 @@ def test_filters_live_in_the_address(chrome, serving, written) -> None:
     page.until(f"document.querySelectorAll('{ROWS}').length === 1")
     assert "show=all" in page.run("location.search")
     assert "q=calm-3" in page.run("location.search")
-    written.add(
-        written.normal("calm-30"), written.normal("calm-40")
-    )  # what comes live is filtered as well
+    # What comes live is filtered as well.
+    written.add(written.normal("calm-30"), written.normal("calm-40"))
     page.until(f"document.querySelectorAll('{ROWS}').length === 2")
     assert names(page) == ["calm-30", "calm-3"]
     assert names(opened(chrome, page.run("location.href"))) in (["calm-30", "calm-3"], ["calm-3"])

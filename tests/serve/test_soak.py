@@ -70,9 +70,8 @@ def test_of_what_is_muted_nobody_is_told(load) -> None:
 
 def test_the_service_answers_soon_and_loses_nobody_on_the_stream(load) -> None:
     figures = serving_load.at_share(load)
-    assert (
-        figures["queries"]["all"]["p50"] <= 100
-    )  # the figure is for p95, on a machine that does nothing else
+    # The figure is for p95, on a machine that does nothing else.
+    assert figures["queries"]["all"]["p50"] <= 100
     stream = figures["stream"]
     assert stream["verdicts"] > 500
     assert stream["missed"] == 0

@@ -144,9 +144,8 @@ def test_what_was_written_since(tmp_path):
     clock.later(hours=2)
     shown.write(verdict("new", 2))
     assert shown.names("/v1/verdicts?since=2026-11-27T13:00:00Z") == ["new"]
-    assert shown.names("/v1/verdicts?since=2026-11-27T13:00:00") == [
-        "new"
-    ]  # UTC where no zone stands
+    # UTC where no zone stands.
+    assert shown.names("/v1/verdicts?since=2026-11-27T13:00:00") == ["new"]
     assert shown.names("/v1/verdicts?since=2026-11-27T14:30:00%2B02:00") == ["new"]
     assert shown.names("/v1/verdicts?since=2026-11-27T12:00:00Z&stream=app") == ["new", "old"]
     assert shown.names("/v1/verdicts?until=2026-11-27T13:00:00Z") == ["old"]
@@ -194,12 +193,13 @@ def test_what_is_past_is_counted_once_in_five_minutes_and_what_is_recent_each_ti
     shown.close()
     shown.store = Store.open(shown.where, clock=clock)
     assert counted(0.1, 0.6, 0.99) == [1, 2, 0, 0]
+    # What is longer ago than five minutes is not looked at again.
     assert counted(0.2, 0.98) == [
         1,
         3,
         0,
         0,
-    ]  # what is longer ago than five minutes is not looked at again
+    ]
     now[0] += 301
     assert counted() == [2, 3, 0, 0]
 
@@ -208,9 +208,8 @@ def test_a_timeline_that_many_ask_for_at_once_is_the_same_for_all(shown):
     shown.write(*[verdict(f"s{number}", number) for number in range(1, 50)])
     start = datetime.now(UTC)
     later = count()
-    timeline = Timeline(
-        clock=lambda: start.timestamp() + 400 * next(later)
-    )  # what was counted is soon too old
+    # What was counted is soon too old.
+    timeline = Timeline(clock=lambda: start.timestamp() + 400 * next(later))
 
     def counted(bins: int) -> int:
         wanted = Wanted(None, start - timedelta(hours=1), start + timedelta(hours=1), bins)

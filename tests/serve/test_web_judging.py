@@ -87,9 +87,8 @@ def test_plain_text_is_a_file_of_lines(shown):
 
 def test_sessions_by_lines_and_by_messages(shown):
     lines = written([7], fault=7).splitlines()
-    messages = [
-        " ".join(line.split(" ", 2)[1:]).replace(" ", ":  ", 1) for line in lines
-    ]  # as the run's own: INFO:  job=...
+    # As the run's own: INFO:  job=...
+    messages = [" ".join(line.split(" ", 2)[1:]).replace(" ", ":  ", 1) for line in lines]
     sessions = [
         {"session": "lines", "lines": lines},
         {"session": "messages", "messages": messages},

@@ -67,9 +67,8 @@ def keep_gradients(place: Path) -> None:
 
 def two(recipe: Recipe, data: Path, out: Path, **how) -> list[int | None]:
     """Exit statuses of two processes that train together."""
-    port = (
-        20_000 + os.getpid() % 10_000
-    )  # no system gives one of these to whoever asks for any port
+    # No system gives one of these to whoever asks for any port.
+    port = 20_000 + os.getpid() % 10_000
     options = [{"rank": rank, "port": port, "how": dict(how)} for rank in range(2)]
     processes = [
         _FORKS.Process(target=one_of_two, args=(recipe.model_dump(), (data, out)), kwargs=option)

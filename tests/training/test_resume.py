@@ -130,9 +130,8 @@ def test_resume_refuses_another_recipe_and_other_data(
         trained(other, tiny_data, out, resume=True)
     with pytest.raises(ModelError, match="holds a run already.*--resume.*--force"):
         trained(tiny_recipe, tiny_data, out)
-    assert (
-        trained(tiny_recipe, tiny_data, out, resume=True) == uninterrupted
-    )  # finished: nothing to do
+    # Finished: nothing to do.
+    assert trained(tiny_recipe, tiny_data, out, resume=True) == uninterrupted
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tiny_recipe, tiny_data, tmp_path) -> None:

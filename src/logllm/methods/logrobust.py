@@ -35,9 +35,10 @@ class LogRobust(nn.Module):
             vectors, sizes, batch_first=True, enforce_sorted=False
         )
         read, _ = self.lstm(packed)
+        # What was read in both directions at each place, (b, s, 128).
         states, _ = nn.utils.rnn.pad_packed_sequence(
             read, batch_first=True, total_length=mask.shape[1]
-        )  # (b, s, 128)
+        )
 
         # Attention to padding is nothing: e to the -1e9.
         attention = self.attention(torch.tanh(states))  # (b, s, 1)

@@ -293,11 +293,12 @@ def test_altered_logs_are_judged_by_one_run(asked, tmp_path, stand) -> None:
     )
     found = run(table, watch=told, runner=stand)
     names = [command[0] for command in stand.commands]
+    # Whatever the method, it is trained once.
     assert {name: names.count(name) for name in names} == {
         "perturb": 2,
         "train": 2,
         "evaluate": 6,
-    }  # whatever the method, it is trained once
+    }
     runs = {
         command[command.index("--out") + 1] for command in stand.commands if command[0] == "train"
     }

@@ -99,9 +99,8 @@ def test_tied_weights_count_once() -> None:
 
 def test_an_assumed_tokenizer_gives_about_as_many_tokens() -> None:
     tokenizer = AssumedTokenizer()
-    assert (
-        len(tokenizer("jobid <*> started")["input_ids"]) == 1 + 1 + 3 + 2 + 1
-    )  # `started` is two pieces; one more at each end
+    # `started` is two pieces; one more at each end.
+    assert len(tokenizer("jobid <*> started")["input_ids"]) == 1 + 1 + 3 + 2 + 1
     assert [
         len(ids)
         for ids in tokenizer(["word " * 200, "a"], truncation=True, max_length=100)["input_ids"]
@@ -176,9 +175,8 @@ def test_a_candidate_says_what_a_model_would_bring(tiny_models) -> None:
     assert (found.here, found.pooler, found.sets_bos) == (True, False, True)
     assert found.decoder.refused is None
     assert found.decoder.targets == ("q_proj", "v_proj")
-    assert found.decoder.adapter_parameters == 2 * 8 * (
-        (64 + 64) + (64 + 32)
-    )  # two layers, rank 8, query and value
+    # Two layers, rank 8, query and value.
+    assert found.decoder.adapter_parameters == 2 * 8 * ((64 + 64) + (64 + 32))
     assert found.bytes["float32"] == 2 * found.bytes["bfloat16"] == 4 * found.parameters
     assert found.bytes["nf4"] < found.bytes["bfloat16"]
     reader = describe(tiny_models.encoder.weights)

@@ -100,9 +100,8 @@ def test_what_a_configuration_says_of_each_layer_is_cut_too(kind, settings, list
     kept = first_layers(config, DecoderSection(layers=3))
     assert (kept.num_hidden_layers, config.num_hidden_layers) == (3, 6)
     assert {name: getattr(kept, name) for name in lists} == lists
-    assert (
-        type(kept).from_dict(json.loads(json.dumps(kept.to_dict()))).num_hidden_layers == 3
-    )  # as a merged bundle's is read
+    # As a merged bundle's is read.
+    assert type(kept).from_dict(json.loads(json.dumps(kept.to_dict()))).num_hidden_layers == 3
 
 
 def test_the_text_half_of_a_larger_configuration_is_cut() -> None:

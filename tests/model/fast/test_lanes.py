@@ -50,9 +50,8 @@ def test_a_caller_that_comes_while_lanes_run_has_all_of_them_too() -> None:
         begun = []
         for _ in range(4):
             begun.append(pool.submit(lanes_used))
-            sleep(
-                0.02
-            )  # the next one comes in the middle, and asks torch for its number for the first time
+            # The next one comes in the middle, and asks torch for its number for the first time.
+            sleep(0.02)
         assert [outcome.result() for outcome in begun] == [2, 2, 2, 2]
     assert (torch.get_num_threads(), in_a_new_thread()) == (2, 2)
 
