@@ -100,4 +100,6 @@ def test_the_quick_start_with_labels_runs(tmp_path: Path) -> None:
     done = shell(block("start/labelled.md", "bash"), tmp_path)
     assert done.returncode == 0, done.stderr
     assert "300 sessions, 30 anomalous" in done.stderr
-    assert len(done.stdout.splitlines()) == 3
+    assert "app@" in done.stdout  # the figures of `evaluate`
+    verdicts = [line for line in done.stdout.splitlines() if line.startswith('{"session"')]
+    assert len(verdicts) == 3
