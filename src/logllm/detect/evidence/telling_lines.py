@@ -1,6 +1,6 @@
 """Which lines speak most for an anomalous verdict, and what did not come."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -162,7 +162,7 @@ def _without_labels(
     if following is None:
         return foremost, _lists(expected)
     keys = keys_of_messages(messages)
-    texts = dict(zip(keys.tolist(), messages.to_list(), strict=True))
+    texts = _texts_by_key(keys, messages)
 
     # Only where no line says half of what the verdict does can it be what came next, or did not.
     most = np.array([lines.max() for lines in of_lines])
@@ -175,9 +175,7 @@ def _without_labels(
         if step is None:
             continue
         place, likely = step
-        # A message that this log never holds has no text here.
-        in_this_log = [texts[key] for key in likely if key in texts]
-        expected[row] = in_this_log or None
+        expected[row] = _in_this_log(likely, texts)
         message, score = session[place], scores_of_lines[place]
         steps.append((row, message, score, place))
 
@@ -238,7 +236,7 @@ def _expected(
     The beginning is what came before the session turned, or all of it if it never turned.
     """
     keys = keys_of_messages(messages)
-    texts = dict(zip(keys.tolist(), messages.to_list(), strict=True))
+    texts = _texts_by_key(keys, messages)
     lists: list[list[str] | None] = []
     for session, place, risen in zip(sessions, turned.places, turned.risen, strict=True):
         # After the beginning before the message at which it turned; of one that never turned, after
@@ -248,9 +246,20 @@ def _expected(
         if risen:
             before, came = of_session[:place], of_session[place]
         likely = following.expected(before, came=came)
-        in_this_log = [texts[key] for key in likely if key in texts]
-        lists.append(in_this_log or None)
+        lists.append(_in_this_log(likely, texts))
     return lists
+
+
+def _texts_by_key(keys: Keys, messages: pl.Series) -> dict[int, str]:
+    """The messages of the table by their keys."""
+    return dict(zip(keys.tolist(), messages.to_list(), strict=True))
+
+
+def _in_this_log(likely: Sequence[int], texts: Mapping[int, str]) -> list[str] | None:
+    """The texts of messages by their keys; None where there is none."""
+    # A message that this log never holds has no text here.
+    in_this_log = [texts[key] for key in likely if key in texts]
+    return in_this_log or None
 
 
 def _without_secrets(lists: pl.Series) -> pl.Series:
