@@ -19,10 +19,11 @@ from logllm.detect.opened_run import OpenedRun
 from logllm.detect.reading import Reading
 from logllm.detect.spread.crew import Crew
 from logllm.detect.spread.labour import Job, Origin
+from logllm.detect.spread.spread_reader import SpreadReader
 from logllm.detect.spread.spread_run import SpreadDetector
 from logllm.detect.verdict import json_lines
 from logllm.errors import DataError, ServeError
-from logllm.logs.lines import CutOff
+from logllm.logs.lines import BLOCK, CutOff
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,40 @@ def test_bytes_are_those_of_one_process(tiny_run, logs, grouping, hands) -> None
     assert done.count("score") == len(done) - 4 > 0
     assert str(spread.crew) == f"{hands} actor{'s' * (hands > 1)}, {len(done)} shards"
     assert all("read" in hand.did for hand in hired)
+
+
+class InParts(SpreadDetector):
+    """Reads large files in the smallest parts there are."""
+
+    def reader(self, names, **how) -> SpreadReader:
+        reader = super().reader(names, **how)
+        reader.span = BLOCK
+        return reader
+
+
+@pytest.mark.parametrize("grouping", ["key", "windows"])
+def test_one_large_file_is_read_by_all_with_the_bytes_of_one(tiny_run, tmp_path, grouping) -> None:
+    """Sessions and windows lie across its parts, one of which begins with lines of no record."""
+    lines, _ = make_log(sessions=60, seed=5)
+    random.Random(0).shuffle(lines)
+    filler = json.dumps({"time": 1_700_000_900, "message": "x" * 30_000})
+    some = len(lines) // 4
+    block = [filler] * (BLOCK // len(filler) - 1)
+    large, small = tmp_path / "large.jsonl", tmp_path / "small.jsonl"
+    quarters = [lines[start : start + some] for start in range(0, len(lines), some)]
+    large.write_text("\n".join(line for some in quarters for line in [*some, "no record", *block]))
+    small.write_text("\n".join(lines[:some]))
+    names = [str(large), str(small)]
+
+    alone = Detector.load(tiny_run, threshold=0.46)
+    detector = alone if grouping == "key" else windowed(alone)
+    expected = told(detector.read(names))
+    spread, hired = shared(detector, hands=2)
+    assert told(InParts.of(spread, spread.crew).read(names)) == expected
+    done = [task for hand in hired for task in hand.did]
+    assert done.count("read") == 1 + large.stat().st_size // BLOCK + 1
+    assert all("read" in hand.did for hand in hired)
+    assert [reject["line"] for reject in expected[2]][1] > some
 
 
 def test_a_process_that_was_spared_a_call_is_taught_its_messages(tiny_run, logs) -> None:

@@ -1,7 +1,7 @@
 """Lines of files, archives, globs and standard input, as frames of bounded size."""
 
 import re
-from collections.abc import Collection, Iterator, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
@@ -23,8 +23,10 @@ LONGEST_LINE = 1 << 20
 Counts = MutableMapping[str, int]
 """What was read and what was not, by name, in plain counts."""
 
-_BLOCK = 4 << 20
-_BOMS = {"utf-8": b"\xef\xbb\xbf", "latin-1": b""}
+BLOCK = 4 << 20
+"""Bytes of a file that are one frame of lines, or several where there are many lines."""
+BOMS = {"utf-8": b"\xef\xbb\xbf", "latin-1": b""}
+"""The byte order mark at a file's start."""
 _NULS_AROUND = re.compile(rb"^\0+|\0+$", re.MULTILINE)
 _INNER_BOM = re.compile("^\ufeff+", re.MULTILINE)
 _CODES = (b"\x1b", b"#033[")
@@ -249,9 +251,9 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
     try:
         plain, tool = unpack(stream)
         plain = Transcoded(plain, encoding)
-        for block in _whole_lines(plain, _BOMS[encoding]):
+        for block in whole_lines(_blocks(plain), BOMS[encoding]):
             if not last:
-                _check_log(block, name=like.file, tool=tool or "cat")
+                check_log(block, name=like.file, tool=tool or "cat")
             lines = lines_in(block, after=last, encoding=encoding, like=like)
             last += lines.frame.height
             yield replace(lines, paused=arrives(plain) and not plain.comes(0))
@@ -264,20 +266,34 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
         raise CutOff(f"{like.file} {what} after {last:,} whole lines ({exc}){remedy}") from exc
 
 
-def _check_log(start: bytes, *, name: str, tool: str) -> None:
-    """Refuse what is not lines as it is: archives of several files."""
+def check_log(start: bytes, *, name: str, tool: str) -> None:
+    """Refuse what is not lines as it is: archives of several files.
+
+    Args:
+        start: a file's first bytes, out of its archive.
+        name: the file's.
+        tool: the command that unpacks it.
+
+    Raises:
+        DataError: it is such an archive.
+    """
     if start.startswith(b"PK\x03\x04"):
         raise DataError(f"{name} is a zip archive: unzip -p {name} FILE | logllm ... -")
     if start[257:262] == b"ustar":
         raise DataError(f"{name} is a tar archive: {tool} {name} | tar -xO FILE | logllm ... -")
 
 
-def _whole_lines(plain: Bytes, bom: bytes) -> Iterator[bytes]:
-    """Blocks of whole lines; of a line that does not end only so much is held as can be kept."""
+def whole_lines(blocks: Iterable[bytes], bom: bytes) -> Iterator[bytes]:
+    """Blocks of whole lines; of a line that does not end only so much is held as can be kept.
+
+    Args:
+        blocks: the bytes, in blocks that end anywhere.
+        bom: a byte order mark that goes if they begin with it.
+    """
     most = 4 * LONGEST_LINE + 8  # a character has at most four bytes
     start = True
     held = bytearray()
-    for block in _blocks(plain):
+    for block in blocks:
         if start:
             block, start = block.removeprefix(bom), False
         end = block.rfind(b"\n") + 1
@@ -306,13 +322,13 @@ def _blocks(plain: Bytes) -> Iterator[bytes]:
     fault: Exception | None = None
     while fault is None:
         try:
-            piece = plain.read(_BLOCK - size)
+            piece = plain.read(BLOCK - size)
         except FAULTS as exc:
             piece, fault = b"", exc
         pieces.append(piece)
         size += len(piece)
         # What arrives is given on as it comes: nobody knows when there will be more.
-        if size == _BLOCK or not piece or arrives(plain):
+        if size == BLOCK or not piece or arrives(plain):
             yield b"".join(pieces)
             pieces, size = [], 0
         if not piece and fault is None:

@@ -18,6 +18,7 @@ from logllm.logs.calendar.timeline import Order, in_time
 from logllm.logs.calendar.years import Years
 from logllm.logs.first_lines import FirstLines, first_lines, read_again
 from logllm.logs.inputs.folders import session_names
+from logllm.logs.inputs.spans import Span, span_lines
 from logllm.logs.inside.interleaved import Interleaved
 from logllm.logs.inside.other_kinds import kinds
 from logllm.logs.joining import Continuations, JoiningRecords, by_file, made_whole
@@ -152,6 +153,23 @@ class Reader:
             if progress is not None:
                 progress(lines.read, total)
             yield self.counted(lines, parsed, file=earlier + lines.index)
+
+    def of_span(self, name: str, span: Span) -> Iterator[pl.DataFrame]:
+        """Records of a part of a file whose format is read line by line; its lines count from 1.
+
+        Args:
+            name: The file's.
+            span: The part.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        self.files.append(self.named(name))
+        self._of_files.append(None)
+        encoding, most = self.settings.format.encoding, self._batch_lines
+        batches = span_lines(name, span, encoding=encoding, batch_lines=most)
+        for lines, records in ahead(lambda lines: self.masked(self.parsed(lines)), batches):
+            yield self.counted(lines, records, file=len(self.files) - 1)
 
     def pushed(self, name: str) -> "Pushed":
         """Records of lines that are pushed as they come, of one source with an order of its own.

@@ -44,6 +44,16 @@ class Tallied(NamedTuple):
     sample: pl.Series
     """Some of its first lines."""
 
+    def after(self, lines: int) -> "Tallied":
+        """The same of a part that so many lines of its file come before."""
+        if not lines:
+            return self
+        rejects = []
+        for reject in self.rejects:
+            line = int(str(reject["line"])) + lines
+            rejects.append({**reject, "line": line})
+        return self._replace(rejects=rejects)
+
 
 class Tally:
     """Counts of what passes, batch by batch."""

@@ -14,6 +14,7 @@ import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.detect.opened_run import OpenedRun
+from logllm.logs.inputs.spans import WHOLE, Span
 from logllm.logs.lines import CutOff, NoLines
 from logllm.logs.reader import Reader
 from logllm.logs.redaction import Redactor
@@ -38,16 +39,18 @@ class Origin(NamedTuple):
 
 
 class Manner(NamedTuple):
-    """How files are read."""
+    """How files are read, or parts of them."""
 
     settings: PrepareSection
     today: date
     batch_lines: int
     redactor: Redactor | None
+    span: Span = WHOLE
+    """Which part of a file."""
 
 
 class FileRead(NamedTuple):
-    """What one file holds."""
+    """What one file holds, or a part of it."""
 
     frames: list[pl.DataFrame]
     """Its records (`logllm.sessions.message_table.NUMBERED`), numbered from 1, one frame for each
@@ -116,7 +119,7 @@ class Labour:
         return getattr(self, job.task)(*job.arguments)
 
     def read(self, name: str, manner: Manner) -> FileRead:
-        """The records of a file, up to where it can be read."""
+        """The records of a file, or of a part of it, up to where it can be read."""
         reader = Reader(
             manner.settings,
             today=manner.today,
@@ -126,7 +129,11 @@ class Labour:
         table = MessageTable()
         frames, fault = [], None
         try:
-            for records in reader.frames([name], progress=None):
+            if manner.span == WHOLE:
+                batches = reader.frames([name], progress=None)
+            else:
+                batches = reader.of_span(name, manner.span)
+            for records in batches:
                 frames.append(table.numbered(records))
         except NoLines:  # the log may still have some
             pass

@@ -1,4 +1,4 @@
-"""A log whose files are read by several processes, with the same records as from one reader."""
+"""A log whose files, and parts of them, several processes read, with one reader's records."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -12,9 +12,10 @@ from logllm.config.prepare import PrepareSection
 from logllm.detect.spread.crew import Crew
 from logllm.detect.spread.labour import FileRead, Job, Manner
 from logllm.errors import DataError
-from logllm.logs.first_lines import read_again
+from logllm.logs.first_lines import first_lines, read_again
 from logllm.logs.inputs.folders import session_names
-from logllm.logs.lines import CutOff, NoLines, input_bytes, named_files
+from logllm.logs.inputs.spans import SPAN, WHOLE, Span, line_by_line, oldest_first, spans
+from logllm.logs.lines import CutOff, NoLines, input_bytes, lines_of, named_files
 from logllm.logs.reader import Reader
 from logllm.logs.records import RECORDS
 from logllm.logs.redaction import Redactor, redacted_errors
@@ -23,10 +24,10 @@ from logllm.progress import Progress
 
 
 class SpreadReader:
-    """Records of files, each read by one of several processes.
+    """Records of files, each read by one of several processes, or part by part by all of them.
 
     It gives what `logllm.logs.reader.Reader` gives, in the same frames: files in their order,
-    records and messages numbered throughout.
+    lines, records and messages numbered throughout.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class SpreadReader:
         """How each file is read."""
         self.tally = Tally(settings.format, named=self.named, redact=self.redacts)
         """What was read so far, and what was not."""
+        self.span = SPAN
+        """About so many bytes of a file are a part, where files can be read in parts."""
         self.files: list[str] = []
         """Names of the inputs as they may be written; a record's `file` is an index into them."""
 
@@ -105,29 +108,47 @@ class SpreadReader:
         # Where a file, or its folder, is the session, its name is the key of all its records.
         sessions = self.settings.sessions
         of_files = session_names(names, by=sessions.by) if sessions.by_file else [None] * len(names)
-        total, read, count, without = input_bytes(names), 0, 0, 0
+        parts = [(place, span) for place, name in enumerate(names) for span in self._spans(name)]
+        manner = self.manner
+        jobs = (Job("read", (names[at], manner._replace(span=span))) for at, span in parts)
+        total, finished, count, lines = input_bytes(names), 0, 0, 0
         zones: set[str] = set()
-        files = self._crew.each(Job("read", (name, self.manner)) for name in names)
-        for place, file in enumerate(files):
-            self.tally.join(file.tallied)
-            zones |= file.zones
-            read += input_bytes(names[place : place + 1])
+        with_records: set[int] = set()
+        for (place, span), part in zip(parts, self._crew.each(jobs), strict=True):
+            self.tally.join(part.tallied.after(lines))
+            zones |= part.zones
+            read = finished + (span.end or input_bytes([names[place]]))
             if progress is not None:
                 progress(read, total)
 
-            # Numbers count on from file to file.
-            before = count
-            for records in _with_texts(file):
+            # Records count on from file to file, lines from part to part of a file.
+            for records in _with_texts(part, after=lines):
+                if records.height:
+                    with_records.add(place)
                 yield self._placed(records, place, after=count, session=of_files[place])
                 count += records.height
-            without += count == before
-            if file.fault is not None:
-                raise CutOff(file.fault)
+            if part.fault is not None:
+                raise CutOff(part.fault)
+            lines += part.tallied.counts["lines"]
+            if span.end is None:
+                finished, lines = read, 0
         if not self.tally.counts["lines"]:
             raise NoLines(f"{', '.join(names)} holds no lines")
         self.tally.check(self.files)
         self.tally.zones(zones, zone=self.settings.format.time_zone)
-        self.tally.counts["files_without_records"] = without
+        self.tally.counts["files_without_records"] = len(names) - len(with_records)
+
+    def _spans(self, name: str) -> list[Span]:
+        """The parts of a file that processes read side by side; often it is one."""
+        if not line_by_line(self.settings.format):
+            return [WHOLE]
+        parts = spans(name, size=self.span)
+        # A file that is written newest first is turned, which takes all of it.
+        if len(parts) > 1:
+            first = lines_of(first_lines([name]).text)
+            times = Reader(self.settings, today=self.today).parsed(first).records["time"]
+            return parts if oldest_first(times) else [WHOLE]
+        return parts
 
     def _placed(
         self,
@@ -156,9 +177,13 @@ class SpreadReader:
         return numbered.select(RECORDS.keys())
 
 
-def _with_texts(file: FileRead) -> Iterator[pl.DataFrame]:
-    """The frames of a file with its messages in place of their numbers."""
+def _with_texts(part: FileRead, *, after: int) -> Iterator[pl.DataFrame]:
+    """The frames of a file's part with its messages in place of their numbers.
+
+    `after` is how many lines of the file come before it.
+    """
     # The other process has numbered its messages by itself: here they are known by their texts.
-    for frame in file.frames:
-        texts = file.messages.gather(frame["message"])
-        yield frame.with_columns(texts.alias("message"))
+    line = pl.col("line") + after
+    for frame in part.frames:
+        texts = part.messages.gather(frame["message"])
+        yield frame.with_columns(line, texts.alias("message"))

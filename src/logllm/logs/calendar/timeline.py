@@ -11,7 +11,8 @@ from logllm.logs.lines import Counts, Lines
 from logllm.logs.records import Records
 from logllm.logs.times import with_years
 
-_LOOKED_AT = 50  # times at a file's start, by which it is told
+LOOKED_AT = 50
+"""Times at a file's start by which it is told whether it is written newest first."""
 _FEWEST = 4  # steps back
 _STEADY = 0.9  # of the steps from one time to another go back
 
@@ -45,9 +46,9 @@ class Order:
         if not self._told:
             times = sum(len(frame) - frame["time"].null_count() for frame in self._waiting)
         # Fifty times tell; so does a pause, since nobody knows when the next line will come.
-        if not self._told and (paused or times >= _LOOKED_AT):
+        if not self._told and (paused or times >= LOOKED_AT):
             self._told = True
-            self.turned = times >= _LOOKED_AT and newest_first(self._times())
+            self.turned = times >= LOOKED_AT and newest_first(self._times())
         if self.turned or not self._told:
             return records.clear()
         return self._all()
@@ -79,7 +80,7 @@ def newest_first(times: pl.Series) -> bool:
     >>> newest_first(days), newest_first(days.reverse())
     (True, False)
     """
-    steps = steps_back(times.drop_nulls().head(_LOOKED_AT))
+    steps = steps_back(times.drop_nulls().head(LOOKED_AT))
     back = int(steps.sum())
     return back >= _FEWEST and back >= _STEADY * len(steps)
 
