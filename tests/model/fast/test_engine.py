@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from logllm.config.detect import DetectSection
 from logllm.errors import ModelError
 from logllm.model.encoder import MessageTokens
+from logllm.model.fast.llama import Llama
 from logllm.model.fast.packing import Layout, chunks, in_lanes
 from logllm.model.fast.scorer import DOUBT, TOLERANCE, Engine
+from logllm.model.fast.source import source_of
 from logllm.model.fast.tree import grow
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=12)
@@ -119,6 +121,20 @@ def test_lanes_give_what_one_thread_gives(tiny, two_threads) -> None:
     for encoded, judged in side_by_side:
         torch.testing.assert_close(encoded, vectors, rtol=0, atol=1e-6)
         torch.testing.assert_close(judged, wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("ends", "wanted"), [(96, 1), (384, 4), (960, 8)])
+def test_a_tree_that_no_chunk_would_fill_is_divided_among_lanes(tiny, ends, wanted) -> None:
+    """Of 4 nodes a session; each lane takes at least two chunks, or there are none."""
+    model, _ = tiny
+    source = source_of(model.decoder.model)
+    tree = grow([np.full(4, number) for number in range(ends)])
+    inputs = torch.randn((len(tree.rows), source.config.hidden_size))
+    small, large = (Llama(source, dtype=torch.float32, chunk=size) for size in (16, 8_192))
+    steps = set()
+    found = large.logits(inputs.clone(), tree, ids=(3, 4), progress=lambda _, of: steps.add(of))
+    torch.testing.assert_close(found, small.logits(inputs, tree, ids=(3, 4)), rtol=0, atol=1e-5)
+    assert steps == {source.config.num_hidden_layers * wanted}
 
 
 def test_a_failure_in_a_lane_reaches_the_caller(two_threads) -> None:

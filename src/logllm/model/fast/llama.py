@@ -27,6 +27,10 @@ _CACHED = 64
 """Rows of the feed-forward part that stay in a core's nearest cache between two passes over
 them."""
 
+_SHARE, _FEWEST = 8, 384
+"""On a processor a chunk holds an eighth of a tree's nodes at most, so that several cores have some
+to pass each other, but no fewer nodes than this, or products would be slow."""
+
 
 @dataclass(frozen=True)
 class _Layer:
@@ -139,7 +143,11 @@ class Llama:
         x = inputs.float()  # (n, d_dec)
         device = x.device
         own = np.diff(tree.starts)
-        plan = list(chunks(tree.paths, own, nodes=self._chunk, layout=self._layout, device=device))
+        # A small tree is divided too, whatever the number of cores: they round it alike.
+        nodes = self._chunk
+        if device.type == "cpu":
+            nodes = min(nodes, max(_FEWEST, len(x) // _SHARE))
+        plan = list(chunks(tree.paths, own, nodes=nodes, layout=self._layout, device=device))
         turns = self._turns(tree.depths, device=device)
 
         # All nodes' keys and values, of two layers in turn.
