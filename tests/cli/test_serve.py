@@ -30,8 +30,9 @@ STORE = ("--store", "app.db")
             "0123456789abcdef",
             " cannot be opened for listening",
         ),
+        (("runs/mistyped",), None, "there is no runs/mistyped: name a run"),
     ],
-    ids=["everywhere", "everywhere-6", "short", "absent", "address"],
+    ids=["everywhere", "everywhere-6", "short", "absent", "address", "no-run"],
 )
 def test_refusals(logllm, monkeypatch, tmp_path, arguments, token, said) -> None:
     monkeypatch.chdir(tmp_path)

@@ -142,8 +142,9 @@ def test_a_dry_run_says_how_lines_are_read_and_stores_nothing(logllm, run, tmp_p
     [
         ([], "no source"),
         (["--config", "absent.toml"], "absent.toml cannot be read"),
+        (["runs/mistyped", "app.log"], "there is no runs/mistyped: name a run"),
     ],
-    ids=["no-source", "no-config"],
+    ids=["no-source", "no-config", "no-run"],
 )
 def test_mistakes(logllm, arguments, said, tmp_path) -> None:
     outcome = logllm("watch", *arguments)

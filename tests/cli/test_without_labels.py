@@ -152,6 +152,25 @@ def test_the_grouping_can_be_said(logllm, good, faulty) -> None:
     assert (two.code, "leave out" in two.err) == (2, True)
 
 
+@pytest.mark.parametrize("by_run", [True, False], ids=["a run", "no run"])
+def test_a_log_without_a_single_session_does_not_pass_for_a_healthy_one(
+    logllm, good, tmp_path, by_run
+) -> None:
+    other = tmp_path / "other.log"
+    other.write_text("2026-11-20T10:00:00Z INFO task=7 opened file\n" * 20)
+    judges = ["--key", "job=([0-9]+)", "--against", good]
+    if by_run:
+        data, run = tmp_path / "data", tmp_path / "run"
+        assert logllm("prepare", "--raw", good, "--key", "job=([0-9]+)", "--out", data).code == 0
+        assert logllm("train", "novelty", "--data", data, "--out", run).code == 0
+        judges = []
+    inputs = [run, other] if by_run else [other]
+    outcome = logllm("detect", *inputs, *judges, "--fail-on-anomaly")
+    assert outcome.code == 2
+    assert "nothing was judged: sessions are by job=([0-9]+), and no line has one" in outcome.err
+    assert ("name another run" if by_run else "group otherwise with --key") in outcome.err
+
+
 def test_a_log_that_has_drifted_says_so(logllm, good, tmp_path) -> None:
     text = written(tmp_path / "new.log", range(300)).read_text()
     for old, new in (

@@ -190,7 +190,12 @@ def test_a_fault_of_the_lines_reaches_the_reader(windows) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"), [([], "no lines"), (["no json"] * 9, "not in the format json")]
+    ("lines", "said"),
+    [
+        ([], "no lines"),
+        (["no json"] * 9, "not in the format json"),
+        ("one text\nof two lines", r"give text\.splitlines\(\)"),
+    ],
 )
 def test_nothing_to_judge_is_an_error(detector, lines, said) -> None:
     with pytest.raises(DataError, match=said):

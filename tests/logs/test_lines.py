@@ -8,6 +8,7 @@ import random
 import tarfile
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -281,6 +282,13 @@ def test_inputs_that_are_none(sources, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=message):
         named_files(sources)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_name_is_a_list_of_one(kind, tmp_path):
+    log = tmp_path / "app.log"
+    log.write_text("up\n")
+    assert named_files(kind(log)) == [str(log)]
 
 
 @pytest.mark.parametrize("source", ["x" * 300, "x" * 300 + "*"])

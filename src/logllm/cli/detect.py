@@ -188,6 +188,7 @@ class Result(NamedTuple):
         if (crew := getattr(self.detector, "crew", None)) is not None:
             note(f"ray: {crew}")
             crew.close()
+        self._check_some()
         if self.wanted.hidden:
             note("verdicts are not shown: --limit N shows some, --out FILE or a pipe takes all")
         if self.ranked and fail:
@@ -196,6 +197,26 @@ class Result(NamedTuple):
                 " with --against"
             )
         self._tell_more()
+
+    def _check_some(self) -> None:
+        """Check that a log of which no line names a key does not pass for one without anomalies.
+
+        Raises:
+            DataError: all of its lines are in no session.
+        """
+        from logllm.errors import DataError
+
+        keyless = self.reading.counts.get("keyless", 0)
+        if self.judged.sessions or not keyless:
+            return
+        sessions = self.reading.settings.sessions.in_words
+        remedy = "group otherwise with --key, --key-field, --session-by or --window"
+        # A run has its own grouping: what can be named is another run, or none.
+        if self.task.settings is None:
+            remedy = "this log is of another kind than the run's: name another run, or no run"
+        raise DataError(
+            f"nothing was judged: sessions are {sessions}, and no line has one; {remedy}"
+        )
 
     def _tell_more(self) -> None:
         """What is new, and what was wrong or unusual."""

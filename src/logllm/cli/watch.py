@@ -98,16 +98,39 @@ def watch(
 
 
 def told_apart(inputs: list[str]) -> tuple[str | None, list[str]]:
-    """The run, if the first input names one, and the sources."""
+    """The run, if the first input names one, and the sources.
+
+    Raises:
+        DataError: the first input is a file that is not here, so that it may be a mistyped run.
+    """
     from logllm.detect.which_run import is_run
+    from logllm.errors import DataError
     from logllm.runs.manifest import SHIPPED
 
     # `app` may be a run or a folder of logs: what lies in it tells.
     if not inputs:
         return None, inputs
     first, *others = inputs
-    names_run = first == SHIPPED or is_run(Path(first))
-    return (first, others) if names_run else (None, inputs)
+    if first == SHIPPED or is_run(Path(first)):
+        return first, others
+    # A log that is not here yet is waited for. A mistyped run would be, too, while the run that
+    # comes with logllm judges in its place.
+    if _may_be_a_missing_run(first):
+        raise DataError(
+            f"there is no {first}: name a run (a folder that `logllm train` wrote) and what to"
+            f" watch; to wait for a log of that name, name the run before it, such as {SHIPPED}"
+        )
+    return None, inputs
+
+
+def _may_be_a_missing_run(name: str) -> bool:
+    """Whether an input is a plain file name that is not here: no address, pipe or glob."""
+    from glob import has_magic
+
+    from logllm.logs.lines import STDIN
+
+    is_address = name.startswith("journald:") or "://" in name
+    return not (name == STDIN or is_address or has_magic(name) or Path(name).exists())
 
 
 def _what_to_watch(inputs: list[str]) -> tuple[str | None, list[str]]:

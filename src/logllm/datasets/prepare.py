@@ -64,7 +64,11 @@ class Options(TypedDict, total=False):
 
 
 def prepare(
-    raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, **options: Unpack[Options]
+    raw: str | Path | Sequence[str | Path],
+    out: Path,
+    *,
+    settings: PrepareSection,
+    **options: Unpack[Options],
 ) -> Manifest:
     """Read a raw log, divide its sessions, and write them with the message table and a manifest.
 
@@ -178,7 +182,7 @@ def _renamed(group: Grouped) -> Grouped:
 
 
 def _logs(
-    raw: Sequence[str | Path], options: Options, *, settings: PrepareSection
+    raw: str | Path | Sequence[str | Path], options: Options, *, settings: PrepareSection
 ) -> list[tuple[RawLog, PrepareSection]]:
     """The log, the test log where there is one, and how each is read."""
     log = RawLog(named_files(raw), options.get("labels"))

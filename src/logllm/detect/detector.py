@@ -18,6 +18,7 @@ from logllm.detect.judge import Judge
 from logllm.detect.opened_run import OpenedRun
 from logllm.detect.reading import Manner, Reading, Reads
 from logllm.detect.unlabelled import Against, Ranking, read_good
+from logllm.errors import DataError
 from logllm.logs.archives import Bytes
 from logllm.logs.arriving import Arriving
 from logllm.logs.lines import STDIN, named_files
@@ -105,7 +106,7 @@ class Detector:
     @classmethod
     def against(
         cls,
-        good: Sequence[str | Path],
+        good: str | Path | Sequence[str | Path],
         *,
         settings: PrepareSection,
         together: bool = True,
@@ -205,7 +206,8 @@ class Detector:
         An iterator is read as by `stream`; anything else, such as a list, is read at once.
 
         Raises:
-            DataError: while the verdicts are taken: no lines, or most are not in the run's format.
+            DataError: one text instead of lines; while the verdicts are taken: no lines, or most
+                are not in the run's format.
         """
         if isinstance(lines, Iterator):
             return self.stream(lines)
@@ -226,7 +228,7 @@ class Detector:
 
     def read(  # noqa: PLR0913 - the library's front door: what is read, and all that may be wanted
         self,
-        sources: Sequence[str | Path],
+        sources: str | Path | Sequence[str | Path],
         *,
         progress: Progress | None = None,
         stdin: Bytes | None = None,
@@ -238,7 +240,7 @@ class Detector:
         """Verdicts on the sessions of files, globs, or `-` for standard input, as sessions close.
 
         Args:
-            sources: read one after the other as one log.
+            sources: one, or several that are read one after the other as one log.
             progress: told the bytes read and all there are (0: not known), then sessions scored and
                 all there are.
             stdin: what `-` reads; None: the process's standard input.
@@ -277,6 +279,12 @@ class Detector:
 
     def _encoded(self, lines: Iterable[str]) -> Iterator[bytes]:
         """Lines as a file of the settings' format holds them, each with one line end."""
-        for line in lines:
-            ended = line.rstrip("\n") + "\n"
-            yield ended.encode(self.settings.format.encoding, errors="replace")
+        # A text is an iterable of its letters, each of which would be taken for a line.
+        if isinstance(lines, str):
+            raise DataError(
+                "this is one text, not an iterable of lines: give text.splitlines(), or name a"
+                " file to Detector.read"
+            )
+        encoding = self.settings.format.encoding
+        ended = (line.rstrip("\n") + "\n" for line in lines)
+        return (line.encode(encoding, errors="replace") for line in ended)

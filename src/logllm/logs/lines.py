@@ -80,8 +80,10 @@ NO_LINES = Lines(pl.DataFrame(schema=_SCHEMA), "", 0, 0, 0, 0)
 """Before any of a file's lines are there."""
 
 
-def named_files(sources: Sequence[str | Path]) -> list[str]:
+def named_files(sources: str | Path | Sequence[str | Path]) -> list[str]:
     """File names behind names, folders and globs, in the order given.
+
+    A single name counts as a list of one.
 
     Those of a glob are sorted, those of a folder are as `walked` gives them.
 
@@ -89,8 +91,10 @@ def named_files(sources: Sequence[str | Path]) -> list[str]:
         DataError: no source at all, or one that is missing, may not be looked at, is a folder
             without a log or a glob that matches nothing.
     """
+    # A text is a sequence, too: its letters would be taken for names, and `/` for a folder.
+    listed = [sources] if isinstance(sources, str | Path) else sources
     names: list[str] = []
-    for source in map(str, sources):
+    for source in map(str, listed):
         try:
             names += url_files(source) if is_url(source) else _named(source)
         except OSError as exc:  # a folder one may not enter, a name too long for any file
