@@ -56,6 +56,25 @@ def in_a_process(*arguments, stdout):
     return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["detect", "app.log", "--limit", "0"], "'--limit': must be at least 1 (found '0')"),
+        (["detect", "app.log", "--top-share", "x"], "'--top-share': takes a number (found 'x')"),
+        (["store", "show", "app.db", "--state", "x"], "'--state': 'x' is not one of 'open',"),
+        (["show"], "Print a recipe with every setting resolved"),
+        (["store"], "Show the latest verdicts"),
+        (["alerts"], "Send failed messages again"),
+    ],
+    ids=lambda value: "-".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_what_is_wrong_with_an_option_is_said_in_our_words(logllm, arguments, words) -> None:
+    """Of verbs below a verb, the list of them stands where none is named."""
+    outcome = logllm(*arguments)
+    assert outcome.code == 2
+    assert words in outcome.out + outcome.err
+
+
 @pytest.mark.skipif(
     not Path("/dev/full").exists(), reason="needs Linux's device that is always full"
 )

@@ -57,7 +57,7 @@ def made(logllm, tmp_path, *arguments, name="today.html", stdin=None):
         "detect", *arguments, "--key", "job=([0-9]+)", "--report", tmp_path / name, stdin=stdin
     )
     assert done.code == 0, done.err
-    assert f"open {tmp_path / name}" in done.err
+    assert f"the report is {tmp_path / name}: open it in a browser" in done.err
     return (tmp_path / name).read_text(), done
 
 
@@ -170,7 +170,7 @@ def test_a_folder_holds_the_verdicts_too(logllm, tmp_path, good, faulty) -> None
         "verdicts.jsonl",
     ]
     assert (tmp_path / "today" / "verdicts.jsonl").read_text() == done.out
-    assert f"open {tmp_path / 'today' / 'report.html'}" in done.err
+    assert f"the report is {tmp_path / 'today' / 'report.html'}: open" in done.err
     assert logllm(*call).code == 2
     assert logllm(*call, "--force").code == 0
 

@@ -167,7 +167,7 @@ def test_a_log_without_a_single_session_does_not_pass_for_a_healthy_one(
     inputs = [run, other] if by_run else [other]
     outcome = logllm("detect", *inputs, *judges, "--fail-on-anomaly")
     assert outcome.code == 2
-    assert "nothing was judged: sessions are by job=([0-9]+), and no line has one" in outcome.err
+    assert "nothing was judged: sessions are by job=([0-9]+), and no line names" in outcome.err
     assert ("name another run" if by_run else "group otherwise with --key") in outcome.err
 
 

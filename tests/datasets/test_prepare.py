@@ -425,7 +425,7 @@ def test_a_file_of_another_format(hdfs, tmp_path):
         DataError,
         match=(
             r"80 of 80 lines are not in the format bgl, such as line 1 of raw.log: 081109 .*;"
-            r" it fits hdfs"
+            r" it fits hdfs: say --format hdfs"
         ),
     ):
         prepare([hdfs[0]], tmp_path / "out", settings=section("bgl"))
@@ -607,7 +607,7 @@ def test_prepared_data_is_verified(hdfs, tmp_path):
         "has changed since it was prepared",
     )
     changed(out / "manifest.json", None, "is not prepared data .*logllm prepare")
-    changed(out / "manifest.json", b"{", "cannot be read")
+    changed(out / "manifest.json", b"{", "is damaged: .*; prepare the log again")
     changed(
         out / "manifest.json",
         json.dumps(manifest | {"kind": "run"}).encode(),

@@ -142,7 +142,7 @@ def test_cut_sessions_are_listed_apart(run, tmp_path) -> None:
         app, ["detect", str(run), str(tmp_path / "tail.jsonl"), "--summary", "--no-cache"]
     )
     assert "2 sessions may have records outside this input" in told.stderr
-    assert "1 more would be anomalous if that were all of it, such as job-7" in told.stderr
+    assert "1 more would be anomalous if no record of it were missing, such as job-7" in told.stderr
     cut = {
         verdict["session"]: verdict.get("cut")
         for verdict in map(json.loads, told.stdout.splitlines())

@@ -33,6 +33,8 @@ def test_a_sound_report_is_not_doubted() -> None:
     ("change", "said"),
     [
         ({"tp": 28, "fn": 1}, "only 29 of the sessions are anomalous"),
+        ({"tp": 1, "fn": 0}, "only 1 of the sessions is anomalous"),
+        ({"tp": 0, "fn": 0}, "no session is anomalous"),
         (
             {"leakage": {"seen": 0.51}},
             (

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from logllm.serve.store.verdict_store import Store
 
 app = typer.Typer(
-    help="Test where alerts go, see which messages are waiting, send failed ones again."
+    help="Test where alerts go, see which messages are waiting, send failed ones again.",
+    no_args_is_help=True,
 )
 
 AlertsOption = Annotated[

@@ -11,6 +11,7 @@ from io import BytesIO, TextIOWrapper
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from logllm.cli import (
     alerts,
@@ -39,8 +40,22 @@ from logllm.cli import (
 from logllm.errors import LogLLMError, first_line
 from logllm.extras import lacking
 
+
+class _Verbs(TyperGroup):
+    """The verbs; what is wrong with the value of an option is said in our words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb, whose options are read on the way."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as exc:
+            exc.message = _of_a_value(exc) or exc.message
+            raise
+
+
 app = typer.Typer(
     name="logllm",
+    cls=_Verbs,
     help="Log anomaly detection with language models.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -195,6 +210,20 @@ def _flush() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         raise
+
+
+def _of_a_value(exc: typer.BadParameter) -> str | None:
+    """What pydantic, by which typer reads options, found wrong; None: it was not asked."""
+    from pydantic import ValidationError
+
+    from logllm.config.section import problem_in_words
+
+    if not isinstance(exc.__cause__, ValidationError):
+        return None
+    problem = exc.__cause__.errors()[0]
+    words = problem_in_words(problem)
+    value = f"{problem['input']!r:.80}"
+    return words if value in words else f"{words} (found {value})"
 
 
 def _said(exc: LogLLMError | OSError) -> str:

@@ -36,14 +36,21 @@ def tell_cut(verdicts: "Sequence[pl.DataFrame]", reading: "Reading") -> None:
         return
     cut = frame.filter(pl.col("cut").is_not_null())
     outside = agreeing(cut.height, "{session|sessions} may have records outside this input")
-    anomalous = int(cut["anomalous"].sum())
-    note(f"\n{outside} ({_sides(cut)}); {anomalous:,} of them already anomalous")
+    note(f"\n{outside} ({_sides(cut)}); {_already_anomalous(cut)}")
     if not reading.knows_ends:
         note(
             "  this run has not learnt how sessions begin and end, so only those of the first and"
             " the last record count as cut"
         )
     _tell_doubtful(cut, reading.threshold)
+
+
+def _already_anomalous(cut: "pl.DataFrame") -> str:
+    """How many sessions are anomalous by what was seen of them."""
+    anomalous = int(cut["anomalous"].sum())
+    if not anomalous:
+        return "none of them is anomalous already"
+    return agreeing(anomalous, "of them {is|are} anomalous already")
 
 
 def _sides(cut: "pl.DataFrame") -> str:
@@ -70,5 +77,5 @@ def _tell_doubtful(cut: "pl.DataFrame", threshold: float) -> None:
         foremost = doubtful.head(_SHOWN).select("session", "score")
         such = ", ".join(f"{session} ({score:.4f})" for session, score in foremost.iter_rows())
         them = "it" if doubtful.height == 1 else "them"
-        more = f"{doubtful.height:,} more would be anomalous if that were all of {them}"
+        more = f"{doubtful.height:,} more would be anomalous if no record of {them} were missing"
         note(f"  {more}, such as {such}")

@@ -12,8 +12,9 @@ import typer
 from logllm.cli import detect_options as option
 from logllm.cli.console import counts, duration, note, tell_counts
 from logllm.cli.cut import tell_cut
+from logllm.cli.detect_checks import check_out, check_unlabelled, tell_none_judged
 from logllm.cli.incidents import tell_incidents
-from logllm.cli.page import check_page, put_aside, write_page
+from logllm.cli.page import put_aside, write_page
 from logllm.cli.unusual import tell_drift, tell_new_kinds, tell_unusual
 from logllm.counting import plural
 
@@ -95,7 +96,7 @@ def detect(
     """Judge every session of one or more logs; with - verdicts appear while lines arrive."""
     from logllm.datasets.options import session_options
 
-    _check_out(out, report=report, force=force)
+    check_out(out, report=report, force=force)
     started = time.perf_counter()
     grouping = session_options(
         window=window, step=None, key=key, key_field=key_field, by=session_by
@@ -108,7 +109,7 @@ def detect(
         grouping=grouping,
         zone=time_zone,
     )
-    _check_unlabelled(task, new_kinds=new_kinds, top_share=top_share, threshold=threshold)
+    check_unlabelled(task, new_kinds=new_kinds, top_share=top_share, threshold=threshold)
     wanted = Wanted(
         only_anomalous,
         limit,
@@ -188,7 +189,6 @@ class Result(NamedTuple):
         if (crew := getattr(self.detector, "crew", None)) is not None:
             note(f"ray: {crew}")
             crew.close()
-        self._check_some()
         if self.wanted.hidden:
             note("verdicts are not shown: --limit N shows some, --out FILE or a pipe takes all")
         if self.ranked and fail:
@@ -197,26 +197,8 @@ class Result(NamedTuple):
                 " with --against"
             )
         self._tell_more()
-
-    def _check_some(self) -> None:
-        """Check that a log of which no line names a key does not pass for one without anomalies.
-
-        Raises:
-            DataError: all of its lines are in no session.
-        """
-        from logllm.errors import DataError
-
-        keyless = self.reading.counts.get("keyless", 0)
-        if self.judged.sessions or not keyless:
-            return
-        sessions = self.reading.settings.sessions.in_words
-        remedy = "group otherwise with --key, --key-field, --session-by or --window"
-        # A run has its own grouping: what can be named is another run, or none.
-        if self.task.settings is None:
-            remedy = "this log is of another kind than the run's: name another run, or no run"
-        raise DataError(
-            f"nothing was judged: sessions are {sessions}, and no line has one; {remedy}"
-        )
+        if not self.judged.sessions:
+            tell_none_judged(self.reading, self.task, fail=fail)
 
     def _tell_more(self) -> None:
         """What is new, and what was wrong or unusual."""
@@ -249,35 +231,6 @@ def _load(run: Path, **options: Any) -> "Detector":
     from logllm.detect.detector import Detector
 
     return Detector.load(run, **options)
-
-
-def _check_unlabelled(
-    task: "Task",
-    *,
-    new_kinds: bool,
-    top_share: float | None,
-    threshold: float | None,
-) -> None:
-    """Check that what is asked for goes with what judges.
-
-    Raises:
-        DataError: it does not.
-    """
-    from logllm.errors import DataError
-
-    # Each of these would be passed over in silence, and the user would wait for nothing.
-    if new_kinds and not task.good:
-        raise DataError("--new-kinds lists what good logs lack: name them with --against")
-    if top_share is not None and task.endless:
-        raise DataError(
-            "--top-share needs the whole log, and standard input or a pipe may never end: name a"
-            " file"
-        )
-    if threshold is not None and task.settings is not None and not task.good:
-        raise DataError(
-            "sessions of this log are ranked, not judged, so --threshold has no use: give a good"
-            " log with --against"
-        )
 
 
 def _detector(
@@ -327,23 +280,6 @@ def _sum_up(judged: "_Judged", reading: "Reading", *, logs: list[str], redact: b
         tell_incidents(judged.frames, reading, logs=logs, redact=redact)
     if judged.frames:
         tell_cut(judged.frames, reading)
-
-
-def _check_out(out: Path | None, *, report: Path | None, force: bool) -> None:
-    """Whether verdicts and a report may be written there, asked before minutes of scoring."""
-    from logllm.errors import DataError
-
-    if report is not None:
-        check_page(report, force=force)
-
-    if out is not None and out.is_dir():
-        raise DataError(f"{out} is a folder: name a file for the verdicts")
-    if out is not None and out.exists() and not out.is_file():
-        raise DataError(
-            f"{out} is not a regular file: drop --out and redirect standard output instead"
-        )
-    if out is not None and out.exists() and not force:
-        raise DataError(f"{out} exists: name another file, or replace it with --force")
 
 
 def _task_of(

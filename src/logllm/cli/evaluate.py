@@ -85,7 +85,7 @@ def _written(
     report |= trivial(prepared) if report["split"] == "test" else {"baselines": {}}
     judgement = Judged(report, scores, detector.score_lines)
     full = write_report(folder, judgement, prepared=prepared, force=force)
-    note(f"open {folder / PAGE}")
+    note(f"the report is {folder / PAGE}: open it in a browser")
     return full
 
 

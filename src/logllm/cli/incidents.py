@@ -56,7 +56,7 @@ def tell_incidents(
     written = written_titles(tellings, logs, reading=reading, redact=redact)
     title = plural(len(incidents), "incident")
     if len(foremost) < len(incidents):
-        title += f", the foremost {len(foremost)}"
+        title += f", of which these {len(foremost)} come first"
     note(f"\n{title}:")
     for incident in foremost:
         _tell(incident, written, only=logs[0], redact=redact)

@@ -78,4 +78,5 @@ def write_page(
     # A log may hold no session at all; its page says so.
     verdicts = pl.concat(frames, how="diagonal_relaxed") if frames else none_judged()
     contents = gathered(Judged(verdicts, reading, detector), wish)
-    note(f"open {write_report(path, contents, verdicts=verdicts, force=force)}")
+    written = write_report(path, contents, verdicts=verdicts, force=force)
+    note(f"the report is {written}: open it in a browser")

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from logllm.model.base.candidate import Candidate, Role
 
 app = typer.Typer(
-    help="Show recipes, methods, runs, verdicts, formats, data sets, masks and weights."
+    help="Show recipes, methods, runs, verdicts, formats, data sets, masks and weights.",
+    no_args_is_help=True,
 )
 
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from logllm.serve.store.verdict_store import Store
 
-app = typer.Typer(help="Look into a store of verdicts, check it, back it up, delete old verdicts.")
+app = typer.Typer(
+    help="Look into a store of verdicts, check it, back it up, delete old verdicts.",
+    no_args_is_help=True,
+)
 
 _Where = Annotated[
     str,

@@ -83,10 +83,10 @@ def _explain(section: type[BaseModel], problem: ErrorDetails) -> str:
     if problem["type"] != "extra_forbidden":
         # What is wrong with a section as a whole, such as settings that exclude each other.
         if not key:
-            return _wrong(problem)
+            return problem_in_words(problem)
         value = problem["input"]
         shown = "" if isinstance(value, Mapping) else f" (found {value!r:.80})"
-        return f"{key}: {_wrong(problem)}{shown}"
+        return f"{key}: {problem_in_words(problem)}{shown}"
     # A key that nobody knows is mostly a slip: name the one that was meant.
     fields = sorted(_fields_at(section, problem["loc"][:-1]))
     unknown = str(problem["loc"][-1])
@@ -95,11 +95,11 @@ def _explain(section: type[BaseModel], problem: ErrorDetails) -> str:
     return f"unknown key {key!r}; the nearest known one is {nearest(unknown, fields)!r}"
 
 
-def _wrong(problem: ErrorDetails) -> str:
-    """What is wrong with a setting, in our words.
+def problem_in_words(problem: ErrorDetails) -> str:
+    """What is wrong with a setting, or an option, in our words and not pydantic's.
 
     >>> problem = {"type": "greater_than_equal", "loc": ("seed",), "msg": "", "input": -1}
-    >>> _wrong({**problem, "ctx": {"ge": 0}})
+    >>> problem_in_words({**problem, "ctx": {"ge": 0}})
     'must be at least 0'
     """
     # pydantic says `int_parsing`, `int_type` and `int_from_float` where we say one thing.

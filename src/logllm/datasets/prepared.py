@@ -10,7 +10,7 @@ from typing import Any, Self
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
-from logllm.errors import DataError
+from logllm.errors import DataError, first_line
 from logllm.storage import MANIFEST, new_folder, sha256, write_atomic, write_json
 
 Manifest = dict[str, Any]
@@ -52,8 +52,12 @@ class Prepared:
             )
         try:
             manifest = json.loads(path.read_bytes())
-        except (OSError, ValueError) as exc:
-            raise DataError(f"{path} cannot be read: {exc}") from exc
+        except OSError as exc:
+            raise DataError(f"{path} cannot be read: {exc.strerror}") from exc
+        except ValueError as exc:
+            raise DataError(
+                f"{path} is damaged: {first_line(exc)}; prepare the log again into another folder"
+            ) from exc
         if not isinstance(manifest, dict) or manifest.get("kind") != "data":
             raise DataError(f"{folder} is not prepared data: its {MANIFEST} is of another kind")
         if manifest.get("version") != DATA_VERSION:

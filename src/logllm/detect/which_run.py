@@ -248,7 +248,8 @@ def _grouped(settings: PrepareSection, reason: str) -> str:
             f"sessions: {sessions.in_words}; another grouping: --key, --key-field, --session-by or"
             " --window"
         )
-    return f"sessions: {reason or sessions.in_words}"
+    # A reason is a whole sentence that says so itself.
+    return reason or f"sessions: {sessions.in_words}"
 
 
 def _endless(logs: Sequence[str]) -> bool:

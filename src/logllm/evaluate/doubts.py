@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from logllm.counting import agreeing
 from logllm.metrics import chosen_on
 
 Report = Mapping[str, Any]
@@ -58,9 +59,11 @@ def _about_data(report: Report) -> Iterator[str]:
         )
     anomalous = report["tp"] + report["fn"]
     if anomalous < FEW_ANOMALIES:
+        few = agreeing(anomalous, "of the sessions {is|are} anomalous")
         yield (
-            f"only {anomalous:,} of the sessions are anomalous: every figure is uncertain, see the"
-            " intervals"
+            f"only {few}: every figure is uncertain, see the intervals"
+            if anomalous
+            else "no session is anomalous: whether anomalies are found is not measured"
         )
     # What train has seen can be known by heart: such sessions say little about the others.
     share = report["leakage"]["seen"]

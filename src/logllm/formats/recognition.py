@@ -181,9 +181,9 @@ def advised(wrong: WrongFormat, *, today: date) -> DataError:
     others = fitting(wrong.sample, instead_of=wrong.described.name, today=today)
     remedy = "describe it in a TOML file (logllm show formats), or use plain"
     if others:
-        remedy = f"it fits {' or '.join(others[:_NAMED])}"
+        remedy = f"it fits {' or '.join(others[:_NAMED])}: say --format {others[0]}"
     if wrong.described.kind == "plain":
-        remedy = "this is not text: unpack or convert it first, or name its --encoding"
+        remedy = "this is not text: unpack or convert it first, or prepare it with its --encoding"
     return DataError(f"{wrong}; {remedy}")
 
 

@@ -272,7 +272,7 @@ def normal_sessions(sessions: Sequence[Rows], labels: Labels | None) -> list[Row
     if labels is not None:
         normal = [session for session, bad in zip(sessions, labels, strict=True) if not bad]
     if not normal:
-        need = "this baseline learns what normal is, and needs some"
+        need = "this method learns what normal is, and needs some: prepare more of the log"
         raise DataError(f"no session to learn from is normal: {need}")
     return normal
 
@@ -286,13 +286,14 @@ def of_both_kinds(labels: Labels | None) -> Labels:
     if labels is None:
         raise DataError(
             "the sessions to learn from have no labels: "
-            "this baseline needs normal and anomalous ones; "
+            "this method needs normal and anomalous ones; "
             "prepare the data with labels, or take a method that needs none, such as novelty"
         )
     if labels.all() or not labels.any():
         kind = "anomalous" if len(labels) and labels.all() else "normal"
         what = f"all {len(labels):,} sessions to learn from are {kind}"
-        raise DataError(f"{what}: this baseline needs normal and anomalous ones")
+        remedy = "prepare more of the log or with --split random, or take novelty, without labels"
+        raise DataError(f"{what}: this method needs normal and anomalous ones; {remedy}")
     return labels
 
 

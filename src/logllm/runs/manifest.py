@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from logllm.config.recipe import Recipe
-from logllm.errors import ModelError
+from logllm.errors import ModelError, first_line
 from logllm.runs.promotion import current_run
 from logllm.storage import MANIFEST, remembered_sha256, sha256, write_atomic
 
@@ -117,8 +117,12 @@ def read_manifest(run: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise ModelError(f"{run} is no run: it has no {MANIFEST}; {remedy}") from exc
-    except (OSError, ValueError) as exc:
-        raise ModelError(f"{path} cannot be read: {exc}") from exc
+    except OSError as exc:
+        raise ModelError(f"{path} cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise ModelError(
+            f"{path} is damaged: {first_line(exc)}; take the run from a backup, or train it again"
+        ) from exc
 
     # Prepared data have a manifest as well, of their own kind.
     if not isinstance(manifest, dict) or manifest.get("kind") != "run":
