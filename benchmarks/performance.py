@@ -59,6 +59,15 @@ that begin alike share their beginnings there in 4 and in 16 bits, too. For trai
 `--set train.micro_batch=auto` takes as large a micro-batch as memory is foretold to hold: the
 gradients are those of one pass over the whole batch. Weights in 4 bits are packed once for each
 model and setting, kept in the cache's folder `packed`, and read from there onto the card.
+
+The paper's encoder, in 4 bits, is multiplied in bfloat16 (`model.encoder.compute`). One in float32
+stays in float32 on a card as on a processor, whichever engine scores: engine `bf16` rounds the
+decoder alone, for the vectors it reads have to serve the sessions that are computed again exactly.
+
+Not built, since only a card can show what they gain: taking weights in 4 bits apart once a step.
+For 8B that takes 16 GB, and where memory allows a step of one micro-batch, as `auto` makes it, it
+spares the backward pass alone from doing so again. And CUDA graphs and compiling, which want passes
+of equal shapes: the trees of no two steps have the same.
 """
 FORMULA = """## What the share of the peak means
 

@@ -23,7 +23,8 @@ class DetectSection(Section):
     batch_positions: CountOrAuto = "auto"
     """Positions that pass a decoder's layer together; where sessions are padded, most positions
     (sessions times the longest prompt) of a pass. `auto`: 1,024 on a processor, whose cache holds
-    so many, and 16,384 on a GPU, which waits for smaller ones to be handed over."""
+    so many, and 16,384 on a GPU, which waits for smaller ones to be handed over. On a processor few
+    positions are divided into eight passes, of 384 at least, for its cores to share."""
     tree_positions: int = Field(default=65_536, ge=1)
     """Most positions whose common beginnings are looked for, and computed once."""
     batch_tokens: CountOrAuto = "auto"
