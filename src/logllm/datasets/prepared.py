@@ -166,7 +166,9 @@ def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
 def _update(digest: "hashlib._Hash", column: pl.Series) -> None:
     """Add a column: where it is null, how long its lists and texts are, and what they hold."""
     # A null and an empty value are not the same, though both hold nothing.
-    nulls = column.is_null().cast(pl.UInt8)
+    value = column.alias("value").to_frame()
+    is_null = pl.col("value").is_null()
+    nulls = value.select(is_null.cast(pl.UInt8)).to_series()
     digest.update(nulls.to_numpy().tobytes())
     # Lengths before contents: `["ab", "c"]` and `["a", "bc"]` hold the same letters.
     if isinstance(column.dtype, pl.List):
@@ -174,8 +176,9 @@ def _update(digest: "hashlib._Hash", column: pl.Series) -> None:
         digest.update(lengths.fill_null(0).to_numpy().tobytes())
         _update(digest, column.filter(lengths > 0).explode())
     elif column.dtype == pl.String:
-        lengths = column.str.len_bytes()
-        digest.update(lengths.fill_null(0).to_numpy().tobytes())
+        length = pl.col("value").str.len_bytes()
+        lengths = value.select(length.fill_null(0)).to_series()
+        digest.update(lengths.to_numpy().tobytes())
         text = column.str.join("").item() or ""
         digest.update(text.encode())
     else:

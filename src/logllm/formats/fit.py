@@ -9,6 +9,7 @@ from logllm.config.format import FormatSection
 from logllm.errors import RecipeError
 from logllm.formats.further_lines import begin_enough
 from logllm.formats.nesting import inner_texts
+from logllm.logs.fields import Fields
 from logllm.logs.inside.other_kinds import begins, joins, read_kinds, time_forms
 from logllm.logs.joining import whole_rows
 from logllm.logs.times import parse_times
@@ -40,23 +41,12 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
         fields, kind = read_kinds(text, read, unforeseen=False)
     except RecipeError:  # a CSV file without such a column
         return Fit(described, 0.0, 0.0, 0.0, begins_enough=False)
-    own = kind == 0
-    good = fields.message.is_not_null()
+    good, timeless = _with_fields(fields, kind == 0, described=described)
     times = None
-    if fields.severity is not None:
-        good &= fields.severity.is_not_null() | ~own
-    if fields.time is not None:
-        # A pattern says itself whether a line may be without a time.
-        if described.kind == "pattern":
-            may_lack = pl.repeat(value=True, n=len(own), dtype=pl.Boolean, eager=True)
-        else:
-            may_lack = ~own
-        timeless = fields.time.is_null() & may_lack
-        good &= fields.time.is_not_null() | timeless
-        if good.any():
-            written = fields.time.set(~good, None)
-            times = parse_times(written, time_forms(described), today=today)
-            good &= times.is_not_null() | timeless
+    if fields.time is not None and good.any():
+        written = fields.time.set(~good, None)
+        times = parse_times(written, time_forms(described), today=today)
+        good &= times.is_not_null() | timeless
     # A line that is no record goes on with one if a record came before it, and its kind lets it.
     goes_on = ~good & good.cum_max()
     if goes_on.any():
@@ -65,12 +55,39 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
         goes_on &= lines.select(joins(described)).to_series()
         goes_on &= ~begins(text, described) if goes_on.any() else True
     # Characters beside the messages: a format that tells more of them from the message knows more.
-    characters = text.str.len_chars()
-    beside = characters - fields.message.str.len_chars()
+    lines = pl.DataFrame({"text": text, "message": fields.message})
+    characters, in_messages = lines.select(pl.all().str.len_chars())
+    beside = characters - in_messages
     explained = float(beside.filter(good).sum()) / max(1, int(characters.sum()))
     enough = begin_enough(text, good, goes_on=goes_on, times=times)
     share = mean(good | goes_on)
     return Fit(described, mean(good), share, explained, begins_enough=enough)
+
+
+def _with_fields(
+    fields: Fields, own: pl.Series, *, described: FormatSection
+) -> tuple[pl.Series, pl.Series]:
+    """Which lines have the fields of records, and which of these may be without a time.
+
+    Args:
+        fields: what the lines hold.
+        own: which of them the format itself reads, not one beside it.
+        described: the format.
+    """
+    columns = {"message": fields.message, "own": own}
+    good, timeless = pl.col("message").is_not_null(), pl.lit(value=False)
+    if fields.severity is not None:
+        columns["severity"] = fields.severity
+        good &= pl.col("severity").is_not_null() | ~pl.col("own")
+    if fields.time is not None:
+        columns["time"] = fields.time
+        timeless = pl.col("time").is_null()
+        # A pattern says itself whether a line may be without a time.
+        if described.kind != "pattern":
+            timeless &= ~pl.col("own")
+        good &= pl.col("time").is_not_null() | timeless
+    marks = pl.DataFrame(columns).select(good=good, timeless=timeless)
+    return marks["good"], marks["timeless"]
 
 
 def _fit_of_nested(text: pl.Series, described: FormatSection, *, today: date) -> Fit:

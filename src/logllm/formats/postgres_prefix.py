@@ -180,6 +180,8 @@ def _between(texts: pl.Series) -> str:
     if len(distinct) != 1:
         return _ANYTHING
     (text,) = distinct
-    if redact_text(text) != text:
+    # Signs alone are no secret.
+    has_words = any(map(str.isalnum, text))
+    if has_words and redact_text(text) != text:
         return _ANYTHING
     return str(re.escape(text)).replace(r"\ ", " ")

@@ -217,20 +217,18 @@ def read_fields(
     time = time_in(columns, described)
     parts: list[pl.Series] = []
     for word, name in described.parts:
-        parts.append(_tidy(word + ":  " + columns[name]))
+        part, _ = _tidied(word + ":  " + columns[name])
+        parts.append(part)
 
-    # `GET`, ` ` + path, ` -> ` + status: the fields that follow the message, those that are there.
-    message = columns[described.message]
-    for words, name in described.tail:
-        further = (pl.lit(words) + columns[name]).fill_null("")
-        message = pl.select(message + further).to_series()
-    message = _tidy(message if severity is None else _graded(message, severity))
+    message, is_odd = _tidied(_whole_message(columns, described))
 
     # Where the message stands below its first line, a time alone begins a record without one.
     if described.message_below and time is not None:
         is_right = message.is_not_null() | time.is_null()
         message = message.zip_with(is_right, pl.Series([""]))
-    unfit = _empty_or_garbled(message)
+    unfit = message == ""
+    if is_odd:
+        unfit |= _garbled(message)
     if described.message_below:
         unfit &= message != ""
     if unfit.any():
@@ -260,8 +258,8 @@ def read_named(
         columns = _with_others(text, described, names=names)
     else:
         pattern = _up_to_message(_thinned(described, names), described.message)
-        groups = text.str.extract_groups(pattern).struct
-        columns = {name: groups.field(name) for name in groups.fields}
+        groups = text.str.extract_groups(pattern).struct.unnest()
+        columns = {group.name: group for group in groups}
         if _BEFORE in columns:
             columns[described.message] = text.str.strip_prefix(columns[_BEFORE])
     # In the message alone: keys and times are compared as they are written.
@@ -306,22 +304,49 @@ def time_in(columns: dict[str, pl.Series], described: FormatSection) -> pl.Serie
     return columns[described.day] + " " + clock
 
 
-def _graded(message: pl.Series, severity: pl.Series) -> pl.Series:
-    """Messages behind their severities, as PostgreSQL and other programs write them.
+def _whole_message(columns: dict[str, pl.Series], described: FormatSection) -> pl.Series:
+    """Messages with what belongs to them: fields that follow, and their severity before them.
 
-    A message without a severity stays as it is.
+    PostgreSQL and other programs write severities so. A message without one stays as it is.
     """
-    has_severity = severity.is_not_null() & (severity != "")
-    before = pl.when(has_severity).then(severity + ":  ").otherwise(pl.lit(""))
-    return pl.select(before + message).to_series()
+    name = described.message
+    if not described.tail and described.severity is None:
+        return columns[name]
+    # `GET`, ` ` + path, ` -> ` + status: the fields that follow the message, those that are there.
+    message = pl.col(name)
+    for words, further in described.tail:
+        message += (pl.lit(words) + pl.col(further)).fill_null("")
+    used = {name, *(further for _, further in described.tail)}
+    if described.severity is not None:
+        severity = pl.col(described.severity)
+        has_severity = severity.is_not_null() & (severity != "")
+        message = pl.when(has_severity).then(severity + ":  ").otherwise(pl.lit("")) + message
+        used.add(described.severity)
+    fields = pl.DataFrame({field: columns[field] for field in sorted(used)})
+    return fields.select(message.alias(name)).to_series()
 
 
-def _tidy(texts: pl.Series) -> pl.Series:
-    """Texts without white space around them and around their line breaks."""
-    texts = texts.str.strip_chars()
-    if not texts.str.contains("\n", literal=True).any():
-        return texts
-    return texts.str.replace_all(_AROUND_BREAK, "\n")
+def _tidied(texts: pl.Series) -> tuple[pl.Series, bool]:
+    """Texts without white space around them and around their line breaks.
+
+    Also whether some hold characters that stand for bytes that are no text.
+    """
+    # Few texts have a line break or an odd character: to look for them costs less than to replace
+    # or to count them.
+    text = pl.col("text")
+    looked_at = (
+        texts.alias("text")
+        .to_frame()
+        .select(
+            text.str.strip_chars(),
+            breaks=text.str.contains("\n", literal=True).any(),
+            odd=text.str.contains("\ufffd", literal=True).any(),
+        )
+    )
+    tidy = looked_at["text"]
+    if looked_at["breaks"].any():
+        tidy = tidy.str.replace_all(_AROUND_BREAK, "\n")
+    return tidy.alias(texts.name), bool(looked_at["odd"].any())
 
 
 @cache
@@ -360,14 +385,10 @@ def _up_to_message(thinned: str, message: str) -> str:
     return f"^(?<{_BEFORE}>{inner[: rest.start()]}){rest['first']}"
 
 
-def _empty_or_garbled(message: pl.Series) -> pl.Series:
-    """Which messages hold nothing, or mostly characters that stand for bytes that are no text."""
-    # Few messages have such a character: counting it in all would be a waste.
-    empty = message == ""
-    if not message.str.contains("\ufffd", literal=True).any():
-        return empty
+def _garbled(message: pl.Series) -> pl.Series:
+    """Which messages hold mostly characters that stand for bytes that are no text."""
     garbled = message.str.count_matches("\ufffd", literal=True)
-    return empty | (garbled * _GARBLED > message.str.len_chars())
+    return garbled * _GARBLED > message.str.len_chars()
 
 
 def bare_name(name: str) -> str:

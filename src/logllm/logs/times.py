@@ -108,17 +108,17 @@ def written_times(values: pl.Series, formats: Sequence[str], *, zone: str | None
     Those without a year or a day are as `logllm.logs.calendar.years` has them, still on the clocks
     of `zone`.
     """
-    times = pl.Series(values.name, [None] * len(values), dtype=UTC_MICROSECONDS)
+    times = pl.Series(values.name, [None], dtype=UTC_MICROSECONDS).new_from_index(0, len(values))
     for form in formats:
         # Only what no format before has read is tried.
-        missing = values.is_not_null() & times.is_null()
-        if not missing.any():
+        if times.null_count() == values.null_count():
             break
-        if missing.all():
+        if times.null_count() == len(times):
             times = _parsed(values, form, zone=zone)
         else:
-            parsed = _parsed(values.set(~missing, None), form, zone=zone)
-            times = times.zip_with(times.is_not_null(), parsed)
+            is_read = times.is_not_null()
+            parsed = _parsed(values.set(is_read, None), form, zone=zone)
+            times = times.zip_with(is_read, parsed)
     return times.alias(values.name)
 
 
@@ -275,15 +275,17 @@ def _iso(values: pl.Series, *, zone: str | None) -> pl.Series:
     These are a space for the T, a comma before the fraction, hours alone or a name as the zone, and
     no zone.
     """
-    parts = values.str.strip_chars().str.extract_groups(_ISO).struct.unnest()
+    stripped = pl.col("written").str.strip_chars()
+    groups = values.alias("written").to_frame().select(stripped.str.extract_groups(_ISO))
+    parts = groups.to_series().struct.unnest()
     parts.columns = ["day", "clock", "fraction", "zone", "sign", "hours", "minutes"]
     # Nine digits of a fraction are read, of which six count; `,5` is half a second.
     micros = pl.col("fraction").str.pad_end(9, "0").str.head(6).cast(pl.Int64).fill_null(0)
     written = pl.col("day") + " " + pl.col("clock")
     stamp = written.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
     exact = (stamp + pl.duration(microseconds=micros)).cast(pl.Datetime("us"))
-    naive = parts.select(exact.alias(values.name)).to_series()
-    offsets = parts.select(_written_minutes()).to_series()
+    read = parts.select(naive=exact, offsets=_written_minutes())
+    naive, offsets = read["naive"].alias(values.name), read["offsets"]
     named = parts["zone"]
     if named.count():
         upper = named.str.to_uppercase()

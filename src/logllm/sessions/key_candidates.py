@@ -138,9 +138,8 @@ def in_messages(messages: pl.Series) -> Iterator[Candidate]:
         pattern = rf"\b{_literal(stem)}{token}{end}"
         yield _pattern(pattern, prior, named=named)
     # Whatever stands at the same place of most messages; its name says nothing for it.
-    for pattern in _PLACES:
-        if _share(sample, pattern) >= _TOLD:
-            yield _pattern(pattern, _ONLY_AN_ID, named=False)
+    for pattern in _told(sample, _PLACES):
+        yield _pattern(pattern, _ONLY_AN_ID, named=False)
 
 
 def _pattern(pattern: str, prior: float, *, named: bool) -> Candidate:
@@ -164,10 +163,10 @@ def _prior(name: str) -> tuple[float, bool]:
 
 def _shapes(sample: pl.Series) -> Iterator[Candidate]:
     """The forms of ids that messages have."""
-    for pattern, place in _SHAPES:
-        if _share(sample, pattern) >= _TOLD:
-            prior = _SHAPED * (1 - _STEP * place)
-            yield _pattern(pattern, prior, named=True)
+    places = dict(_SHAPES)
+    for pattern in _told(sample, tuple(places)):
+        prior = _SHAPED * (1 - _STEP * places[pattern])
+        yield _pattern(pattern, prior, named=True)
 
 
 def _words(sample: pl.Series) -> Iterator[tuple[str, str, list[str], str]]:
@@ -220,10 +219,19 @@ def _frequent(pieces: pl.DataFrame, name: str, *, of: int) -> list[pl.DataFrame]
     return [pieces.filter(pl.col(name) == of_name) for of_name in names]
 
 
-def _share(sample: pl.Series, pattern: str) -> float:
-    """Share of the messages that hold a match of a pattern."""
-    share = sample.str.contains(pattern).mean()
-    return float(share or 0.0)  # type: ignore[arg-type]
+def _told(sample: pl.Series, patterns: Sequence[str]) -> list[str]:
+    """The patterns that enough messages hold a match of."""
+    messages = sample.alias("message").to_frame()
+    holding = [
+        pl.col("message").str.contains(pattern).mean().alias(str(place))
+        for place, pattern in enumerate(patterns)
+    ]
+    shares = messages.select(holding).row(0)
+    told: list[str] = []
+    for pattern, share in zip(patterns, shares, strict=True):
+        if (share or 0.0) >= _TOLD:
+            told.append(pattern)
+    return told
 
 
 def _class(tokens: Sequence[str], *, loose: bool) -> tuple[str, str]:

@@ -159,21 +159,25 @@ def read_kinds(
     formats = kinds(described)
     own = key_field if may_have(described, key_field) or not described.beside else None
     fields = read_fields(text, described, key_field=own)
-    kind = pl.repeat(0, len(text), dtype=pl.UInt8, eager=True)
+    kind = pl.Series([0], dtype=pl.UInt8).new_from_index(0, len(text))
     last = len(formats) if unforeseen else len(described.beside) + 1
     # What one format leaves unread the next one is tried on, in the order of `kinds`.
     for place, other in enumerate(formats[1:last], 1):
-        missing = fields.message.is_null()
+        if not fields.message.null_count():
+            break
+        places = fields.message.is_null().arg_true()
+        left = text.gather(places)
         if place > len(described.beside):
             # Unforeseen: only what may go on with a record and yet looks like the first of one.
-            missing &= text.str.contains(described.continuation or "")
-            missing &= text.str.contains(BEGINNING)
-            missing &= ~text.str.contains(_MUTE)
-        if not missing.any():
+            line = pl.col("text")
+            goes_on = line.str.contains(described.continuation or "")
+            begins_one = line.str.contains(BEGINNING) & ~line.str.contains(_MUTE)
+            is_first = left.alias("text").to_frame().select(goes_on & begins_one).to_series()
+            places, left = places.filter(is_first), left.filter(is_first)
+        if not len(places):
             continue
-        places = missing.arg_true()
         other_key = key_field if may_have(other, key_field) else None
-        read = read_fields(text.gather(places), other, key_field=other_key)
+        read = read_fields(left, other, key_field=other_key)
         fields = _filled(fields, read, places=places)
         is_read = read.message.is_not_null()
         kind = kind.scatter(places.filter(is_read), place)

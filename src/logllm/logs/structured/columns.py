@@ -39,7 +39,7 @@ def read_columns(
     columns = {name: text for name in names if name == WHOLE}
     wanted = [name for name in dict.fromkeys(names) if name != WHOLE]
     if described.kind == "json":
-        return columns | {name: _json(text, name) for name in wanted}
+        return columns | _json(text, wanted)
     if described.kind == "logfmt":
         return columns | {name: _logfmt(text, name) for name in wanted}
     if described.kind == "export":
@@ -52,19 +52,30 @@ def read_columns(
     return columns | _csv(text, described, names=wanted)
 
 
-def _json(text: pl.Series, name: str) -> pl.Series:
-    """A field by its dotted path, or by its whole name where that itself holds dots."""
+def _json(text: pl.Series, names: Sequence[str]) -> dict[str, pl.Series]:
+    """Fields by their dotted paths, or by their whole names where these themselves hold dots."""
     # `http.request_id` is `{"http": {"request_id": ...}}`, or `{"http.request_id": ...}`.
     # `k8s.pod`: a field `pod` within `k8s`, or one field whose name has a dot.
-    paths: list[str] = []
-    for parts in (name.split("."), [name]):
-        steps = [part if part.isdecimal() else json.dumps(part) for part in parts]
-        paths.append("$" + "".join(f"[{step}]" for step in steps))
-    by_parts, whole = paths
-    values = text.str.json_path_match(by_parts)
-    if whole != by_parts and values.null_count():
-        values = values.zip_with(values.is_not_null(), text.str.json_path_match(whole))
-    return values
+    lines = text.alias("text").to_frame()
+    by_parts = {name: pl.col("text").str.json_path_match(_path(name.split("."))) for name in names}
+    columns: dict[str, pl.Series] = {}
+    for column in lines.select(**by_parts):
+        name = column.name
+        if "." in name and column.null_count():
+            whole = text.str.json_path_match(_path([name]))
+            column = column.zip_with(column.is_not_null(), whole)
+        columns[name] = column
+    return columns
+
+
+def _path(steps: Sequence[str]) -> str:
+    """The JSON path of a field within others; a number is a place in a list.
+
+    >>> _path(["http", "request_id", "0"])
+    '$["http"]["request_id"][0]'
+    """
+    places = [step if step.isdecimal() else json.dumps(step) for step in steps]
+    return "$" + "".join(f"[{place}]" for place in places)
 
 
 def _logfmt(text: pl.Series, name: str) -> pl.Series:
@@ -99,11 +110,11 @@ def _csv(
         )
     places = sorted({columns.index(name) for name in names})
     pattern = _row(described.separator, len(columns), places=tuple(places))
-    cells = _cells(text, pattern, places=places)
+    cells = _unquoted(text.str.extract_groups(pattern).struct.unnest())
     values: dict[str, pl.Series] = {}
     for name in names:
-        cell = cells[columns.index(name)]
-        values[name] = _filled(_unquoted(cell)).alias(name)
+        cell = cells[f"c{columns.index(name)}"]
+        values[name] = _filled(cell).alias(name)
     return values
 
 
@@ -120,19 +131,14 @@ def _w3c(
     if not places:
         return dict.fromkeys(names, nothing)
     pattern = w3c_row(described.separator, len(columns), places=tuple(places))
-    cells = _cells(text, pattern, places=places)
+    cells = text.str.extract_groups(pattern).struct.unnest()
     # A dash stands where a cell holds nothing.
-    written: dict[str, pl.Series] = {}
-    for place, cell in cells.items():
-        value = cell.set(cell == "-", None)
-        written[columns[place]] = _filled(_unquoted(value))
-    return {name: written.get(name, nothing).alias(name) for name in names}
-
-
-def _cells(text: pl.Series, pattern: str, *, places: Sequence[int]) -> dict[int, pl.Series]:
-    """Cells of rows by their places."""
-    groups = text.str.extract_groups(pattern).struct
-    return {place: groups.field(f"c{place}") for place in places}
+    written = _unquoted(pl.DataFrame([cell.set(cell == "-", None) for cell in cells]))
+    values: dict[str, pl.Series] = {}
+    for name in names:
+        cell = written[f"c{columns.index(name)}"] if name in columns else nothing
+        values[name] = _filled(cell).alias(name)
+    return values
 
 
 @cache
@@ -147,14 +153,16 @@ def _row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
     return f"^{''.join(pieces)}(?:{between}(?s:.*))?$"
 
 
-def _unquoted(cells: pl.Series) -> pl.Series:
-    """Cells without their quotes."""
-    quoted = cells.str.starts_with('"').fill_null(False)
-    if not quoted.any():
+def _unquoted(cells: pl.DataFrame) -> pl.DataFrame:
+    """Cells without their quotes, a column for each."""
+    quoted = cells.select(pl.all().str.starts_with('"').any())
+    columns = [column.name for column in quoted if column.any()]
+    if not columns:
         return cells
-    inner = cells.str.strip_prefix('"').str.strip_suffix('"')
+    cell = pl.col(columns)
+    inner = cell.str.strip_prefix('"').str.strip_suffix('"')
     inner = inner.str.replace_all('""', '"', literal=True)
-    return inner.zip_with(quoted, cells)
+    return cells.with_columns(pl.when(cell.str.starts_with('"')).then(inner).otherwise(cell))
 
 
 def _filled(values: pl.Series) -> pl.Series:

@@ -13,7 +13,7 @@ from logllm.serve.sources.wire.counts import Counts
 CONNECTIONS = 256
 """Most connections at once."""
 IDLE = 300.0  # seconds without a byte after which a connection makes room for a new one
-_LOOK = 0.2  # seconds after which who waits looks whether to stop
+_LOOK = 0.05  # seconds after which who waits looks whether to stop
 _END = 5.0  # seconds that threads get to end
 _BACKLOG = 128
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}

@@ -14,7 +14,7 @@ from logllm.serve.sources.wire.counts import Counts
 _BUFFER = 8 << 20  # bytes that the kernel is asked to hold
 _MOST = 65_535  # bytes of a datagram
 _TOGETHER = 512  # datagrams given on at once
-_LOOK = 0.2
+_LOOK = 0.05
 _END = 5.0
 _FORCE = 33  # SO_RCVBUFFORCE of Linux: beyond the system's limit, for who may
 _TABLES = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
