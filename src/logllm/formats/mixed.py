@@ -22,7 +22,7 @@ from logllm.logs.times import parse_times
 _LOOKED_AT = 300  # lines
 _MOST = 4  # formats beside one
 _FEWEST = 3  # lines of which a format is told that is none of the known ones
-_FIFTH = 0.2  # of the lines left
+_LEAST_SHARE = 0.2  # of the lines left, that a format with a time must fit
 
 
 class _Reading(NamedTuple):
@@ -56,8 +56,9 @@ def with_others(
     below = inner.text_below or inner.message_below
     if labelled or below or inner.kind not in ("pattern", "json"):
         return described
-    text, read = whole_rows(text, described)
-    rows, fields, kind = opened(text.alias("text").to_frame(), read)
+    text, with_columns = whole_rows(text, described)
+    rows, fields, kind = opened(text.alias("text").to_frame(), with_columns)
+    # A line of another kind is none of the format's records, or of one that is beside it already.
     of_other_kinds = fields.message.is_null() | (kind > 0)
     lines = _heads(rows["text"].filter(of_other_kinds))
     if not len(lines):
@@ -108,7 +109,7 @@ def _others(
     timed = timed_format(left) if len(left) >= _FEWEST else None
     if timed is not None:
         matched = _reading(left, timed, today=today).matched
-        if matched.mean() >= _FIFTH:  # type: ignore[operator]
+        if matched.mean() >= _LEAST_SHARE:  # type: ignore[operator]
             others.append(timed)
     return others
 

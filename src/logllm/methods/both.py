@@ -46,7 +46,7 @@ class Quick(Method):
         """The mind that knows single lines; None where lines have no labels."""
 
     @property
-    def of(self) -> dict[str, WordTrees]:
+    def by_name(self) -> dict[str, WordTrees]:
         """The minds, by name."""
         lines = {} if self.lines is None else {LINES: self.lines}
         return {WORDS: self.words, **lines}
@@ -69,12 +69,12 @@ class Quick(Method):
         # Without labels of lines there is no mind of lines, and so no folder of it in the run.
         if line_labels is None:
             self.lines = None
-        for mind in self.of.values():
+        for mind in self.by_name.values():
             mind.fit(sessions, messages, labels=labels, line_labels=line_labels, seed=seed)
 
     def minds(self, sessions: Sequence[Rows], messages: pl.Series) -> dict[str, Scores]:
-        """What each mind says, as logits, (b,)."""
-        return {name: mind.margins(sessions, messages) for name, mind in self.of.items()}
+        """What each mind says, as logits, (b,); those of trees are called margins."""
+        return {name: mind.margins(sessions, messages) for name, mind in self.by_name.items()}
 
     def score(
         self,
@@ -90,7 +90,7 @@ class Quick(Method):
 
     def save(self, folder: Path) -> None:
         """Write a folder for each mind."""
-        for name, mind in self.of.items():
+        for name, mind in self.by_name.items():
             (folder / name).mkdir()
             mind.save(folder / name)
 
@@ -103,7 +103,7 @@ class Quick(Method):
         # A run without the folder was learnt without labels of lines.
         if not (folder / LINES).is_dir():
             self.lines = None
-        for name, mind in self.of.items():
+        for name, mind in self.by_name.items():
             mind.load(folder / name)
 
 
@@ -131,10 +131,10 @@ class Both(Method):
         self.weights: Weights = {LOGLLM: _BESIDE_LINES[0], WORDS: 1.0, LINES: 1.0}
         """How much each mind's logit counts; before it is fitted or loaded, what it is in runs that
         do not say so."""
-        # Known of a run by its files, before it is loaded: whoever asks for lines' scores asks
-        # early.
-        finished = workplace.begun.get("files", {})
-        if finished and not any(name.startswith(f"{LINES}/") for name in finished):
+        # The manifest of a finished run lists its files: whether one of them is of the mind of
+        # lines has to be known before the run is loaded (`reads_lines`).
+        files = workplace.begun.get("files", {})
+        if files and not any(name.startswith(f"{LINES}/") for name in files):
             self._quick.lines = None
 
     @property
@@ -177,6 +177,7 @@ class Both(Method):
         """
         for mind in (self._quick, self.logllm):
             mind.fit(sessions, messages, labels=labels, line_labels=line_labels, seed=seed)
+        # Training chooses others where it holds kinds of fault out.
         self.weights = self.weighings()[0]
 
     def score(
@@ -226,7 +227,7 @@ class Both(Method):
 
     def weighings(self) -> list[Weights]:
         """The weights that are tried: first those that hold where none are chosen."""
-        others = self._quick.of
+        others = self._quick.by_name
         tried = _BESIDE_LINES if LINES in others else _BESIDE_WORDS
         beside = [{LOGLLM: weight, **dict.fromkeys(others, 1.0)} for weight in tried]
         # LogLLM alone is tried as well: on some logs the others only do harm.
@@ -234,7 +235,7 @@ class Both(Method):
         return [*beside, alone]
 
     def quick(self) -> Quick:
-        """Its other minds, new and not fitted."""
+        """Its other minds, new, to be fitted once more without some kinds of fault."""
         return self._new_quick()
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
@@ -270,7 +271,7 @@ class Both(Method):
         """Write LogLLM's files, a folder for each of the other minds, and the weights."""
         self.logllm.save(folder)
         self._quick.save(folder)
-        names = (LOGLLM, *self._quick.of)
+        names = (LOGLLM, *self._quick.by_name)
         write_weights(folder, {name: self.weights[name] for name in names})
 
     def load(self, folder: Path) -> None:

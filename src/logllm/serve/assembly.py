@@ -343,7 +343,7 @@ class Assembly:
         self._batches.append(_Batch(places, self._sessionizer.clock))
         self._arrived.append((arrived, self._records))
         before = len(self._table.messages)
-        left = self._table.numbered(partition.left(records))
+        left = self._table.numbered(partition.not_stored(records))
         self.kinds.look(left, self._table.messages, before=before)
         closed = self._sessionizer.push(left)
         if closed.height:

@@ -61,7 +61,8 @@ class Partition:
         self._low = claimed.low
         self._accounted = claimed.accounted
         self._by_key = by_key
-        self._again = int(claimed.accounted["last"].max() or 0)  # type: ignore[arg-type]
+        # After a restart lines are read again up to the last one of any stored session.
+        self._last_stored = int(claimed.accounted["last"].max() or 0)  # type: ignore[arg-type]
         self._written: list[pl.DataFrame] = []
         self._latest = 0.0
 
@@ -130,14 +131,14 @@ class Partition:
         remembered = pl.concat([of_sessions, lines.filter(ahead)])
         self._written = [remembered] if remembered.height else []
 
-    def left(self, records: pl.DataFrame) -> pl.DataFrame:
-        """Records without those that stored sessions hold, or without their keys."""
+    def not_stored(self, records: pl.DataFrame) -> pl.DataFrame:
+        """The records that no stored session holds, each with the keys that none is stored of."""
         # Nearly always, but for the first seconds after a restart.
-        if not records.height or records["line"][0] > self._again:
+        if not records.height or records["line"][0] > self._last_stored:
             return records
         # Windows come one after the other: all up to the last stored one are over.
         if not self._by_key:
-            return records.filter(pl.col("line") > self._again)
+            return records.filter(pl.col("line") > self._last_stored)
 
         # Key by key: a record may name a session that is stored, and another one that is not.
         rows = records.with_row_index("row").explode("keys", empty_as_null=True)

@@ -53,7 +53,9 @@ def tried(watched: Watched) -> list[str]:
     rejected = f"{reader.tally.counts['rejected']:,} not in the format"
     grouped = f"{plural(sessions.height, 'session')} ({settings.sessions.in_words})"
     distinct = plural(len(table.messages), "distinct message")
-    examples = [f"  {message}" for message in table.messages.head(_SHOWN)]
+    # Further lines of a message stand below its first one.
+    indented = table.messages.head(_SHOWN).str.replace_all("\n", "\n    ", literal=True)
+    examples = [f"  {message}" for message in indented]
     read = f"{rejected}; {grouped}, {distinct}, such as"
     return [read_as, *notes, read, *examples]
 

@@ -25,12 +25,14 @@ Seconds = npt.NDArray[np.float64]
 Chances = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-_FIRST, _EDGES = -10, 63
-_POWERS = _FIRST + np.arange(_EDGES - 1) / 2
+_BINS = 63
+_SHORTEST = -10
+"""The shortest pause that is told from none, as a power of 2: a thousandth of a second."""
+_POWERS = _SHORTEST + np.arange(_BINS - 1) / 2
 EDGES = np.concatenate([[0.0], 2.0**_POWERS])
 """Where the bins of pauses begin, in seconds (or in records, where a log has no times): each 1.4
 times the one before."""
-NEVER = _EDGES
+NEVER = _BINS
 """The bin after them: the session had no record beyond."""
 _MOST_STATES = 20_000
 _MARGIN = 10.0
@@ -46,7 +48,7 @@ class Seen(NamedTuple):
     """All messages that were seen of each."""
     messages: Keys
     """The one at the end."""
-    pauses: Chances
+    pauses: Seconds
     """How long there has been nothing of it, up to that end of the input."""
 
 
@@ -55,9 +57,11 @@ class Pauses:
 
     A log that is cut at a random moment leaves a session of which the last thing seen is a message,
     and then nothing for a while. Counted here is how often a session was over then, and how often
-    it only paused for longer: first for the same set of messages with the same one last, then for
-    the message, then for all. Each of these weighs as one session in the one before it. A message
-    whose text is new, such as one with the name of another database, is known by its first words.
+    it only paused for longer. It is counted three times, from the coarse to the fine: for all
+    sessions, for those with the same message last, and for those in the same *state*, which is the
+    set of their messages together with the last one. What a coarse count says weighs as one
+    session in the next finer one. A message whose text is new, such as one with the name of another
+    database, is known by its first words.
     """
 
     def __init__(self, states: Keys, messages: Keys, *, beginnings: Keys, counts: Counts) -> None:
@@ -145,8 +149,8 @@ class Pauses:
             "counts": self.counts[not_zero],
         }
 
-    def longest(self, share: float) -> float | None:
-        """A pause that is longer than all but a given share of those after which sessions went on.
+    def longest(self, rare: float) -> float | None:
+        """A pause that is longer than all but a share `rare` of those after which sessions went on.
 
         None where no session went on.
         """
@@ -155,7 +159,7 @@ class Pauses:
         total = longer[0]
         if not total:
             return None
-        beyond = np.flatnonzero(longer <= share * total)
+        beyond = np.flatnonzero(longer <= rare * total)
         bin_beyond = beyond[0] if len(beyond) else -1
         return float(EDGES[bin_beyond])
 
@@ -179,13 +183,15 @@ class Pauses:
         bins = _bins(seen.pauses)
         # From the coarse to the fine: what is known of all messages weighs as one session of the
         # message's own, and that in turn as one session of the state's own.
-        everywhere = np.zeros(len(bins), dtype=np.int64)
+        only_row = np.zeros(len(bins), dtype=np.int64)
         even = np.full(len(bins), 0.5)
-        of_all = _chance(self._by_all, everywhere, bins=bins, before=even)
+        of_all = _chance(self._by_all, only_row, bins=bins, coarser=even)
 
         # A message after which sessions always went on, if never after so long a pause: they still
         # do, but not after one that is far longer than all that were ever seen.
-        whatever = _chance(self._by_all, everywhere, bins=everywhere, before=even)
+        # The first bin holds pauses of any length.
+        any_length = np.zeros(len(bins), dtype=np.int64)
+        after_any = _chance(self._by_all, only_row, bins=any_length, coarser=even)
         rows = places(self._known, seen.messages)
         new = rows < 0
         # It is one up to ten times the longest, and then loses belief with the square of the pause:
@@ -196,20 +202,20 @@ class Pauses:
         pauses = np.maximum(seen.pauses, EDGES[1])
         believed = self._margin * longest / pauses
         fading = np.minimum(1.0, believed) ** 2
-        still = whatever * fading
-        before = np.where(new, of_all, still)
+        still_going = after_any * fading
+        of_text = np.where(new, of_all, still_going)
         if new.any():
             first_words = beginnings(new)
-            before[new] = self._of_alike(
-                first_words, bins[new], otherwise=of_all[new], whatever=whatever[new]
+            of_text[new] = self._of_alike(
+                first_words, bins[new], otherwise=of_all[new], after_any=after_any[new]
             )
-        of_message = _chance(self._by_message, rows, bins=bins, before=before)
+        of_message = _chance(self._by_message, rows, bins=bins, coarser=of_text)
         states = state(seen.sets, seen.messages)
-        rows = places(self.states, states)
-        return _chance(self._by_state, rows, bins=bins, before=of_message)
+        rows_of_states = places(self.states, states)
+        return _chance(self._by_state, rows_of_states, bins=bins, coarser=of_message)
 
     def _of_alike(
-        self, beginnings: Keys, bins: Counts, *, otherwise: Chances, whatever: Chances
+        self, beginnings: Keys, bins: Counts, *, otherwise: Chances, after_any: Chances
     ) -> Chances:
         """The chances of new messages, by messages that begin with the same words.
 
@@ -217,14 +223,14 @@ class Pauses:
         """
         chances = otherwise
         alike = np.zeros(len(bins), dtype=np.bool_)
-        for words, (of, counts) in zip(beginnings.T, self._by_beginning, strict=True):
-            rows = places(of, words)
+        for words, (learnt, counts) in zip(beginnings.T, self._by_beginning, strict=True):
+            rows = places(learnt, words)
             matches = rows >= 0
             # The first match starts from the chance of any message, a later one from the match
             # before.
             is_first = matches & ~alike
-            before = np.where(is_first, whatever, chances)
-            chances = _chance(counts, rows, bins=bins, before=before)
+            coarser = np.where(is_first, after_any, chances)
+            chances = _chance(counts, rows, bins=bins, coarser=coarser)
             alike |= matches
         return chances
 
@@ -237,11 +243,11 @@ class Pauses:
         rows = places(self.states, of_seen)
         counts = np.zeros((len(rows), 2), dtype=np.int64)
         there = rows >= 0
-        states = rows[there]
+        rows_there = rows[there]
         bins = _bins(seen.pauses)[there]
         # Those that paused for longer, and those that had ended: both had nothing more for so long.
-        paused = self._by_state[states, bins]
-        ended = self.counts[states, NEVER]
+        paused = self._by_state[rows_there, bins]
+        ended = self.counts[rows_there, NEVER]
         counts[there] = paused + ended
         return share(counts)
 
@@ -277,18 +283,18 @@ def _at_least(counts: Counts) -> Counts:
     return np.concatenate([at_least, ended], axis=1)
 
 
-def _chance(counts: Counts, rows: Counts, *, bins: Counts, before: Chances) -> Chances:
+def _chance(counts: Counts, rows: Counts, *, bins: Counts, coarser: Chances) -> Chances:
     """The share of sessions that only paused, at the given rows and bins of the counts.
 
-    `before` is the chance known more coarsely; for row -1 it is all there is.
+    `coarser` is the chance that a coarser count gives; for row -1 it is all there is.
     """
     if not len(counts):
-        return before
-    # (went on + before) / (went on + ended + 1): the coarser chance counts as one more session.
+        return coarser
+    # (went on + coarser) / (went on + ended + 1): the coarser chance counts as one more session.
     longer = counts[rows, bins].sum(axis=1)
     ended = counts[rows, NEVER].sum(axis=1)
-    paused_share = (longer + before) / (longer + ended + 1)
-    return np.where(rows >= 0, paused_share, before)
+    paused_share = (longer + coarser) / (longer + ended + 1)
+    return np.where(rows >= 0, paused_share, coarser)
 
 
 def _bins(pauses: Seconds) -> Counts:

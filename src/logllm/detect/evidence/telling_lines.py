@@ -34,8 +34,8 @@ class Sources(NamedTuple):
     threshold: float
     """Scores of sessions from here on are anomalous."""
     level: float | None = None
-    """A line that says less than this does not tell by itself; None: lines are named whatever they
-    say."""
+    """A line that says less than this does not tell by itself. None: the method learnt no labels,
+    and there is no such level."""
     following: Following | None = None
     """What normal sessions go on with."""
 
@@ -76,8 +76,9 @@ def evidence(
     # Each telling line of each session.
     of_session = distinct.select("of", "session").explode("session").sort("session")
     rows = of_session.join(telling, on="of", maintain_order="left_right")
-    told = sessions.select("lines", "files", "score").with_row_index("session")
-    rows = rows.join(told, on="session", maintain_order="left")
+    # A line has the number and the file of its place, and no higher score than the verdict.
+    verdicts = sessions.select("lines", "files", "score").with_row_index("session")
+    rows = rows.join(verdicts, on="session", maintain_order="left")
     # `at` is the message's place in its session, and so the place of its line among the lines.
     at = pl.col("at")
     line = pl.col("lines").list.get(at)
@@ -152,10 +153,11 @@ def _without_labels(
     scores: Scores,
     following: Following | None,
 ) -> tuple[pl.DataFrame, pl.Series]:
-    """The same for a method that learnt no labels: of its lines the foremost always tells.
+    """The same for a method that learnt no labels.
 
-    Unless it says far less than the verdict. Then what is unusual may be a step: the line is the
-    first one that normal sessions do not have there, or the last one, where the session stopped.
+    The line that says most always tells, unless it says far less than the verdict: then what is
+    unusual may be a step. The line named is the first one that normal sessions do not have there,
+    or the last one, where the session stopped.
     """
     foremost = _foremost(distinct, of_lines, least=0.0)
     expected: list[list[str] | None] = [None] * len(distinct)

@@ -87,7 +87,10 @@ def _upgrade(connection: Connection, name: str, *, present: str | None, to: str)
     revisions = {script.revision for script in scripts.walk_revisions()}
     if present is not None and present not in revisions:
         newer = f"a newer logllm (revision {present}, where this one has {to})"
-        raise ServeError(f"{name} was written by {newer}: install the newer one again")
+        raise ServeError(
+            f"{name} was written by {newer}: install the newer one again, or put a backup from"
+            " before it in its place"
+        )
 
     # The newest comes first of those that stand between the two.
     lacking = reversed(list(scripts.iterate_revisions(to, present or "base")))
