@@ -45,6 +45,25 @@ def one_line(text: str) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
+def hanging(begin: str, text: str) -> str:
+    """A line for standard output; on a terminal its further lines stand below where `text` begins.
+
+    >>> hanging("  grep   ", "messages with a word of trouble")
+    '  grep   messages with a word of trouble'
+    """
+    # In a pipe it stays one line, for `grep`.
+    if not sys.stdout.isatty():
+        return f"{begin}{text}"
+    import shutil
+    import textwrap
+
+    # A terminal would break it in the middle of a word.
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(
+        text, width, initial_indent=begin, subsequent_indent=" " * len(begin), tabsize=1
+    )
+
+
 def table(
     title: str,
     columns: Sequence[str],

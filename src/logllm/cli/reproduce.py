@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from logllm.cli.console import emit, note, table
+from logllm.cli.console import emit, note, result, table
 from logllm.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ def reproduce(
 def _list(grid: "Table") -> None:
     """List the cells, and how far each of them is."""
     rows = [(cell.label, state, cell.slug) for cell, state in grid.states()]
-    table(grid.name, ("cell", "state", "folder"), rows, asked=True)
+    for label, state, folder in rows:
+        result(f"{state:<6}{label}  {folder}")
     done = sum(state == "done" for _, state, _ in rows)
     note(f"{done} of {len(rows)} done")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from logllm.cli.console import emit, note, one_line, result, size, table
+from logllm.cli.console import emit, hanging, note, one_line, result, size, table
 
 if TYPE_CHECKING:
     from logllm.config.format import FormatSection
@@ -73,7 +73,7 @@ def methods() -> None:
         labels = "labels that the method names"
         if method.needs is not None:
             labels = method.needs.value
-        line = f"  {name:<21}{method.what}{source}"
+        line = hanging(f"  {name:<21}", f"{method.what}{source}")
         by_labels.setdefault(labels, []).append(line)
     for labels, lines in by_labels.items():
         result("\n".join([f"learning from {labels}:", *lines, ""]))
