@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from logllm.serve.store.verdict_store import Store
-from tests.serve.store_contract import Clock
+from tests.serve.store_contract import Clock, empty_store
 
 
 @pytest.fixture
@@ -15,9 +15,9 @@ def clock():
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory):
-    """A store that holds nothing: to copy it is faster than to make another."""
+    """The path of a store that holds nothing, to be copied."""
     path = tmp_path_factory.mktemp("empty") / "verdicts.db"
-    Store.open(path).close()
+    path.write_bytes(empty_store())
     return path
 
 

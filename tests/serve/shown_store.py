@@ -12,7 +12,7 @@ from logllm.serve.web.application import application
 from logllm.serve.web.feed import Feed
 from logllm.serve.web.judging.judging_now import JudgingNow
 from logllm.serve.web.service import service_of
-from tests.serve.store_contract import frame, kept, verdict
+from tests.serve.store_contract import empty_store, frame, kept, verdict
 
 TOKEN = "a-token-that-is-long-enough"  # noqa: S105 - a test's own
 
@@ -41,6 +41,8 @@ class Shown:
     ) -> None:
         self.trouble: str | None = None
         self.where = where
+        if isinstance(where, Path) and not where.exists():
+            where.write_bytes(empty_store())
         self.store = Store.open(where, **({"clock": clock} if clock else {}))
         self._claimed = self.store.claim("app", "p", owner="test")
         settings = ServeSection.read(section, source="a test")

@@ -3,6 +3,9 @@
 import json
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
@@ -15,6 +18,15 @@ from logllm.serve.store.troubles import OwnershipLost
 from logllm.serve.store.verdict_store import Claimed, Kept, Store, Written
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+
+@cache
+def empty_store() -> bytes:
+    """The file of a store that holds nothing: to write it is faster than to make its tables."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "verdicts.db"
+        Store.open(path).close()
+        return path.read_bytes()
 
 
 class Clock:
