@@ -34,7 +34,8 @@ test: $(READY) ## run the default tests (under 4 minutes on two cores)
 	@.venv/bin/python -m pytest --numprocesses logical --dist loadfile
 
 test-real: $(READY) ## run the tests with real small models on real logs (minutes)
-	@.venv/bin/python -m pytest -m real
+	@.venv/bin/python -m pytest -m "real and not alone" --numprocesses logical --dist loadfile
+	@.venv/bin/python -m pytest -m "real and alone"
 
 test-gpu: $(READY) ## run the tests that need a GPU (they say what is missing where there is none)
 	@.venv/bin/python -m pytest -m gpu -rs

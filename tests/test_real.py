@@ -17,7 +17,7 @@ from logllm.detect.detector import Detector
 from logllm.evaluate.evaluation import evaluate
 from logllm.runs.manifest import shipped_run
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 NOTHING: dict = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
 

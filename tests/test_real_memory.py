@@ -5,7 +5,7 @@ from benchmarks.memory import compare
 
 from tests.test_real import a_part
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from logllm.methods.train import train
 from logllm.runs.manifest import read_manifest
 from tests.test_real import a_part
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 AT_LEAST = 2.0
 """Times as fast as the published way on 500 lines of PostgreSQL's, which repeat themselves little;

@@ -10,6 +10,7 @@ import pytest
 from logllm.runs.manifest import shipped_run
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.real,
     pytest.mark.skipif(
         find_spec("ray") is None, reason="needs Ray: make servers, or pip install 'logllm[ray]'"

@@ -13,7 +13,7 @@ from logllm.serve.sources.kafka.kafka_source import KafkaSource
 from tests.serve.kafka_reading import Reading
 from tests.serve.mock_kafka import MockKafka
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import soak_files
 import soak_pace
 from watching import Load
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

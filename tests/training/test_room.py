@@ -40,6 +40,7 @@ def training_set(prepared: Prepared, tokenizer) -> TrainingSet:
 
 
 @pytest.mark.real  # for its time alone
+@pytest.mark.alone
 def test_the_micro_batch_is_the_largest_that_fits(by_itself, tiny_data) -> None:
     blueprint = draw(by_itself.model)
     data = training_set(Prepared.load(tiny_data), blueprint.tokenizer)
