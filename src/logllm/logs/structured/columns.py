@@ -56,26 +56,18 @@ def _json(text: pl.Series, names: Sequence[str]) -> dict[str, pl.Series]:
     """Fields by their dotted paths, or by their whole names where these themselves hold dots."""
     # `http.request_id` is `{"http": {"request_id": ...}}`, or `{"http.request_id": ...}`.
     # `k8s.pod`: a field `pod` within `k8s`, or one field whose name has a dot.
-    lines = text.alias("text").to_frame()
-    by_parts = {name: pl.col("text").str.json_path_match(_path(name.split("."))) for name in names}
-    columns: dict[str, pl.Series] = {}
-    for column in lines.select(**by_parts):
-        name = column.name
+    by_parts: dict[str, pl.Expr] = {}
+    for name in names:
+        steps = [part if part.isdecimal() else json.dumps(part) for part in name.split(".")]
+        path = "$" + "".join(f"[{step}]" for step in steps)
+        by_parts[name] = pl.col("text").str.json_path_match(path)
+    found = text.alias("text").to_frame().select(**by_parts)
+    columns = {column.name: column for column in found}
+    for name, column in columns.items():
         if "." in name and column.null_count():
-            whole = text.str.json_path_match(_path([name]))
-            column = column.zip_with(column.is_not_null(), whole)
-        columns[name] = column
+            whole = text.str.json_path_match(f"$[{json.dumps(name)}]")
+            columns[name] = column.zip_with(column.is_not_null(), whole)
     return columns
-
-
-def _path(steps: Sequence[str]) -> str:
-    """The JSON path of a field within others; a number is a place in a list.
-
-    >>> _path(["http", "request_id", "0"])
-    '$["http"]["request_id"][0]'
-    """
-    places = [step if step.isdecimal() else json.dumps(step) for step in steps]
-    return "$" + "".join(f"[{place}]" for place in places)
 
 
 def _logfmt(text: pl.Series, name: str) -> pl.Series:
