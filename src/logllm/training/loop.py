@@ -1,4 +1,14 @@
-"""One loop, run once a stage."""
+"""One loop, run once a stage: what happens in a training, in its order.
+
+1. `Loop.train` takes up the last checkpoint, if there is one (`logllm.training.state`).
+2. A stage says which parts learn; they get an optimiser of their own. While the encoder is frozen
+   the vectors of all messages are computed once.
+3. A step takes the next sessions of the stage's order, cut into micro-batches
+   (`logllm.training.sampler`); each is passed forward and backward.
+4. Gradients are summed over all processes (`logllm.training.processes`) and clipped, and the
+   weights move.
+5. The step is logged, whoever watches is told, and now and then all is saved.
+"""
 
 import json
 import math
