@@ -6,7 +6,8 @@ How much code somebody reads who follows it.
     python benchmarks/route.py weights         from prepared data to a run, as `train` makes it
     python benchmarks/route.py lines --show    every function, in the order of its first call
 
-Functions are counted at their first call, as the interpreter reports it; tiny models, a warm cache.
+Functions are counted at their first call, as the interpreter reports it; tiny models, a warm cache,
+one thread of torch: with more of them the lanes of `model/fast/packing` add a function of theirs.
 A change of file is where the next function that is called for the first time lies in another file
 than the last. Properties, methods and inner functions count, lambdas and comprehensions do not.
 """
@@ -123,10 +124,12 @@ def _prepared(folder: Path) -> tuple["Recipe", Path]:
 
     Both are imported when the cache is set.
     """
+    import torch
     from tests.tiny import make_data, make_models
 
     from logllm.config.recipe import Recipe
 
+    torch.set_num_threads(1)
     recipe = Recipe.load("tiny").model_copy(update={"model": make_models(folder)})
     return recipe, make_data(folder)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]  # what waits for a processor takes another way
+pytestmark = [pytest.mark.real, pytest.mark.alone]
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "route.py"
 MOST = {
