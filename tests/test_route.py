@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.real, pytest.mark.alone]
+pytestmark = pytest.mark.real
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "route.py"
 MOST = {

@@ -55,8 +55,8 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
         goes_on &= lines.select(joins(described)).to_series()
         goes_on &= ~begins(text, described) if goes_on.any() else True
     # Characters beside the messages: a format that tells more of them from the message knows more.
-    lines = pl.DataFrame({"text": text, "message": fields.message})
-    characters, in_messages = lines.select(pl.all().str.len_chars())
+    texts = pl.DataFrame({"text": text, "message": fields.message})
+    characters, in_messages = texts.select(pl.all().str.len_chars())
     beside = characters - in_messages
     explained = float(beside.filter(good).sum()) / max(1, int(characters.sum()))
     enough = begin_enough(text, good, goes_on=goes_on, times=times)
