@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from logllm.config.recipe import Recipe
+from logllm.config.train import TrainSection
 from logllm.errors import DataError
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.frozen import Frozen, frozen_thresholds
@@ -18,6 +19,8 @@ from logllm.metrics import Scores, sigmoid
 from logllm.sessions.message_table import Rows
 from tests.methods.test_held_out import FAULTS, ROUTINE, part
 
+TWO_FOLDS = TrainSection(folds=2)
+
 
 def fresh(name: str) -> Callable[[], Method]:
     """What makes a method of a name."""
@@ -26,7 +29,7 @@ def fresh(name: str) -> Callable[[], Method]:
 
 def frozen(method: Callable[[], Method], data: Part, *, seed: int = 0) -> Frozen:
     """What two folds choose."""
-    chosen = frozen_thresholds(method, data, count=2, seed=seed)
+    chosen = frozen_thresholds(method, data, section=TrainSection(folds=2, seed=seed))
     assert chosen is not None
     return chosen
 
@@ -78,12 +81,12 @@ class Quick:
 
 
 def test_too_few_kinds_of_fault_hold_none_out() -> None:
-    assert frozen_thresholds(fresh("logistic-words"), part(faults=2), count=2, seed=0) is None
+    assert frozen_thresholds(fresh("logistic-words"), part(faults=2), section=TWO_FOLDS) is None
 
 
 def test_sessions_without_labels_are_refused_with_the_remedy() -> None:
     with pytest.raises(DataError, match=r"no labels: --set train\.folds=0"):
-        frozen_thresholds(fresh("novelty"), part()._replace(labels=None), count=2, seed=0)
+        frozen_thresholds(fresh("novelty"), part()._replace(labels=None), section=TWO_FOLDS)
 
 
 def test_the_threshold_is_taken_from_what_was_held_out() -> None:
@@ -91,8 +94,7 @@ def test_the_threshold_is_taken_from_what_was_held_out() -> None:
     chosen = frozen_thresholds(
         fresh("logistic-words"),
         part(),
-        count=2,
-        seed=0,
+        section=TWO_FOLDS,
         report=lambda text, share: told.append((text, share)),
     )
     assert chosen is not None
@@ -100,7 +102,7 @@ def test_the_threshold_is_taken_from_what_was_held_out() -> None:
     assert "kinds of fault held out, 2 folds" in threshold.how
     assert 0 < threshold.value < 1
     assert [share for _, share in told] == [0.0, 0.5]
-    assert (chosen.weights, chosen.about) == (None, {})  # it is one mind
+    assert (chosen.weights, list(chosen.about)) == (None, ["line_threshold"])  # it is one mind
 
 
 @pytest.mark.parametrize("lines", [True, False], ids=["lines-labelled", "sessions-labelled"])

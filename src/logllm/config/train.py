@@ -129,6 +129,14 @@ class TrainSection(Section):
     """How often the method learns once more, each time without some kinds of fault, to take the
     threshold (and that of lines) from how it judges those; 0: the threshold is taken from the
     validation part, which says little of faults of new kinds."""
+    languages: tuple[str, ...] = ()
+    """Languages, such as `de`, into which some sessions are copied: one copy for each two sessions,
+    with the same labels. A program that speaks its user's language is then known in those too. Of
+    `folds`, each leaves one of them out, and judges in it as well."""
+    translations: str = "postgres"
+    """Where the translations come from: a data set that comes with logllm and has some, or a JSON
+    file made by `datasets/postgres/catalogues.py` from the message catalogues of a program (GNU
+    gettext's)."""
     seed: int = Field(default=0, ge=0, lt=2**64)
     """Seed of order, draws, initial weights and dropout."""
 

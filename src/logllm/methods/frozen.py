@@ -1,12 +1,13 @@
 """Thresholds and weights from kinds of fault held out, where a validation part says too little."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
+from logllm.config.train import TrainSection
 from logllm.counting import plural
 from logllm.methods.contract import Method
 from logllm.methods.held_out import (
@@ -21,6 +22,7 @@ from logllm.methods.held_out import (
 )
 from logllm.methods.mixture import Minds, Mixture, Weights, mixed
 from logllm.methods.prepared_part import Part
+from logllm.methods.translations import Translation, with_copies
 from logllm.metrics import (
     FEW_ANOMALIES,
     Labels,
@@ -41,8 +43,6 @@ _FEWEST_KINDS = 6
 """With fewer kinds of fault than this, none is held out."""
 _DRAWS, _DRAWN_FOLDS = 3, 3
 """How often minds that learn in seconds judge every kind of fault, a third of them at a time."""
-_FORMS = 2
-"""In how many forms each session is judged: as it is, and with other names."""
 _BETTER = 0.005
 """By how much the average precision of weights must exceed that of the first for them to be
 taken."""
@@ -64,7 +64,7 @@ class Frozen:
     weights: Weights | None = None
     """How much each of several minds counts; None: the method is a single one."""
     about: dict[str, Any] = field(default_factory=dict)
-    """What a manifest says of the weights, under `weights`; empty: there are none."""
+    """What a manifest says besides: `weights` of several minds, and `line_threshold`."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +125,16 @@ def frozen_thresholds(
     fresh: Callable[[], Method],
     part: Part,
     *,
-    count: int,
-    seed: int,
+    section: TrainSection,
+    translations: Mapping[str, Translation] | None = None,
     report: Report | None = None,
 ) -> Frozen | None:
     """Thresholds of best F1 on sessions whose kinds of fault, or whose messages, were held out.
 
     Fold after fold a method learns from the train part, except for a share of the kinds of fault, a
     share of what normal sessions are known by, and a share of the rest. Then it judges what was
-    held out, as it is and with the names of the application in other words. Every kind of fault
+    held out, as it is and with the names of the application in other words; where sessions are
+    copied into other languages, also in one that this fold does not learn. Every kind of fault
     counts as much as any other, and all together as much as their share of the train part. The same
     holds for lines. The threshold is taken from all these judgements together
     (`logllm.metrics.even_threshold`).
@@ -146,8 +147,8 @@ def frozen_thresholds(
     Args:
         fresh: makes the method, new and not fitted.
         part: the train part.
-        count: how many folds.
-        seed: the seed of the folds, and of what is fitted to them.
+        section: says how many folds, and their seed, also of what is fitted to them.
+        translations: into the languages that sessions are copied into; None: they are not.
         report: told which fold is under way.
 
     Returns:
@@ -163,17 +164,18 @@ def frozen_thresholds(
         return None
 
     # Learn and judge, fold after fold.
-    trial = _Trial(part, labels, kinds, seed)
+    count, seed = section.folds, section.seed
+    trial = _Trial(part, labels, kinds, seed, translations or {})
     judgements: list[Judgement] = []
     method = fresh()
     for number, fold in enumerate(folds(labels, kinds, count=count, seed=seed)):
         if report is not None:
             report("learning without some kinds of fault, for the threshold", number / count)
         method = fresh()
-        trial.fit(method, fold)
-        judgements += trial.judged_by(method, fold)
+        trial.fit(method, fold, number=number)
+        judgements += trial.judged_by(method, fold, number=number)
     anomalies = sum(int(judgement.labels.sum()) for judgement in judgements)
-    if anomalies < FEW_ANOMALIES * _FORMS:
+    if anomalies < FEW_ANOMALIES * trial.forms:
         return None
 
     # How much each mind counts, and where the threshold lies then.
@@ -188,12 +190,19 @@ def frozen_thresholds(
     # One threshold of all judgements together: a fold has too few kinds of fault for one of its
     # own.
     folded = plural(count, "fold")
-    how = f"best F1 on kinds of fault held out, {folded}, as they are and with other names"
+    forms = "as they are and with other names"
+    if translations:
+        forms = "as they are, with other names and in a language not learnt"
+    how = f"best F1 on kinds of fault held out, {folded}, {forms}"
     sessions = [judgement.sessions(weights) for judgement in judgements]
     by_lines = [judgement.of_lines(weights) for judgement in judgements]
     lines = [judged for judged in by_lines if judged is not None]
     of_sessions = _threshold(sessions, scale=method.scale, how=how, moved=moved)
-    of_lines = _threshold(lines, scale=method.scale, how=how) if lines else None
+    of_lines = None
+    if lines:
+        of_lines = _threshold(lines, scale=method.scale, how=how)
+        fields = asdict(of_lines)
+        about["line_threshold"] = {"lines": fields.pop("sessions"), **fields}
     return Frozen(of_sessions, of_lines, weights if is_mixture else None, about)
 
 
@@ -206,10 +215,27 @@ class _Trial:
     kinds: Kinds
     """What each of its sessions is known by, (b,)."""
     seed: int
+    translations: Mapping[str, Translation]
+    """Into the languages that sessions are copied into; empty: they are not."""
 
-    def fit(self, method: Method | Minds, fold: Fold) -> None:
-        """Have it learn what a fold does not hold out."""
+    @property
+    def forms(self) -> int:
+        """In how many forms each session is judged."""
+        return 3 if self.translations else 2
+
+    def fit(self, method: Method | Minds, fold: Fold, *, number: int) -> None:
+        """Have it learn what a fold does not hold out.
+
+        Args:
+            method: new and not fitted.
+            fold: what is held out.
+            number: of the fold, from 0; it says which language is left out.
+        """
         learnt = taken(self.part, fold.learnt)
+        if self.translations:
+            left_out = self._left_out(number)
+            others = {name: into for name, into in self.translations.items() if name != left_out}
+            learnt = with_copies(learnt, others, seed=self.seed)
         method.fit(
             learnt.sessions,
             learnt.messages,
@@ -218,10 +244,10 @@ class _Trial:
             seed=self.seed,
         )
 
-    def judged_by(self, method: Method, fold: Fold) -> Iterator[Judgement]:
+    def judged_by(self, method: Method, fold: Fold, *, number: int) -> Iterator[Judgement]:
         """What a method that has learnt says of what a fold holds out, in every form."""
         held = taken(self.part, fold.held)
-        for messages in self._forms():
+        for messages in self._forms(number):
             if isinstance(method, Mixture):
                 minds: Mapping[str, Scores] = method.minds(held.sessions, messages)
             else:
@@ -236,14 +262,24 @@ class _Trial:
             values = on_scale(lines, method.scale)
             yield replace(judgement, lines=self._lines(values, fold))
 
-    def judged_quickly(self, minds: Minds, fold: Fold) -> Iterator[Judgement]:
+    def judged_quickly(self, minds: Minds, fold: Fold, *, number: int) -> Iterator[Judgement]:
         """The same by minds that are no method, for sessions only."""
         held = taken(self.part, fold.held)
-        for messages in self._forms():
+        for messages in self._forms(number):
             yield self._judgement(minds.minds(held.sessions, messages), fold)
 
-    def _forms(self) -> tuple[pl.Series, pl.Series]:
-        return self.part.messages, renamed(self.part.messages)
+    def _forms(self, number: int) -> list[pl.Series]:
+        """The messages as they are, with other names, and in the language that is left out."""
+        forms = [self.part.messages, renamed(self.part.messages)]
+        if self.translations:
+            into = self.translations[self._left_out(number)]
+            forms.append(into.translated(self.part.messages))
+        return forms
+
+    def _left_out(self, number: int) -> str:
+        """Which language fold `number` does not learn: each in turn."""
+        languages = list(self.translations)
+        return languages[number % len(languages)]
 
     def _judgement(self, minds: Mapping[str, Scores], fold: Fold) -> Judgement:
         # Which sessions are held out is chance: they are weighed so that anomalies are as frequent
@@ -307,10 +343,11 @@ def _moved(
     equal: dict[str, float] = {}
     for draw in range(_DRAWS):
         seed = _DRAWS * trial.seed + draw
-        for fold in folds(trial.labels, trial.kinds, count=_DRAWN_FOLDS, seed=seed):
+        drawn = folds(trial.labels, trial.kinds, count=_DRAWN_FOLDS, seed=seed)
+        for number, fold in enumerate(drawn):
             quick = method.quick()
-            trial.fit(quick, fold)
-            by_quick = list(trial.judged_quickly(quick, fold))
+            trial.fit(quick, fold, number=number)
+            by_quick = list(trial.judged_quickly(quick, fold, number=number))
             equal = dict.fromkeys(by_quick[0].minds, 1.0)
             many += [judgement.sessions(equal) for judgement in by_quick]
 

@@ -4,7 +4,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make
 from logllm.methods.session_ends import learnt_ends
 from logllm.methods.target import OutOfReach, goal
+from logllm.methods.translations import translations_of, with_copies
 from logllm.methods.validation import judged
 from logllm.metrics import Threshold
 from logllm.progress import Report
@@ -110,6 +111,8 @@ def train(  # noqa: PLR0913
     part = learnt_from(prepared, method)
     if method.resumes:
         method.check(part.sessions, part.messages, labels=part.labels, line_labels=part.line_labels)
+    if recipe.train.languages:
+        translations_of(prepared, recipe.train)  # raises where there are none
     manifest = _first_manifest(out, recipe, prepared=prepared, method=method)
     if begun is not None:
         _check_same(out, begun, fresh=manifest)
@@ -198,6 +201,8 @@ def checked(recipe: Recipe, data: Path) -> dict[str, Any]:
     method = make(recipe.method, recipe, workplace=Workplace())
     part = learnt_from(prepared, method)
     method.check(part.sessions, part.messages, labels=part.labels, line_labels=part.line_labels)
+    if recipe.train.languages:
+        translations_of(prepared, recipe.train)
     return {
         "method": recipe.method,
         "sessions": len(part.sessions),
@@ -301,8 +306,17 @@ def fitted(
     """
     started = time.perf_counter()
     seed = recipe.train.seed
-    labels, line_labels = part.labels, part.line_labels
-    method.fit(part.sessions, part.messages, labels=labels, line_labels=line_labels, seed=seed)
+    learnt, translations = part, {}
+    if recipe.train.languages:
+        translations = translations_of(prepared, recipe.train)
+        learnt = with_copies(part, translations, seed=seed)
+    method.fit(
+        learnt.sessions,
+        learnt.messages,
+        labels=learnt.labels,
+        line_labels=learnt.line_labels,
+        seed=seed,
+    )
 
     # Kinds of fault held out, fold after fold, by new methods that leave no checkpoints. Whoever
     # wants a target wants it reached on the validation part.
@@ -314,8 +328,8 @@ def fitted(
         frozen = frozen_thresholds(
             fresh,
             part,
-            count=recipe.train.folds,
-            seed=seed,
+            section=recipe.train,
+            translations=translations,
             report=workplace.report,
         )
     if frozen is not None and frozen.weights is not None and isinstance(method, Mixture):
@@ -332,18 +346,13 @@ def fitted(
         wanted=wanted,
         report=workplace.report,
     )
+    if translations:
+        copies = len(learnt.sessions) - len(part.sessions)
+        validation["copies"] = {"languages": list(translations), "sessions": copies}
     if frozen is not None:
         validation |= frozen.about
-    if frozen is not None and frozen.lines is not None:
-        validation["line_threshold"] = of_lines(frozen.lines)
     ends = learnt_ends(prepared, method)
     return Fitted(method, threshold, validation, seconds, ends, missed)
-
-
-def of_lines(threshold: Threshold) -> dict[str, Any]:
-    """What a manifest says of the threshold of lines, `line_threshold`."""
-    fields = asdict(threshold)
-    return {"lines": fields.pop("sessions"), **fields}
 
 
 def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:

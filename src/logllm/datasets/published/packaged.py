@@ -49,6 +49,15 @@ class PackagedSet:
         """
         return self._file(f"{name}.labels.csv")
 
+    @property
+    def translations(self) -> Path:
+        """The system's messages in other languages (`logllm.methods.translations`).
+
+        Raises:
+            DataError: this installation lacks them.
+        """
+        return self._file("translations.json")
+
     def about(self) -> dict[str, Any]:
         """What a manifest says of where its log came from."""
         return {"name": self.name, "terms": self.terms, "cite": self.cite}
