@@ -9,6 +9,9 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 READY := .venv/.ready
 MKDOCS := NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
+# Tests start hundreds of processes: what is compiled is kept for the next one, whatever the environment says.
+test test-real: export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo live-demo bench test test-real test-gpu servers soak mutants check docs site clean
 
