@@ -12,7 +12,7 @@ from logllm.config.format import FormatSection
 from logllm.datasets.settings import choose
 from logllm.detect.detector import Detector
 from logllm.detect.evidence.telling_lines import Sources, evidence
-from logllm.detect.evidence.turning import turns
+from logllm.detect.evidence.turning import Turns, turns
 from logllm.detect.evidence.written_lines import WrittenLines
 from logllm.detect.verdict import json_lines
 from logllm.formats.description import load_format
@@ -54,6 +54,7 @@ def told(
     scores: dict[str, float],
     *,
     files: tuple[str, ...] = ("app.log",),
+    score: Callable[[list[np.ndarray]], np.ndarray] | None = None,
     **more: object,
 ) -> pl.DataFrame:
     """What is said of some sessions, of whose messages each has a score; files are those of lines,
@@ -72,7 +73,11 @@ def told(
     def score_lines(distinct) -> list[np.ndarray]:
         return [np.array([scores.get(TABLE[row], 0.0) for row in session]) for session in distinct]
 
-    sources = {"score_lines": score_lines, "score": nothing, "threshold": 0.5, **more}
+    def searched(sessions) -> Turns:
+        groups = [(np.arange(len(sessions)), score or nothing)]
+        return turns(sessions, groups, threshold=0.5)
+
+    sources = {"score_lines": score_lines, "turns": searched, **more}
     written = WrittenLines(
         [(name, load_format("plain")) for name in files], key_field=None, redacted=False
     )
@@ -152,7 +157,7 @@ def test_as_many_beginnings_are_scored_as_the_length_has_binary_digits() -> None
         tried.extend(map(len, beginnings))
         return np.array([float(len(beginning) > 70) for beginning in beginnings])
 
-    turned = turns([np.arange(128)], np.ones(1), score=score, threshold=0.5)
+    turned = turns([np.arange(128)], [(np.arange(1), score)], threshold=0.5)
     assert (turned.places.tolist(), turned.risen.tolist(), len(tried)) == ([70], [True], 7)
 
 

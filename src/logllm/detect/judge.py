@@ -10,6 +10,7 @@ import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.detect.cache import ScoreCache
+from logllm.detect.evidence.turning import Turns
 from logllm.detect.judging.known_scores import JudgesMany
 from logllm.methods.contract import LearningOn, Method, Opinion
 from logllm.metrics import Labels, Scores
@@ -93,6 +94,12 @@ class Judge(Protocol):
         """How much each message of sessions speaks for "anomalous".
 
         None: each speaks as much as it would in a session of its own.
+        """
+
+    def turns(self, sessions: Sequence[Rows], messages: pl.Series) -> Turns:
+        """Where sessions turned that are anomalous as a whole.
+
+        Asked only where there is a `line_level`.
         """
 
     @property

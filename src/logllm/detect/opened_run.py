@@ -13,6 +13,7 @@ import polars as pl
 from logllm.config.detect import DetectSection
 from logllm.config.recipe import Recipe
 from logllm.detect.cache import ScoreCache, identity
+from logllm.detect.evidence.turning import Turns, turns
 from logllm.detect.judge import Judgement
 from logllm.detect.judging.known_scores import JudgesMany
 from logllm.errors import RecipeError
@@ -179,6 +180,11 @@ class OpenedRun:
         None: each speaks as much as it would in a session of its own.
         """
         return self.method.score_lines(sessions, messages) if self._reads_lines else None
+
+    def turns(self, sessions: Sequence[Rows], messages: pl.Series) -> Turns:
+        """Where sessions turned that are anomalous as a whole."""
+        groups = self.method.beginnings(sessions, messages)
+        return turns(sessions, groups, threshold=self.threshold)
 
     @property
     def line_level(self) -> float | None:

@@ -11,6 +11,7 @@ import polars as pl
 from logllm.config.recipe import Recipe
 from logllm.config.sessions import SessionSection
 from logllm.detect.cache import ScoreCache
+from logllm.detect.evidence.turning import Turns
 from logllm.detect.judge import Judgement
 from logllm.detect.judging.known_scores import JudgesMany
 from logllm.errors import DataError
@@ -115,6 +116,10 @@ class Unlabelled:
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How surprising each message is in its session."""
         return self.novelty.score_lines(sessions, messages)
+
+    def turns(self, sessions: Sequence[Rows], messages: pl.Series) -> Turns:
+        """Nobody asks: a line always tells."""
+        raise NotImplementedError
 
     def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
         """Scores of sessions that are cut, by what was seen of them, (b,)."""

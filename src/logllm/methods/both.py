@@ -9,7 +9,15 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.methods.contract import Method, Needs, Opinion, Workplace, of_both_kinds
+from logllm.methods.contract import (
+    BeginningsInGroups,
+    Method,
+    Needs,
+    Opinion,
+    ScoreBeginnings,
+    Workplace,
+    of_both_kinds,
+)
 from logllm.methods.line_words import LineWords
 from logllm.methods.logllm import LogLLMMethod
 from logllm.methods.mixture import Weights, mixed, read_weights, write_weights
@@ -209,6 +217,16 @@ class Both(Method):
         new_words = self._quick.words.new_words(sessions, messages)
         more = pl.DataFrame({"minds": minds.to_struct(), "new_words": new_words})
         return Opinion(sigmoid(mixed(logits, self.weights)), more)
+
+    def beginnings(self, sessions: Sequence[Rows], messages: pl.Series) -> BeginningsInGroups:
+        """What scores beginnings; LogLLM reads a session's messages once, whatever is asked."""
+
+        def scores(asked: Sequence[Rows], *, margins: ScoreBeginnings) -> Scores:
+            logits = {LOGLLM: margins(asked)} | self._quick.minds(asked, messages)
+            return sigmoid(mixed(logits, self.weights))
+
+        for numbers, margins in self.logllm.margins_of_beginnings(sessions, messages):
+            yield numbers, partial(scores, margins=margins)
 
     def meet(self, messages: pl.Series) -> None:
         """Have LogLLM remember the messages' vectors."""

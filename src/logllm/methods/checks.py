@@ -203,6 +203,19 @@ def check_lines(trial: Trial) -> None:
     assert len(trial.fitted.score_lines([], ALTERED)) == 0, "of no session there are no line scores"
 
 
+def check_beginnings(trial: Trial) -> None:
+    """Beginnings of sessions score as sessions do, asked for in any order."""
+    sessions = [session for session in trial.sessions if len(session)]
+    numbers: list[int] = []
+    for group, score in trial.fitted.beginnings(sessions, ALTERED):
+        numbers += group.tolist()
+        for share in (2, 1, 3):
+            asked = [sessions[number][: -(-len(sessions[number]) // share)] for number in group]
+            scores = trial.fitted.score(asked, ALTERED)
+            assert trial.same(score(asked), scores), "beginnings gives the scores of score"
+    assert sorted(numbers) == list(range(len(sessions))), "beginnings has each session once"
+
+
 def check_seeds(trial: Trial) -> None:
     """The same seed, the same scores; another seed is as good."""
     scores = trial.fitted.score(trial.sessions, ALTERED)
@@ -316,6 +329,7 @@ CHECKS: Sequence[Callable[[Trial], None]] = (
     check_scores,
     check_opinion,
     check_lines,
+    check_beginnings,
     check_seeds,
     check_tables,
     check_files,

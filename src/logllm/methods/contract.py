@@ -14,6 +14,11 @@ from logllm.metrics import Labels, Scores
 from logllm.progress import Progress, Report
 from logllm.sessions.message_table import Rows, occurring
 
+ScoreBeginnings = Callable[[Sequence[Rows]], Scores]
+"""Scores beginnings of some sessions, as a method's `score` does, (b,)."""
+BeginningsInGroups = Iterable[tuple[Rows, ScoreBeginnings]]
+"""Numbers of some sessions, and what scores their beginnings until the next group is asked for."""
+
 
 class Needs(StrEnum):
     """Which labels a method learns from."""
@@ -165,6 +170,14 @@ class Method(Protocol):
         anomalies that are order or absence.
         """
         return alone(self, sessions, messages=messages)
+
+    def beginnings(self, sessions: Sequence[Rows], messages: pl.Series) -> BeginningsInGroups:
+        """What scores beginnings of sessions, for those who ask in several rounds.
+
+        The default is one group, and `score`. A method that keeps what it has read of a session
+        need not read it again in each round.
+        """
+        yield np.arange(len(sessions)), lambda beginnings: self.score(beginnings, messages)
 
     def learning_on(self) -> "LearningOn | None":
         """A method that scores as this one does and goes on to learn; None: there is none."""

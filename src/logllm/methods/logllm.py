@@ -1,6 +1,7 @@
 """LogLLM as a method: the network that training fits and an engine scores with."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -10,7 +11,13 @@ import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.errors import DataError, ModelError
-from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.contract import (
+    BeginningsInGroups,
+    Method,
+    Needs,
+    ScoreBeginnings,
+    Workplace,
+)
 from logllm.metrics import Labels, Scores, sigmoid
 from logllm.model.fast.rounding import DOUBT, measured, settled
 from logllm.progress import Progress
@@ -143,6 +150,26 @@ class LogLLMMethod(Method):
         if self._recipe.model.verdict == "largest":
             return self._largest(sessions, messages, scorer=self.scorer, progress=progress)
         return self.scorer.score(sessions, messages, progress=progress)
+
+    def beginnings(self, sessions: Sequence[Rows], messages: pl.Series) -> BeginningsInGroups:
+        """What scores beginnings; a session's messages are read once, whatever is asked."""
+
+        def scores(asked: Sequence[Rows], *, margins: ScoreBeginnings) -> Scores:
+            return sigmoid(margins(asked))
+
+        for numbers, margins in self.margins_of_beginnings(sessions, messages):
+            yield numbers, partial(scores, margins=margins)
+
+    def margins_of_beginnings(
+        self, sessions: Sequence[Rows], messages: pl.Series
+    ) -> BeginningsInGroups:
+        """The logits of `beginnings`."""
+        # The largest verdict asks for all beginnings of a beginning: their questions cost most.
+        if self.scorer is None or self._recipe.model.verdict == "largest":
+            yield np.arange(len(sessions)), partial(self.margins, messages=messages)
+            return
+        for numbers, walks in self.scorer.groups(sessions):
+            yield numbers, partial(self.scorer.score, messages=messages, walks=walks)
 
     def meet(self, messages: pl.Series) -> None:
         """Remember the messages' vectors."""

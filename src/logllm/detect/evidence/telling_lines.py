@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from logllm.detect.evidence.turning import Score, Turns, turns
+from logllm.detect.evidence.turning import Turns
 from logllm.detect.evidence.whole_records import Written, titles
 from logllm.logs.redaction import redact
 from logllm.metrics import Scores
@@ -29,10 +29,8 @@ class Sources(NamedTuple):
     """What is asked about lines and sessions."""
 
     score_lines: ScoreLines
-    score: Score
-    """Scores beginnings of sessions."""
-    threshold: float
-    """Scores of sessions from here on are anomalous."""
+    turns: Callable[[list[Rows]], Turns]
+    """Where sessions turned that are anomalous as a whole."""
     level: float | None = None
     """A line that says less than this does not tell by itself. None: the method learnt no labels,
     and there is no such level."""
@@ -61,7 +59,7 @@ def evidence(
     Args:
         sessions: of `logllm.sessions.sessionizer.SESSIONS`, with `score`, the verdict's.
         messages: the message table.
-        sources: scores lines and beginnings of sessions.
+        sources: scores lines, and says where sessions turned.
         written: gives what is written in lines.
         files: names of the inputs; where there is only one, no line has a file.
     """
@@ -128,7 +126,7 @@ def _telling(
     if not len(innocent):
         return guilty, _lists(expected)
     among = [distinct[row] for row in innocent]
-    turned = turns(among, scores[innocent], score=sources.score, threshold=sources.threshold)
+    turned = sources.turns(among)
     at_turn = [session[place] for session, place in zip(among, turned.places, strict=True)]
     columns = {
         "of": innocent.astype(np.uint32),

@@ -10,11 +10,13 @@ import numpy as np
 import polars as pl
 
 from logllm.detect.evidence.telling_lines import Sources, evidence
+from logllm.detect.evidence.turning import Turns
 from logllm.detect.evidence.whole_records import Written
 from logllm.detect.judge import Judge
 from logllm.detect.judging.cut_sessions import CutSessions
-from logllm.detect.judging.known_scores import KnownScores
+from logllm.detect.judging.known_scores import KnownScores, Question
 from logllm.detect.verdict import to_frame
+from logllm.methods.contract import Opinion
 from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
 from logllm.sessions.cut import Span, cut_at
@@ -166,12 +168,11 @@ class Judging:
         # Only anomalous sessions need a reason.
         rows = sessions.with_row_index("row")
         judged = rows.filter(anomalous)
-        run, known = self._run, self._known
+        run = self._run
         following = None if run.ends is None else run.ends.following
         sources = Sources(
             score_lines=lambda distinct: self._scored_lines(distinct, messages),
-            score=lambda beginnings: known.of(_listed(beginnings), messages).scores,
-            threshold=run.threshold,
+            turns=lambda distinct: self._turns(distinct, messages),
             level=run.line_level,
             following=following,
         )
@@ -193,10 +194,25 @@ class Judging:
         of_messages[rows] = opinion.scores
         return [of_messages[session] for session in distinct]
 
+    def _turns(self, distinct: list[Rows], messages: pl.Series) -> Turns:
+        """Where distinct sessions turned; it is kept as their scores are."""
 
-def _listed(beginnings: list[Rows]) -> pl.Series:
-    """Beginnings of sessions as a column."""
-    lists = [rows.tolist() for rows in beginnings]
+        def searched(
+            sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None
+        ) -> Opinion:
+            turned = self._run.turns(sessions, messages)
+            where = pl.DataFrame({"place": turned.places, "risen": turned.risen})
+            return Opinion(turned.scores, where)
+
+        question = Question(b"turn", searched)
+        scores, where = self._known.of(_listed(distinct), messages, question=question)
+        assert where is not None  # noqa: S101 - each session has a place
+        return Turns(where["place"].to_numpy(), scores, where["risen"].to_numpy())
+
+
+def _listed(sessions: list[Rows]) -> pl.Series:
+    """Sessions as a column."""
+    lists = [rows.tolist() for rows in sessions]
     return pl.Series(lists, dtype=pl.List(pl.UInt32))
 
 

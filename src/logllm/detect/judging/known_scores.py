@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice, pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -38,6 +38,15 @@ class JudgesMany(Protocol):
 
         It is the same, to the last bit, as if `Judges` were called with one lot after the other.
         """
+
+
+class Question(NamedTuple):
+    """Something that is asked of sessions besides how anomalous they are."""
+
+    name: bytes
+    """At most 16 bytes: what is answered is known by it."""
+    judge: Judges
+    """Answers it."""
 
 
 class KnownScores:
@@ -79,19 +88,26 @@ class KnownScores:
         self._digests = self._digests[:0]
 
     def of(
-        self, sessions: pl.Series, messages: pl.Series, *, progress: Progress | None = None
+        self,
+        sessions: pl.Series,
+        messages: pl.Series,
+        *,
+        question: Question | None = None,
+        progress: Progress | None = None,
     ) -> Opinion:
         """The opinion of sessions, in their order.
 
         Args:
             sessions: lists of rows of the message table, none of them empty.
             messages: the message table: that of earlier calls, or one that continues it.
+            question: asked in place of how anomalous they are.
             progress: told of the distinct sessions scored.
         """
         # Equal sessions are put together by Polars: Python sees each distinct one once.
         numbered = sessions.alias("messages").to_frame().with_row_index("row")
         rows = numbered.group_by("messages", maintain_order=True).agg("row")
-        known = self._known(rows["messages"], messages, progress=progress)
+        distinct = rows["messages"]
+        known = self._known(distinct, messages, question=question, progress=progress)
 
         # And back: which of the distinct ones each session is.
         times = rows["row"].list.len().to_numpy()
@@ -104,12 +120,18 @@ class KnownScores:
         return Opinion(scores[of], more)
 
     def _known(
-        self, distinct: pl.Series, messages: pl.Series, *, progress: Progress | None
+        self,
+        distinct: pl.Series,
+        messages: pl.Series,
+        *,
+        question: Question | None,
+        progress: Progress | None,
     ) -> list[Known]:
         """What is said of distinct sessions."""
         ends = distinct.list.len().to_numpy().cumsum(dtype=np.int64)
         flat = distinct.explode().to_numpy().astype(np.int64)
-        keys = self._keys(flat, ends, messages=messages)
+        name = b"" if question is None else question.name
+        keys = self._keys(flat, ends, messages=messages, name=name)
         # What this object remembers comes first, then what the cache on disk knows.
         known = {key: self._remembered[key] for key in keys if key in self._remembered}
         if self._cache is not None and len(known) < len(keys):
@@ -123,7 +145,10 @@ class KnownScores:
         lots = [new[start : start + _AT_ONCE] for start in range(0, len(new), _AT_ONCE)]
         begins = [0, *ends[:-1].tolist()]
         sessions = ([flat[begins[place] : ends[place]] for place in places] for places in lots)
-        opinions = self._opinions(sessions, messages, total=len(new), progress=progress)
+        if question is None:
+            opinions = self._opinions(sessions, messages, total=len(new), progress=progress)
+        else:
+            opinions = (question.judge(some, messages) for some in sessions)
         for places, opinion in zip(lots, opinions, strict=True):
             more = [None] * len(places) if opinion.more is None else _encoded(opinion.more)
             pairs = zip(opinion.scores.tolist(), more, strict=True)
@@ -158,8 +183,11 @@ class KnownScores:
             yield self._judge(sessions, messages, progress=told)
             done += len(sessions)
 
-    def _keys(self, flat: Rows, ends: Rows, *, messages: pl.Series) -> list[bytes]:
-        """A digest of each session's messages, by their texts: rows differ from call to call."""
+    def _keys(self, flat: Rows, ends: Rows, *, messages: pl.Series, name: bytes) -> list[bytes]:
+        """A digest of each session's messages, by their texts: rows differ from call to call.
+
+        `name` is that of what is asked.
+        """
         new = messages[len(self._digests) :]
         if len(new):
             digests = [blake2b(message.encode(), digest_size=_DIGEST).digest() for message in new]
@@ -170,7 +198,7 @@ class KnownScores:
         texts = memoryview(self._digests[flat].tobytes())
         bounds = [0, *(ends * _DIGEST).tolist()]
         return [
-            blake2b(texts[start:end], digest_size=_DIGEST).digest()
+            blake2b(texts[start:end], digest_size=_DIGEST, person=name).digest()
             for start, end in pairwise(bounds)
         ]
 

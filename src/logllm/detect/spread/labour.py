@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
+from logllm.detect.evidence.turning import Turns
 from logllm.detect.opened_run import OpenedRun
 from logllm.logs.inputs.spans import WHOLE, Span
 from logllm.logs.lines import CutOff, NoLines
@@ -149,6 +150,10 @@ class Labour:
             sessions: the sessions.
         """
         return getattr(self._run.method, which)(sessions.rows, sessions.messages)
+
+    def turns(self, sessions: Sessions) -> Turns:
+        """Where sessions turned that are anomalous as a whole."""
+        return self._run.turns(sessions.rows, sessions.messages)
 
     @cached_property
     def _run(self) -> OpenedRun:

@@ -6,6 +6,7 @@ from typing import Self
 import polars as pl
 
 from logllm.detect.detector import Detector
+from logllm.detect.evidence.turning import Turns
 from logllm.detect.judging.known_scores import JudgesMany
 from logllm.detect.opened_run import OpenedRun
 from logllm.detect.reading import Reads
@@ -58,6 +59,12 @@ class SpreadRun(OpenedRun):
         job = _scoring("score_lines", Sessions.of(sessions, messages))
         scores: list[Scores] = self._crew.one(job)
         return scores
+
+    def turns(self, sessions: Sequence[Rows], messages: pl.Series) -> Turns:
+        """Where sessions turned that are anomalous as a whole."""
+        some = Sessions.of(sessions, messages)
+        turned: Turns = self._crew.one(Job("turns", (some,), lesson=some.messages))
+        return turned
 
     def _opinions(self, lots: Iterable[Sequence[Rows]], messages: pl.Series) -> Iterator[Opinion]:
         """The opinions of lots of sessions, in their order."""

@@ -125,9 +125,21 @@ class Llama:
             norms=norms,
         )
 
+    def store(self, rows: int, *, device: torch.device) -> Tensor:
+        """Room for keys and values of so many nodes in all layers, (layers, rows, ...)."""
+        numbers = self._layout.key_row * self._layout.width
+        shape = (len(self._layers), rows, numbers)
+        return torch.empty(shape, dtype=self._dtype, device=device)
+
     @torch.inference_mode()
     def logits(
-        self, inputs: Tensor, tree: Tree, *, ids: Sequence[int], progress: Progress | None = None
+        self,
+        inputs: Tensor,
+        tree: Tree,
+        *,
+        ids: Sequence[int],
+        stored: Tensor | None = None,
+        progress: Progress | None = None,
     ) -> Tensor:
         """Logits of some tokens at the sequences' ends.
 
@@ -135,6 +147,9 @@ class Llama:
             inputs: each node's input vector, (n, d_dec); written over.
             tree: the nodes' order and paths.
             ids: the tokens.
+            stored: keys and values of all layers, (layers, before + n, ...): those of earlier nodes
+                are read, those of this tree's nodes are written after them. None: there are no
+                earlier nodes, and nothing is kept.
             progress: told of steps, each a chunk's way through a layer.
 
         Returns:
@@ -150,17 +165,20 @@ class Llama:
         plan = list(chunks(tree.paths, own, nodes=nodes, layout=self._layout, device=device))
         turns = self._turns(tree.depths, device=device)
 
-        # All nodes' keys and values, of two layers in turn.
-        numbers = self._layout.key_row * self._layout.width
-        stored = torch.empty((2, len(x), numbers), dtype=self._dtype, device=device)
+        # All nodes' keys and values, of two layers in turn where they are not kept.
+        if stored is None:
+            numbers = self._layout.key_row * self._layout.width
+            stored = torch.empty((2, len(x), numbers), dtype=self._dtype, device=device)
         self._pass(x, stored, turns=turns, plan=plan, progress=progress)
 
         # The last layer's states are wanted at the ends alone.
-        last_nodes = np.array([path[-1] for path in tree.paths])
-        ends = torch.from_numpy(last_nodes).to(device)
-        seen = stored[(len(self._layers) - 1) % 2]
+        before = stored.shape[1] - len(x)
+        paths = tree.paths[-len(tree.order) :]
+        last_nodes = np.array([path[-1] for path in paths])
+        ends = torch.from_numpy(last_nodes - before).to(device)
+        seen = stored[(len(self._layers) - 1) % len(stored)]
         turns_at_ends = [turn[ends] for turn in turns]
-        states = self._last(x[ends], seen, turns=turns_at_ends, paths=tree.paths)  # (b, d_dec)
+        states = self._last(x[ends], seen, turns=turns_at_ends, paths=paths)  # (b, d_dec)
 
         # Branches are in lexicographic order: each goes back to its sequence's place.
         logits = torch.empty((len(ends), len(ids)), device=device)
@@ -184,8 +202,8 @@ class Llama:
         chunks before it and itself.
 
         A lane that has finished its chunk of a layer begins the next one: it waits for what it
-        reads and for nothing else. That is why keys and values of two layers are kept in turn,
-        (2, n, ...).
+        reads and for nothing else. That is why keys and values of two layers at least are kept, in
+        turn, (2 or more, before + n, ...): those of the nodes are the last n.
         """
         last = len(self._layers) - 1
         room = Room(x.device)
@@ -195,7 +213,8 @@ class Llama:
             depth, at = step
             chunk = plan[at]
             layer = self._layers[depth]
-            written = stored[depth % 2]
+            keys_and_values = stored[depth % len(stored)]
+            written = keys_and_values[-len(x) :]
             nodes = slice(chunk.start, chunk.end)
             try:
                 # The chunk's own states, and whoever still reads the keys and values that are
@@ -218,7 +237,7 @@ class Llama:
                 if depth < last:
                     for earlier in ready[depth][:at]:
                         earlier.wait()
-                    seen = (made, written, self._layout)
+                    seen = (made, keys_and_values, self._layout)
                     self._finish(layer, x[nodes], chunk=chunk, seen=seen, room=room)
             finally:  # nobody waits for what has failed
                 ready[depth][at].set()

@@ -4,7 +4,7 @@ A call scores each distinct session once; a message is encoded once for as long 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from threading import Lock
 from typing import Any
@@ -24,6 +24,7 @@ from logllm.model.fast.llama import Llama
 from logllm.model.fast.rounding import DOUBT
 from logllm.model.fast.source import source_of
 from logllm.model.fast.tree import Tree, grow
+from logllm.model.fast.walks import Walks, in_groups, room_for
 from logllm.model.logllm import LogLLM, collate
 from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct, occurring
@@ -67,13 +68,20 @@ class Scorer:
         self._max_tokens = max_tokens
 
     def score(
-        self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        walks: Walks | None = None,
+        progress: Progress | None = None,
     ) -> Logits:
         """Score sessions.
 
         Args:
             sessions: for each session the message-table rows of its messages.
             messages: the message table, of this call alone.
+            walks: what is kept of longer sessions, of which these are beginnings; their table is
+                the same in each call. None: nothing is kept.
             progress: told as the decoder goes on.
 
         Returns:
@@ -83,17 +91,22 @@ class Scorer:
             return np.zeros(0)
         # Each distinct session once, and of the table only the messages that occur in one.
         once = distinct([session.astype(np.int64) for session in sessions])
-        rows = occurring(once.sessions)
+        rows = occurring(once.sessions) if walks is None else walks.rows
         texts = messages.gather(rows).to_list()
         vectors = self.memory.vectors(texts)  # (u, d_enc)
         places = [np.searchsorted(rows, session) for session in once.sessions]
-        pair = self.engine.judge(places, vectors, progress=progress)  # (b, 2)
+        pair = self.engine.judge(places, vectors, walks=walks, progress=progress)  # (b, 2)
 
         # Back to all sessions, repeated ones too.
         of_distinct = pair[:, 1] - pair[:, 0]
         difference = of_distinct.cpu().numpy().astype(np.float64)
         logits: Logits = difference[once.of]
         return logits
+
+    def groups(self, sessions: Sequence[Rows]) -> Iterator[tuple[Rows, Walks | None]]:
+        """Numbers of sessions whose beginnings are scored in rounds, and what is kept of them."""
+        engine = self.engine
+        return in_groups(sessions, engine.model.prompt, room=engine.room)
 
     def _encoded(self, texts: list[str]) -> Tensor:
         """The vectors of messages that are not remembered, (u, d_enc)."""
@@ -244,15 +257,26 @@ class Engine:
         positions = self._section.tokens_on(self.model.device.type)
         return self._network.encoder.table(tokens, positions=positions)
 
+    @property
+    def room(self) -> int:
+        """How many positions' keys and values may be kept from call to call; 0: none are."""
+        return room_for(self._source, rounds=self._section.engine == "bf16")
+
     @torch.inference_mode()
     def judge(
-        self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None
+        self,
+        sessions: Sequence[Rows],
+        vectors: Tensor,
+        *,
+        walks: Walks | None = None,
+        progress: Progress | None = None,
     ) -> Tensor:
         """Verdict logits of sessions that are all different.
 
         Args:
             sessions: for each session the rows of its messages.
             vectors: the message table's, (messages, d_enc).
+            walks: what is kept of longer sessions, of which these are beginnings.
             progress: told as the passes go on.
 
         Returns:
@@ -261,11 +285,12 @@ class Engine:
         Raises:
             ModelError: a session that is longer than the decoder can read.
         """
-        rounds = self._section.engine == "bf16" and len(sessions) >= self._least
+        count = len(sessions) if walks is None else walks.total
+        rounds = self._section.engine == "bf16" and count >= self._least
         rounding = self._decoder(torch.bfloat16) if rounds else None
         if rounding is None:
-            return self._exact(sessions, vectors, progress=progress)
-        logits = self._through(rounding, sessions, vectors=vectors, progress=progress)
+            return self._exact(sessions, vectors, walks=walks, progress=progress)
+        logits = self._through(rounding, sessions, vectors=vectors, walks=walks, progress=progress)
 
         # Doubtful are the sessions whose score or verdict an error of that size would change.
         difference = logits[:, 1] - logits[:, 0]
@@ -278,16 +303,21 @@ class Engine:
         self.doubted += len(again)
         if len(again):
             in_doubt = [sessions[row] for row in again.tolist()]
-            logits[again] = self._exact(in_doubt, vectors)
+            logits[again] = self._exact(in_doubt, vectors, walks=walks)
         return logits
 
     def _exact(
-        self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None
+        self,
+        sessions: Sequence[Rows],
+        vectors: Tensor,
+        *,
+        walks: Walks | None = None,
+        progress: Progress | None = None,
     ) -> Tensor:
         """Logits without rounding, (b, 2): by passes of our own, or else by the network's."""
         decoder = self._decoder(torch.float32)
         if decoder is not None:
-            return self._through(decoder, sessions, vectors=vectors, progress=progress)
+            return self._through(decoder, sessions, vectors=vectors, walks=walks, progress=progress)
         network = self._network
         logits = torch.zeros((len(sessions), 2), dtype=torch.float64, device=network.device)
         done = 0
@@ -325,11 +355,15 @@ class Engine:
         sessions: Sequence[Rows],
         *,
         vectors: Tensor,
+        walks: Walks | None,
         progress: Progress | None,
     ) -> Tensor:
         """Logits by a tree of the sessions' prompts, (b, 2); by several where one is too large."""
         table = self.model.table(vectors)  # (rows, d_dec)
         prompts = self.model.prompt.rows(sessions, most=self.model.decoder.positions)
+        ids = self.model.prompt.verdict_ids
+        if walks is not None:
+            return walks.by(decoder).logits(prompts, table, ids=ids).double()
         tree = grow(prompts)
         trees = [(np.arange(len(prompts)), tree)]
         if len(tree.rows) > self._section.tree_positions:
@@ -345,7 +379,6 @@ class Engine:
         for members, tree in trees:
             rows = torch.from_numpy(tree.rows).to(table.device)
             inputs = table[rows]  # (n, d_dec)
-            ids = self.model.prompt.verdict_ids
             pair = decoder.logits(inputs, tree, ids=ids, progress=told if progress else None)
             logits[torch.from_numpy(members)] = pair.double()
             done += len(members)

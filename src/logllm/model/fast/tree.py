@@ -20,7 +20,8 @@ class Tree:
         depths: each node's position in its sequences, (n,).
         starts: where each branch's own nodes begin, and where the last one's end, (b + 1,).
         paths: for each branch the nodes of all its positions.
-        order: for each branch the number of its sequence, (b,).
+        order: for each branch the number of its sequence, (b,). Where it is shorter, these are the
+            last branches: the ones before them are passed, and nothing is read at their ends.
     """
 
     rows: Rows
