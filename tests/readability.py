@@ -10,6 +10,7 @@ import io
 import tokenize
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,10 +42,22 @@ PLAY = Reading(0.3, 1, 1.5)
 """How far a module may be from its figures: a change of a few lines is not to be measured."""
 
 
+@cache
+def parsed(source: str) -> ast.Module:
+    """A module's tree, which nobody changes: it is made once for all who look at it."""
+    return ast.parse(source)
+
+
+@cache
+def nodes_of(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """All nodes of a tree."""
+    return tuple(ast.walk(tree))
+
+
 def statements(tree: ast.Module) -> Iterator[ast.stmt]:
     """All statements but strings that stand alone: docstrings, and what is said of a field beneath
     it."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         is_text = (
             isinstance(node, ast.Expr)
             and isinstance(node.value, ast.Constant)
@@ -65,16 +78,16 @@ def reading(source: str) -> tuple[Reading, int]:
     >>> reading("x = 1  # why\\n")
     (Reading(nodes=5.0, long=0, comments=100.0), 1)
     """
-    tree = ast.parse(source)
+    tree = parsed(source)
     told = list(statements(tree))
     texts = [
         node
-        for node in ast.walk(tree)
+        for node in nodes_of(tree)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     ]
     # A string that stands alone is two nodes, an expression and a constant; the module itself is
     # one.
-    nodes = size(tree) - sum(map(size, texts))
+    nodes = len(nodes_of(tree)) - sum(map(size, texts))
     simple = [node for node in told if not hasattr(node, "body")]
     long = sum(size(node) > LONG for node in simple)
     lines = {

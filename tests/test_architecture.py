@@ -1,7 +1,6 @@
 """The rules of the source's shape, and that each of them can fail."""
 
 import ast
-import copy
 import re
 import subprocess
 import sys
@@ -90,7 +89,7 @@ def parse(sources: Mapping[str, str]) -> Modules:
         parts = Path(path).with_suffix("").parts
         package = parts[-1] == "__init__"
         name = ".".join(parts[:-1] if package else parts)
-        modules[name] = Module(name, ast.parse(text), text.count("\n"), package)
+        modules[name] = Module(name, readability.parsed(text), text.count("\n"), package)
     return modules
 
 
@@ -133,10 +132,21 @@ def written_imports(
 
 def functions(module: Module) -> Iterator[tuple[Function, bool]]:
     """Every function, and whether it is a method."""
-    for parent in ast.walk(module.tree):
-        for node in ast.iter_child_nodes(parent):
-            if isinstance(node, Function):
-                yield node, isinstance(parent, ast.ClassDef)
+    return iter(written_functions(module.tree))
+
+
+@cache
+def written_functions(tree: ast.Module) -> tuple[tuple[Function, bool], ...]:
+    """Every function of a tree, and whether it is a method."""
+    written: list[tuple[Function, bool]] = []
+    for parent in readability.nodes_of(tree):
+        # Functions are statements: what holds none has none beneath it.
+        for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+            block = getattr(parent, field, ())
+            for node in block if isinstance(block, list) else ():
+                if isinstance(node, Function):
+                    written.append((node, isinstance(parent, ast.ClassDef)))
+    return tuple(written)
 
 
 def body(function: Function) -> list[ast.stmt]:
@@ -144,6 +154,7 @@ def body(function: Function) -> list[ast.stmt]:
     return function.body[1:] if ast.get_docstring(function) is not None else function.body
 
 
+@cache
 def statements(function: Function) -> int:
     """Statements of a function, those inside others counted, its docstring not."""
     return sum(
@@ -299,20 +310,36 @@ def many_parameters(modules: Modules) -> Violations:
 
 def twins(modules: Modules) -> Violations:
     """No two functions of five statements or more are alike but for their names."""
-    seen: dict[str, str] = {}
+    alike: dict[tuple[type, ...], list[tuple[str, Function]]] = {}
     for module in modules.values():
         for function, _ in functions(module):
             if statements(function) >= 5:
-                name = f"{module.name}.{function.name}"
-                first = seen.setdefault(normal_form(function), name)
-                if first is not name:
-                    yield f"{name} is like {first}"
+                place = (f"{module.name}.{function.name}", function)
+                alike.setdefault(kinds(function), []).append(place)
+    # Only functions with the same statements can be twins: few are written out.
+    for places in alike.values():
+        seen: dict[str, str] = {}
+        for name, function in places if len(places) > 1 else ():
+            first = seen.setdefault(normal_form(function), name)
+            if first is not name:
+                yield f"{name} is like {first}"
+
+
+def kinds(function: Function) -> tuple[type, ...]:
+    """What kinds of statements a function has, in their order, its docstring not."""
+    return tuple(
+        type(node)
+        for statement in body(function)
+        for node in ast.walk(statement)
+        if isinstance(node, ast.stmt)
+    )
 
 
 def normal_form(function: Function) -> str:
     """A function's parameters and body with its own names numbered, and without docstring,
     annotations and places."""
-    function = copy.deepcopy(function)
+    # The tree itself stays as it is: it is read again by other rules.
+    function = ast.parse(ast.unparse(function)).body[0]  # type: ignore[assignment]
     function.body = body(function)
     numbers: dict[str, str] = {}
     for node in ast.walk(function):
@@ -333,7 +360,7 @@ def normal_form(function: Function) -> str:
 def machine_paths(modules: Modules) -> Violations:
     """No text in the source names a place on somebody's machine."""
     for module in modules.values():
-        for node in ast.walk(module.tree):
+        for node in readability.nodes_of(module.tree):
             if (
                 isinstance(node, ast.Constant)
                 and isinstance(node.value, str)

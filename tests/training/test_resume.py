@@ -92,13 +92,31 @@ def test_another_seed_gives_other_bytes(tiny_recipe, tiny_data, tmp_path, uninte
     )
 
 
-KILLS = [("step", 2, 4)]
-MORE_KILLS = [("step", 0, 1), ("step", 1, 2), ("step", 3, 3), ("write", 1), ("write", 9), ("end",)]
+class Stopped(Exception):
+    """What ends a training in this process."""
 
 
-@pytest.mark.parametrize(
-    "kill", [*KILLS, *(pytest.param(kill, marks=pytest.mark.real) for kill in MORE_KILLS)], ids=str
-)
+def test_resume_after_a_stop_ends_with_the_same_bytes(
+    tiny_recipe, tiny_data, tmp_path, uninterrupted
+) -> None:
+    out = tmp_path / "run"
+
+    def stop(step) -> None:
+        if (step.stage, step.step) == (2, 4):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        trained(tiny_recipe, tiny_data, out, watch=stop)
+    assert list(out.glob("checkpoints/[0-9]*/position.json"))
+    goes_on_to_the_same_bytes(tiny_recipe, tiny_data, out, uninterrupted)
+
+
+KILLS = [("step", 0, 1), ("step", 1, 2), ("step", 2, 4), ("step", 3, 3)]
+KILLS += [("write", 1), ("write", 9), ("end",)]
+
+
+@pytest.mark.real  # a process of its own loads all libraries: five seconds a kill
+@pytest.mark.parametrize("kill", KILLS, ids=str)
 def test_resume_after_kill_ends_with_the_same_bytes(
     tiny_recipe, tiny_data, tmp_path, uninterrupted, kill
 ) -> None:
@@ -109,11 +127,16 @@ def test_resume_after_kill_ends_with_the_same_bytes(
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
+    goes_on_to_the_same_bytes(tiny_recipe, tiny_data, out, uninterrupted)
+
+
+def goes_on_to_the_same_bytes(recipe, data, out, uninterrupted) -> None:
+    """Resume, and see that nothing of what was learned differs, nor was any of it learned twice."""
     done = 0
     for position in out.glob("checkpoints/[0-9]*/position.json"):
         position.write_text(json.dumps(json.loads(position.read_text()) | {"seconds": 1000}))
         done = 1000
-    assert trained(tiny_recipe, tiny_data, out, resume=True) == uninterrupted
+    assert trained(recipe, data, out, resume=True) == uninterrupted
     assert done <= json.loads((out / "manifest.json").read_text())["seconds"] < done + 500
     assert not (out / "checkpoints").exists()
 

@@ -1,7 +1,9 @@
 """Methods by name: those of logllm, and those that other packages bring by entry point."""
 
+import sys
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,7 +168,7 @@ _BUILT_IN: dict[str, Entry] = {
 
 def names() -> list[str]:
     """Names of all methods: logllm's own, then those of other packages by name."""
-    others = {point.name for point in entry_points(group=GROUP)}
+    others = {point.name for point in _brought(_installed())}
     return [*_BUILT_IN, *sorted(others - _BUILT_IN.keys())]
 
 
@@ -181,7 +183,7 @@ def entry(name: str) -> Entry:
             several.
         ModelError: the package that brings it cannot be loaded.
     """
-    points = list(entry_points(group=GROUP, name=name))
+    points = list(_brought(_installed()).select(name=name))
     makers = ["logllm"] if name in _BUILT_IN else []
     makers += [_maker(point) for point in points]
     if not makers:
@@ -207,6 +209,19 @@ def entry(name: str) -> Entry:
         raise _failure(name, chosen, what=f"made: {chosen.place} is no class and no function")
     title = (factory.__doc__ or "").strip().partition("\n")[0]
     return chosen._replace(what=title, needs=getattr(factory, "needs", None))
+
+
+@lru_cache(maxsize=1)
+def _brought(installed: tuple[tuple[str, int], ...]) -> EntryPoints:
+    """Methods of other packages. To read what each package brings takes milliseconds, so it is done
+    again only after something was installed."""
+    return entry_points(group=GROUP)
+
+
+def _installed() -> tuple[tuple[str, int], ...]:
+    """Where packages are, and when one last came or went there."""
+    places = [Path(place) for place in sys.path]
+    return tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists())
 
 
 def _maker(point: EntryPoint) -> str:
