@@ -213,8 +213,10 @@ def entry(name: str) -> Entry:
 
 @lru_cache(maxsize=1)
 def _brought(installed: tuple[tuple[str, int], ...]) -> EntryPoints:
-    """Methods of other packages. To read what each package brings takes milliseconds, so it is done
-    again only after something was installed."""
+    """Methods of other packages, read again only after something was installed.
+
+    To read what each package brings takes milliseconds.
+    """
     return entry_points(group=GROUP)
 
 
