@@ -161,6 +161,20 @@ def test_as_many_beginnings_are_scored_as_the_length_has_binary_digits() -> None
     assert (turned.places.tolist(), turned.risen.tolist(), len(tried)) == ([70], [True], 7)
 
 
+def test_a_beginning_that_several_sessions_ask_for_is_scored_once() -> None:
+    tried: list[tuple[int, ...]] = []
+
+    def score(beginnings) -> np.ndarray:
+        tried.extend(tuple(beginning.tolist()) for beginning in beginnings)
+        return np.array([float(len(beginning) > 2) for beginning in beginnings])
+
+    # The first two begin alike: they ask for two and for three messages, in different rounds.
+    sessions = [np.arange(4), np.arange(8), np.arange(8) + 1]
+    turned = turns(sessions, [(np.arange(3), score)], threshold=0.5)
+    assert turned.places.tolist() == [2, 2, 2]
+    assert len(tried) == len(set(tried)) == 2 + 1 + 3
+
+
 def test_anomalous_verdicts_alone_carry_the_lines_as_they_are_written(against, tmp_path) -> None:
     path = tmp_path / "today.log"
     path.write_text(

@@ -51,11 +51,19 @@ def turns(
     enough = sizes.copy()  # and so many to be enough
     reached = np.ones(len(sessions))
     for numbers, score in groups:
+        told: dict[bytes, float] = {}
         # Halving: between `below` and `enough` the message lies at which the session turned.
         while len(open_ := numbers[enough[numbers] - below[numbers] > 1]):
             middle = (below[open_] + enough[open_]) // 2
             beginnings = [sessions[row][:size] for row, size in zip(open_, middle, strict=True)]
-            tried = score(beginnings)
+            # Sessions that begin alike may ask for the same beginning, also in different rounds.
+            names = [beginning.tobytes() for beginning in beginnings]
+            pairs = zip(names, beginnings, strict=True)
+            new = {name: beginning for name, beginning in pairs if name not in told}
+            if new:
+                scores = score(list(new.values()))
+                told |= dict(zip(new, scores.tolist(), strict=True))
+            tried = np.array([told[name] for name in names])
             anomalous = tried >= threshold
             below[open_[~anomalous]] = middle[~anomalous]
             enough[open_[anomalous]] = middle[anomalous]
