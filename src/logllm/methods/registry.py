@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,8 @@ from logllm.methods.contract import Method, Needs, Workplace
 
 GROUP = "logllm.methods"
 """Group of the entry points: a method's name, and what makes it of a recipe and a workplace."""
+_LATEST: dict[tuple[tuple[str, int], ...], EntryPoints] = {}
+"""Methods of other packages, by where packages are and when one last came or went there."""
 
 
 class Entry(NamedTuple):
@@ -168,7 +169,7 @@ _BUILT_IN: dict[str, Entry] = {
 
 def names() -> list[str]:
     """Names of all methods: logllm's own, then those of other packages by name."""
-    others = {point.name for point in _brought(_installed())}
+    others = {point.name for point in entry_points(group=GROUP)}
     return [*_BUILT_IN, *sorted(others - _BUILT_IN.keys())]
 
 
@@ -183,7 +184,16 @@ def entry(name: str) -> Entry:
             several.
         ModelError: the package that brings it cannot be loaded.
     """
-    points = list(_brought(_installed()).select(name=name))
+    # To read what each package brings takes milliseconds: it is done again only after something
+    # was installed.
+    places = [Path(place) for place in sys.path]
+    installed = tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists())
+    brought = _LATEST.get(installed)
+    if brought is None:
+        brought = entry_points(group=GROUP)
+        _LATEST.clear()
+        _LATEST[installed] = brought
+    points = list(brought.select(name=name))
     makers = ["logllm"] if name in _BUILT_IN else []
     makers += [_maker(point) for point in points]
     if not makers:
@@ -209,21 +219,6 @@ def entry(name: str) -> Entry:
         raise _failure(name, chosen, what=f"made: {chosen.place} is no class and no function")
     title = (factory.__doc__ or "").strip().partition("\n")[0]
     return chosen._replace(what=title, needs=getattr(factory, "needs", None))
-
-
-@lru_cache(maxsize=1)
-def _brought(installed: tuple[tuple[str, int], ...]) -> EntryPoints:
-    """Methods of other packages, read again only after something was installed.
-
-    To read what each package brings takes milliseconds.
-    """
-    return entry_points(group=GROUP)
-
-
-def _installed() -> tuple[tuple[str, int], ...]:
-    """Where packages are, and when one last came or went there."""
-    places = [Path(place) for place in sys.path]
-    return tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists())
 
 
 def _maker(point: EntryPoint) -> str:
