@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -99,9 +100,9 @@ def tiny_models(tmp_path_factory):
     return make_models(tmp_path_factory.mktemp("weights"))
 
 
-@pytest.fixture
-def tiny(tiny_models):
-    """A tiny LogLLM and its tokenizer, adapters and projector not at zero."""
+@pytest.fixture(scope="session")
+def _untouched(tiny_models):
+    """A tiny LogLLM, its tokenizer, and what chance had come to when they were made."""
     import torch
 
     from logllm.model.logllm import assemble
@@ -111,7 +112,18 @@ def tiny(tiny_models):
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
-    return model, tokenizer
+    return model, tokenizer, torch.get_rng_state()
+
+
+@pytest.fixture
+def tiny(_untouched):
+    """A tiny LogLLM and its tokenizer, adapters and projector not at zero, for one test alone."""
+    import torch
+
+    # A copy costs a sixth of what it takes to read the models.
+    model, tokenizer, chance = _untouched
+    torch.set_rng_state(chance)
+    return deepcopy((model, tokenizer))
 
 
 @pytest.fixture(scope="session")
