@@ -188,12 +188,12 @@ def entry(name: str) -> Entry:
     # was installed.
     places = [Path(place) for place in sys.path]
     installed = tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists())
-    brought = _LATEST.get(installed)
-    if brought is None:
-        brought = entry_points(group=GROUP)
+    all_points = _LATEST.get(installed)
+    if all_points is None:
+        all_points = entry_points(group=GROUP)
         _LATEST.clear()
-        _LATEST[installed] = brought
-    points = list(brought.select(name=name))
+        _LATEST[installed] = all_points
+    points = list(all_points.select(name=name))
     makers = ["logllm"] if name in _BUILT_IN else []
     makers += [_maker(point) for point in points]
     if not makers:
