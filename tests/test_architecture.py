@@ -1,6 +1,7 @@
 """The rules of the source's shape, and that each of them can fail."""
 
 import ast
+import gc
 import re
 import subprocess
 import sys
@@ -391,6 +392,18 @@ def source_of(*folders: str, base: Path) -> Modules:
     return parse(
         {str(path.relative_to(ROOT / base)): path.read_text(encoding="utf-8") for path in paths}
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trees() -> Iterator[None]:
+    """The trees of all modules are a million objects: nobody looks through them for garbage, and
+    they are gone when these tests are."""
+    gc.disable()
+    yield
+    remembering = (source_of, written_imports, written_functions, statements)
+    for remembered in (*remembering, readability.parsed, readability.nodes_of):
+        remembered.cache_clear()
+    gc.enable()
 
 
 @pytest.mark.parametrize("rule", RULES)
