@@ -20,7 +20,9 @@ class MaskSection(Section):
     """Masking of a message's variable parts."""
 
     rules: Literal["paper", "off"] = "paper"
-    """`paper`: the thirteen rules of the paper's scripts; `off`: none of them."""
+    """`paper`: the thirteen rules of the paper's scripts, and where sessions are grouped by an id,
+    a record's own id, though it hold no digit, such as `dffbcc` in `request dffbcc`; `off`: none
+    of them."""
     own: tuple[MaskRuleSection, ...] = ()
     """Rules of one's own, tried before the paper's at each position."""
     keep: Literal["nothing", "codes"] = "nothing"

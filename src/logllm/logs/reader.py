@@ -32,6 +32,7 @@ from logllm.logs.lines import (
 )
 from logllm.logs.long_messages import with_early_ends
 from logllm.logs.masking import codes, mask, rules
+from logllm.logs.masks.own_keys import ODD, with_keys_masked
 from logllm.logs.masks.short_traces import with_short_traces
 from logllm.logs.records import RECORDS, Parser, Records
 from logllm.logs.redaction import Redactor, redact, redacted_errors
@@ -297,7 +298,13 @@ class Reader:
 
         It may run beside others. Where few messages are distinct only those are worked on.
         """
-        messages = parsed.records["message"]
+        messages, settings = parsed.records["message"], self.settings.mask
+        # Sessions by an id: a message that holds its own is no other one, whatever its letters.
+        if self.settings.sessions.by == "key" and settings.rules == "paper":
+            keys = parsed.records["keys"].explode().unique()
+            odd = keys.filter(keys.str.contains(ODD))
+            if len(odd):
+                messages = with_keys_masked(parsed.records, odd, settings=self.settings)
         # Masking is slow and most logs repeat themselves: distinct messages once, then looked up.
         # Where hardly any is the same as another, looking up would be in vain.
         of_first = messages.head(_FEW).n_unique()
@@ -305,7 +312,6 @@ class Reader:
         rows = messages.alias("message").to_frame()
         distinct = rows if many else rows.unique(maintain_order=True)
         shown = redact(distinct["message"]) if self.settings.redact else distinct["message"]
-        settings = self.settings.mask
         short = with_short_traces(shown) if settings.traces == "short" else shown
         masked = mask(short, settings)
         early = with_early_ends(masked) if settings.ends == "early" else masked

@@ -53,6 +53,8 @@ def _words(words: str) -> str:
     return rf"\b(?:{'|'.join(words.split())})\b"
 
 
+NUMBERS_AND_DAYS = "|".join(f"{_NUMBERS} {_DAYS}".split())
+"""Words that rules mask, as one alternation."""
 DOTS = Rule("dots", r"\.{3,}", "three or more dots, which become `.. ` before anything else")
 """Comes first and writes no placeholder."""
 PAPER_RULES: tuple[Rule, ...] = (

@@ -58,7 +58,8 @@ def _one(one: Given, *, reader: Reader) -> pl.DataFrame:
     texts = pl.DataFrame({"text": pl.Series(one.texts, dtype=pl.String)})
     numbered = texts.with_row_index("line", offset=1)
     lines = numbered.cast({"line": pl.UInt64})
-    pieces = _bare(lines, reader) if one.bare else _read(lines, reader, name=one.session)
+    read = _bare if one.bare else _read
+    pieces = read(lines, reader, name=one.session)
     records = pl.concat(pieces)
     if one.session is None:
         return records
@@ -76,11 +77,12 @@ def _read(lines: pl.DataFrame, reader: Reader, *, name: str | None) -> Iterator[
         yield last
 
 
-def _bare(lines: pl.DataFrame, reader: Reader) -> Iterator[pl.DataFrame]:
-    """Records of messages."""
+def _bare(lines: pl.DataFrame, reader: Reader, *, name: str | None) -> Iterator[pl.DataFrame]:
+    """Records of messages, whose key is the name of their session."""
     nothing = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String})
     # A message alone has nothing that a format could be tried on: it is masked as it is.
-    messages = lines.rename({"text": "message"})
+    key = pl.concat_list(pl.lit(name, dtype=pl.String))
+    messages = lines.select("line", key.alias("keys"), message="text")
     masked = reader.masked(Records(messages, nothing)).records
     counts = reader.tally.counts
     counts["lines"] = counts.get("lines", 0) + lines.height
