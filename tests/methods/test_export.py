@@ -80,7 +80,7 @@ def test_a_bundle_of_several_minds_holds_them_all(
     wanted = scores(tmp_path / "run", tiny_data)
     # Lines have no labels.
     assert json.loads((tmp_path / "run" / "weights.json").read_text()) == {
-        "logllm": 4.0,
+        "logllm": 6.0,
         "words": 1.0,
     }
     manifest = export_run(tmp_path / "run", tmp_path / "bundle", bundle=Bundle(merged=merged))

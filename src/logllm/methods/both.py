@@ -32,7 +32,7 @@ names."""
 _BESIDE_LINES = (0.25, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How much LogLLM's logit counts where that of each other mind counts 1: the first where nothing is
 chosen, the others are tried on kinds of fault that are held out."""
-_BESIDE_WORDS = (4.0, 2.0, 8.0)
+_BESIDE_WORDS = (6.0, 3.0, 12.0)
 """The same where lines have no labels. `words` then knows only whole sessions, and is misled where
 other lines come into a log (`docs/figures.md`); what is held out does not show that."""
 
@@ -122,7 +122,7 @@ class Both(Method):
     is meant by words that it has never seen here, a learner of words knows exactly those that it
     has seen, and a learner of lines is not led astray by what surrounds a line. How much LogLLM's
     logit counts beside the others' is chosen on kinds of fault that are held out
-    (`logllm.methods.mixture.Mixture`). Else it counts a quarter, or four times where lines have no
+    (`logllm.methods.mixture.Mixture`). Else it counts a quarter, or six times where lines have no
     labels.
     """
 
