@@ -25,7 +25,7 @@ ROUTINE = (
 FAULTS = ("disk failed at block 7", "write failed, no space left", "lost replica 3, giving up")
 NEWER_ROUTINE = (
     "lost lease given up as planned, no replica left behind",
-    "write failed once, repeated, left no trace",
+    "failed once at block, write repeated on a spare disk",
 )
 DIGITS = re.compile(r"[0-9]+")
 NEWER_FAULT = ("quorum unreachable, waiting", "leader unreachable, waiting")

@@ -170,7 +170,14 @@ export async function reload() {
   if (!id) return;
   loading?.abort();
   const mine = (loading = new AbortController());
-  const verdict = await call(`sessions/${encodeURIComponent(id)}`, { signal: mine.signal });
+  let verdict;
+  try {
+    verdict = await call(`sessions/${encodeURIComponent(id)}`, { signal: mine.signal });
+  } catch (error) {
+    // A later look has taken its place: that one draws.
+    if (error.name === "AbortError") return;
+    throw error;
+  }
   if (loading !== mine || place().session !== id) return;
   const top = section.querySelector(".scroll")?.scrollTop ?? 0;
   const same = shown?.id === id;
@@ -196,7 +203,6 @@ export async function showSession() {
   try {
     await reload();
   } catch (error) {
-    if (error.name === "AbortError") return;
     if (!(error instanceof Refused)) throw error;
     const words =
       error.status === 404
