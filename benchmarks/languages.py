@@ -17,6 +17,7 @@ from rich.table import Table
 from logllm.config.train import TrainSection
 from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
+from logllm.methods.held_out import labels_of
 from logllm.methods.prepared_part import Part
 from logllm.methods.translations import translations_of
 from logllm.metrics import measure
@@ -29,7 +30,7 @@ def figures(run: Path, data: Path, *, languages: list[str]) -> list[dict[str, An
     detector = Detector.load(run)
     prepared = Prepared.load(data)
     test = Part.of(prepared, "test")
-    labels = prepared.labelled("test")["anomalous"].to_numpy().astype(bool)
+    labels = labels_of(test)
     others = tuple(language for language in languages if language != ENGLISH)
     translations = translations_of(prepared, TrainSection(languages=others))
     learnt = (ENGLISH, *detector.recipe.train.languages)

@@ -10,18 +10,13 @@ Debian's package postgresql-15.
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 
 from faults import CATALOGUE, Messages
 
-from logllm.config.mask import MaskSection
 from logllm.datasets.prepared import Prepared
-from logllm.methods.translations import Translation
-
-HEAD = re.compile(r"[A-Z]+(:\s+)?")
-"""A severity, or what stands before a detail: a log may hold others than this one."""
+from logllm.methods.translations import Translation, is_head
 
 
 def main() -> None:
@@ -33,14 +28,14 @@ def main() -> None:
     asked = parser.parse_args()
 
     prepared = Prepared.load(asked.data)
-    settings = MaskSection.model_validate(prepared.manifest["settings"]["mask"])
     catalogues = {}
     for language in asked.languages:
         catalogue = Messages.read(CATALOGUE.format(language))
         catalogue = {text: other for text, other in catalogue.items() if text and other}
-        held = used(catalogue, prepared, settings=settings)
+        held = used(catalogue, prepared)
+        # A log may hold other severities than this one.
         catalogues[language] = {
-            text: other for text, other in catalogue.items() if text in held or HEAD.fullmatch(text)
+            text: other for text, other in catalogue.items() if text in held or is_head(text)
         }
         print(f"{language}: {len(catalogues[language])} messages", file=sys.stderr)
     told = {
@@ -52,13 +47,13 @@ def main() -> None:
     asked.out.write_text(text + "\n", encoding="utf-8")
 
 
-def used(catalogue: dict[str, str], prepared: Prepared, *, settings: MaskSection) -> set[str]:
+def used(catalogue: dict[str, str], prepared: Prepared) -> set[str]:
     """The English messages of a catalogue that a log holds."""
     # Translated into a mark of its own, each says where it was used. Marks are of letters alone,
     # which masking leaves, and have as many lines as the message.
     marks = {text: f"Mark{_in_letters(number)}Mark" for number, text in enumerate(catalogue)}
     marked = {text: "\n".join([mark] * _lines(text)) for text, mark in marks.items()}
-    translation = Translation.of(marked, settings)
+    translation = Translation.of(marked, prepared.settings.mask)
     told = "\n".join(translation.translated(prepared.messages))
     return {text for text, mark in marks.items() if mark in told}
 

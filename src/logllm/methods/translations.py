@@ -21,8 +21,9 @@ from logllm.datasets.prepared import Prepared
 from logllm.datasets.published.packaged import PACKAGED
 from logllm.errors import RecipeError, first_line
 from logllm.logs.masking import mask
+from logllm.methods.held_out import taken
 from logllm.methods.prepared_part import Part
-from logllm.sessions.message_table import occurring
+from logllm.sessions.message_table import MessageTable, occurring
 
 SHARE = 0.5
 """How many copies there are for each session that is learnt, all languages together."""
@@ -96,7 +97,7 @@ class Translation:
         telling = [pair for pair in pairs if _letters(pair[0]) >= _FEWEST_LETTERS]
         entries = [_entry(*pair) for pair in telling if not pair[0].startswith(" ")]
         endings = [_entry(*pair, ending=True) for pair in telling if pair[0].startswith(" ")]
-        heads = {text.rstrip(": "): other.rstrip(": ") for text, other in pairs if _is_head(text)}
+        heads = {text.rstrip(": "): other.rstrip(": ") for text, other in pairs if is_head(text)}
         return cls(entries, endings, heads)
 
     def translated(self, messages: pl.Series) -> pl.Series:
@@ -150,8 +151,7 @@ def translations_of(prepared: Prepared, section: TrainSection) -> dict[str, Tran
         catalogues: dict[str, dict[str, str]] = json.loads(path.read_text("utf-8"))["languages"]
         lacking = [language for language in section.languages if language not in catalogues]
         if not lacking:
-            settings = MaskSection.model_validate(prepared.manifest["settings"]["mask"])
-            languages = section.languages
+            settings, languages = prepared.settings.mask, section.languages
             return {name: Translation.of(catalogues[name], settings) for name in languages}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         reason = getattr(exc, "strerror", None) or first_line(exc)
@@ -172,33 +172,22 @@ def with_copies(part: Part, translations: Mapping[str, Translation], *, seed: in
     """
     dice = np.random.default_rng(seed)
     chance = SHARE / max(1, len(translations))
-    tables = [part.messages]
+    # What is alike in two languages is one message, as all equal messages are.
+    table = MessageTable()
+    table.push(part.messages)
     sessions, chosen = list(part.sessions), [np.arange(len(part.sessions))]
-    length = len(part.messages)
     for translation in translations.values():
         rows = np.flatnonzero(dice.random(len(part.sessions)) < chance)
-        # The language's own messages are put below those that there are.
         originals = [part.sessions[row] for row in rows]
         used = occurring(originals)
-        tables.append(translation.translated(part.messages[used]))
-        sessions += [length + np.searchsorted(used, session) for session in originals]
+        translated = translation.translated(part.messages[used])
+        numbers = table.push(translated).to_numpy().astype(np.int64)
+        sessions += [numbers[np.searchsorted(used, session)] for session in originals]
         chosen.append(rows)
-        length += len(used)
-
-    # What is alike in two languages is one message, as all equal messages are.
-    texts = pl.concat(tables)
-    messages = texts.unique(maintain_order=True)
-    row_of = {text: row for row, text in enumerate(messages)}
-    own = np.array([row_of[text] for text in texts], dtype=np.int64)
-    sessions = [own[session] for session in sessions]
 
     # A copy has the labels of what it is a copy of.
-    all_rows = np.concatenate(chosen)
-    labels = None if part.labels is None else part.labels[all_rows]
-    line_labels = None
-    if part.line_labels is not None:
-        line_labels = [part.line_labels[row] for row in all_rows]
-    return Part(sessions, messages, labels, line_labels)
+    labelled = taken(part, np.concatenate(chosen))
+    return labelled._replace(sessions=sessions, messages=table.messages)
 
 
 def _with_gaps_named(text: str) -> str:
@@ -242,5 +231,6 @@ def _letters(english: str) -> int:
     return sum(character.isalpha() for character in _WORD_GAP.sub("", english))
 
 
-def _is_head(english: str) -> bool:
+def is_head(english: str) -> bool:
+    """Whether a catalogue's message is a severity, or what stands before a detail."""
     return re.fullmatch(r"[A-Z]+(:\s+)?", english) is not None
