@@ -24,7 +24,6 @@ _SETTINGS = {
     # A kind of fault may be a handful of rows: leaves that few rows reach, and that say much, rank
     # faults of other kinds and of other applications better (docs/figures.md).
     "min_child_weight": 0.03,
-    "reg_lambda": 0.1,
     "subsample": 0.8,
     "colsample_bytree": 0.5,
     "tree_method": "hist",
