@@ -27,7 +27,6 @@ from torch import Tensor
 
 from logllm.bench.stages import session_stages
 from logllm.config.prepare import PrepareSection
-from logllm.detect.detector import Detector
 from logllm.model.checkpoint import surroundings
 from logllm.runs.manifest import read_manifest, read_recipe
 from logllm.storage import write_atomic
@@ -148,7 +147,7 @@ def savings(run: Path, log: Path, *, count: int) -> dict[str, Any]:
         [str(log)], settings, batch_lines=read_recipe(run).detect.read_lines
     )
     found["lines by Polars"] = float(lines["all four"]["seconds"]) + alike
-    found["ours: beginnings shared, adapters merged"] = ours(Detector.load(run), log)[1]
+    found["ours: beginnings shared, adapters merged"] = ours(run, log, engine="exact")[1]
     return {
         "sessions": len(grouped),
         "distinct_sessions": len(steps.distinct),

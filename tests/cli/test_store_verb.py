@@ -71,13 +71,12 @@ def test_a_verdict_as_detect_writes_it(logllm, where):
         (["--anomalous"], {"a#2"}),
         (["--state", "open"], {"b"}),
         (["--stream", "shop"], {"c"}),
-        (["--stream", "none"], set()),
         (["--since", "2026-11-27T12:00"], {"a#2", "b", "c"}),
         (["--since", "2026-11-27T13:00:01+01:00"], set()),
         (["--since", "2026-11-28"], set()),
         (["--stream", "app", "--limit", "1"], {"b"}),
     ],
-    ids=["anomalous", "state", "stream", "no-stream", "since", "zone", "day", "limit"],
+    ids=["anomalous", "state", "stream", "since", "zone", "day", "limit"],
 )
 def test_some_verdicts(logllm, where, filters, names):
     assert sessions(logllm("store", "show", where, "--json", *filters)).keys() == names
@@ -91,6 +90,12 @@ def test_verdicts_for_people(logllm, where):
         "2026-11-27T12:01:00Z app a#2: anomalous, 0.9000, 2 lines, closed",
         "    p:3: disk \ufffd[1m failed",
     ]
+
+
+def test_a_misspelt_watch_is_no_watch_without_verdicts(logllm, where):
+    outcome = logllm("store", "show", where, "--stream", "shpo")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "has no verdicts of a watch named 'shpo': it has those of app, shop" in outcome.err
 
 
 @pytest.mark.parametrize("time", ["yesterday", "99999999999999d", "", "12"])

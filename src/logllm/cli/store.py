@@ -68,6 +68,7 @@ def show(
     """Show the latest verdicts, newest first."""
     earliest = None if since is None else _time(since, now=datetime.now(UTC))
     store = _opened(where)
+    _check_stream(store, stream)
     # None: verdicts of either kind; there is no option for the normal ones alone.
     rows = store.verdicts(
         stream, anomalous=True if anomalous else None, state=state, since=earliest, limit=limit
@@ -185,6 +186,20 @@ def _opened(where: str) -> "Store":
     from logllm.serve.store.verdict_store import Store
 
     return Store.open(where, create=False)
+
+
+def _check_stream(store: "Store", stream: str | None) -> None:
+    """Check that verdicts of a watch are stored, where one is named.
+
+    Raises:
+        DataError: no such watch has written to this store; its name may be misspelt.
+    """
+    from logllm.errors import DataError
+
+    names = store.streams()
+    if stream is not None and stream not in names:
+        others = f"it has those of {', '.join(names)}" if names else "it has none at all"
+        raise DataError(f"{store.name} has no verdicts of a watch named {stream!r}: {others}")
 
 
 def _time(written: str, *, now: datetime) -> datetime:

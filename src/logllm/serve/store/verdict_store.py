@@ -213,7 +213,7 @@ class Store:
         # The same bound for all steps, so that they come to an end while others write.
         before = stored_time(upkeep.days_before(now, days))
         deleted = 0
-        for stream in self._streams():
+        for stream in self.streams():
             step = 1
             # A step that deletes nothing was the last one of its stream.
             while step and (most is None or deleted < most):
@@ -247,12 +247,17 @@ class Store:
         """
         since_text = None if since is None else stored_time(since)
         wanted = reading.Wanted(anomalous, state, since_text, limit)
-        streams = self._streams() if stream is None else [stream]
+        streams = self.streams() if stream is None else [stream]
         with self.transaction(reading=True) as connection:
             # Each stream by itself, as the index has it; the newest of all are among the newest of
             # each.
             frames = [reading.newest(connection, name, wanted=wanted) for name in streams]
             return reading.merged(frames, limit)
+
+    def streams(self) -> Sequence[str]:
+        """The streams whose verdicts are stored here, by name."""
+        with self.transaction(reading=True) as connection:
+            return reading.streams(connection)
 
     def check(self) -> list[str]:
         """What is wrong with the store, in words; nothing where all is well."""
@@ -303,11 +308,6 @@ class Store:
     def _now(self) -> str:
         """The time, as it is written."""
         return stored_time(self._clock())
-
-    def _streams(self) -> Sequence[str]:
-        """The streams that are stored."""
-        with self.transaction(reading=True) as connection:
-            return reading.streams(connection)
 
     def _check_there(self) -> None:
         """Whether the file is still the one that was opened.
