@@ -94,9 +94,9 @@ def with_keys_masked(
     rows = rows.join(stand_ins, on="keys", maintain_order="left")
 
     # One key of each message at a time, the longest first: `brave-otter` before `otter`.
+    rows = rows.sort(_LENGTH, descending=True, maintain_order=True)
     while rows.height:
-        is_next = pl.int_range(pl.len()).over("row", order_by=_LENGTH, descending=True) == 0
-        rows = rows.with_columns(next=is_next)
+        rows = rows.with_columns(next=pl.col("row").is_first_distinct())
         of_one = rows.filter("next")
         places = of_one["row"]
         texts = of_one.with_columns(message=messages.gather(places))
