@@ -147,8 +147,14 @@ def _scores(found: dict[str, dict[str, Any]]) -> list[str]:
     rows = []
     for name, figures in found.items():
         slices = figures["slices"]
-        sides = ("plain", "ours", "ours_with_evidence")
-        plain, own, named = (statistics.median(part[side] for part in slices) for side in sides)
+        plain, own = (
+            statistics.median(part[side] for part in slices) for side in ("plain", "ours")
+        )
+        # Measurements from before verdicts named their lines have no such time.
+        with_evidence = [
+            part["ours_with_evidence"] for part in slices if "ours_with_evidence" in part
+        ]
+        named = f"{statistics.median(with_evidence):,.1f} s" if with_evidence else "not measured"
         distinct = f"{figures['sessions']:,} ({figures['distinct_sessions']:,})"
         timed = f"{len(slices)} of {figures['slice']}, {figures['micro_batch']} a pass"
         rows.append(
@@ -159,7 +165,7 @@ def _scores(found: dict[str, dict[str, Any]]) -> list[str]:
                 f"{plain:,.0f} s",
                 f"{own:,.1f} s",
                 _range(figures["ratio"]),
-                f"{named:,.1f} s",
+                named,
                 timed,
                 figures["threads"],
             )

@@ -30,7 +30,7 @@ FOUND = {
         "threads": 2,
         "ratio": SPREAD,
         "slices": [
-            {"plain": plain, "ours": own}
+            {"plain": plain, "ours": own, "ours_with_evidence": own + 10}
             for plain, own in ((2800.0, 70.0), (3100.0, 71.0), (2890.0, 72.0))
         ],
     },
@@ -93,12 +93,18 @@ FOUND = {
 }
 
 
+def test_evidence_that_was_not_timed_is_said() -> None:
+    slices = [{"plain": 300.0, "ours": 20.0}]
+    page = performance.page({"score-old": {**FOUND["score-hdfs"], "slices": slices}})
+    assert "| 300 s | 20.0 s | 40.0x (38.5–44.0) | not measured |" in page
+
+
 def test_the_page_tells_every_measurement() -> None:
     page = performance.page(FOUND)
     for row in (
         (
-            "| hdfs | small, exact | 11,501 (1,532) | 2,890 s | 71.0 s | 40.0x (38.5–44.0) | 3 of"
-            " 60, 16 a pass | 2 |"
+            "| hdfs | small, exact | 11,501 (1,532) | 2,890 s | 71.0 s | 40.0x (38.5–44.0) | 81.0 s"
+            " | 3 of 60, 16 a pass | 2 |"
         ),
         "| hdfs, all sessions | 300 | 99.967% | 3.0e-07 | 50.000% |",
         "| exact | 50.0 | 0.0e+00 | 0 |",
