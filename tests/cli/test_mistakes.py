@@ -88,7 +88,8 @@ def test_output_that_finds_no_room(tiny_run, command) -> None:
         done = in_a_process(*(tiny_run if part == "RUN" else part for part in command), stdout=full)
     assert (done.returncode, done.stderr) == (
         2,
-        "logllm: something cannot be read or written: No space left on device\n",
+        "logllm: standard output: No space left on device:"
+        " free some room there, or write to another place\n",
     )
 
 
@@ -161,6 +162,9 @@ def test_whatever_happens_is_not_called_an_anomaly(
         assert outcome.err == said
 
 
+NOTHING_CAME = "logllm: standard input holds no lines: see what the command before the pipe says\n"
+
+
 @pytest.mark.parametrize(
     "verb",
     [
@@ -171,7 +175,7 @@ def test_whatever_happens_is_not_called_an_anomaly(
 )
 def test_standard_input_that_is_closed(logllm, tmp_path, verb) -> None:
     outcome = logllm(*(tmp_path / "out" if part == "OUT" else part for part in verb))
-    assert (outcome.code, outcome.out, outcome.err) == (2, "", "logllm: - holds no lines\n")
+    assert (outcome.code, outcome.out, outcome.err) == (2, "", NOTHING_CAME)
 
 
 def test_masking_reads_lines_as_prepare_does(logllm) -> None:
@@ -261,3 +265,19 @@ def test_a_time_zone_is_that_of_times_that_name_none(logllm, tmp_path) -> None:
     wrong = logllm("prepare", "--raw", log, "--out", tmp_path / "other", "--time-zone", "Mars")
     assert wrong.code == 2
     assert "there is no time zone 'Mars': name one as the tz database does" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("option", "said", "unsaid"),
+    [
+        ("--json", "verdicts are JSON already, an object a line; leave --json out", "mean"),
+        ("--sumary", "--summary", "--ray"),
+        ("--nothing-like-it", "No such option: --nothing-like-it", "mean"),
+    ],
+)
+def test_an_option_that_is_none_says_which_was_meant(logllm, option, said, unsaid) -> None:
+    outcome = logllm("detect", option, "app.log")
+    words = " ".join(outcome.err.replace("\u2502", " ").split())
+    assert outcome.code == 2
+    assert said in words
+    assert unsaid not in words

@@ -518,8 +518,7 @@ def test_a_pipe_with_a_name_is_read_whole_or_not_at_all(logllm, tmp_path, piped)
         done = logllm(*arguments)
         assert (done.code, done.out) == (2, "")
         assert re.search(
-            r"/dev/fd/\d+ can be read only once: give it as - \(\.\.\. \| logllm \.\.\. -\),"
-            r" or name its --format",
+            r"/dev/fd/\d+ can be read only once: write it to a file first, or name its --format",
             done.err,
         )
 

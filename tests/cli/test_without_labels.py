@@ -216,7 +216,10 @@ def test_a_pipe_is_not_ranked_and_is_judged_against_a_good_log_as_it_comes(good,
     )
     refused = run()
     assert (refused.returncode, refused.stdout) == (2, b"")
-    assert b"may never end: name a file, or a good log with --against" in refused.stderr
+    assert (
+        b"may never end: write it to a file first, or name a good log with --against"
+        in refused.stderr
+    )
     judged = run("--against", str(good), "--fail-on-anomaly", "--only-anomalous")
     assert judged.returncode == 1
     assert 454 in json.loads(judged.stdout)["lines"]

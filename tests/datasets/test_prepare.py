@@ -437,10 +437,7 @@ def test_binary_garbage(tmp_path):
     for settings in (section(), section("plain"), section("json")):
         with pytest.raises(
             DataError,
-            match=(
-                r"lines are not in the format .* (describe it in a TOML file"
-                r"|this is not text: unpack)"
-            ),
+            match="raw is binary, and a log is text: name another file, or write it as text",
         ) as caught:
             prepare([raw], tmp_path / "out", settings=settings)
         assert str(caught.value).isprintable()

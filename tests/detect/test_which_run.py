@@ -89,7 +89,7 @@ def test_a_log_that_no_run_knows_is_ranked(tmp_path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_what_may_never_end_is_not_ranked(tmp_path, postgres) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match="needs the whole log.*or a good log with --against"):
+    with pytest.raises(DataError, match="needs the whole log.*or name a good log with --against"):
         task([str(tmp_path / "pipe")], format="plain")
     assert task([str(tmp_path / "pipe")], good=[str(postgres)]).endless
 

@@ -5,10 +5,12 @@ import gzip
 import io
 import lzma
 import random
+import subprocess
 import tarfile
 import tracemalloc
 import zipfile
 from pathlib import Path
+from shutil import which
 
 import pytest
 import zstandard
@@ -142,12 +144,19 @@ def test_a_cut_off_archive_says_how_much_can_be_read(kind, tmp_path):
     with pytest.raises(
         DataError,
         match=(
-            r"app\.log is damaged or cut off after [\d,]+ whole lines .*cat .*2>/dev/null \| logllm"
+            r"app\.log is damaged or cut off after [\d,]+ whole lines .*; to use those: \w+cat"
+            r" .*/app\.log > part\.log 2>/dev/null, then name part\.log$"
         ),
-    ):
+    ) as caught:
         collect()
     assert seen == plain.decode().split("\n")[: len(seen)]
     assert len(seen) > 1000 or kind == "bz2"  # bz2 packs everything into one block
+    # What is advised gives a file of those lines, which can be named wherever the archive was.
+    command = str(caught.value).partition("to use those: ")[2].partition(", then")[0]
+    if which(command.split()[0]) and kind != "bz2":
+        subprocess.run(["sh", "-c", command], cwd=tmp_path, check=False)
+        part = (tmp_path / "part.log").read_text().split("\n")
+        assert part[: len(seen) - 1] == seen[:-1]
 
 
 def test_a_damaged_archive_is_an_error():
@@ -166,10 +175,54 @@ def test_archives_of_several_files_are_refused(tmp_path):
         archive.add(inner, "inner.log")
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.write(inner, "inner.log")
-    with pytest.raises(DataError, match=r"tar archive: zcat .* \| tar -xO FILE"):
+    with pytest.raises(DataError, match=r"tar archive: zcat .* \| tar -xO FILE > one.log"):
         read(tmp_path / "x.tar.gz")
     with pytest.raises(DataError, match="zip archive: unzip -p"):
         read(tmp_path / "x.zip")
+
+
+BINARY = {
+    "program": b"\x7fELF\x02\x01\x01" + bytes(9) + bytes(range(3, 40)) * 20,
+    "noise": random.Random(0).randbytes(5_000),
+    "packed noise": gzip.compress(random.Random(0).randbytes(5_000)),
+}
+
+
+@pytest.mark.parametrize("kind", BINARY)
+def test_what_is_binary_is_refused_without_showing_it(kind, tmp_path):
+    path = tmp_path / "app.log"
+    path.write_bytes(BINARY[kind])
+    with pytest.raises(DataError, match=r"app\.log is binary, and a log is text") as caught:
+        read(path)
+    assert str(caught.value).isprintable()
+    path.write_bytes(b"LPKSHHRH" + bytes(200))
+    with pytest.raises(DataError, match=r"a journal of systemd's: journalctl --file .* -o export"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"8=FIX.4.4\x019=65\x0135=A\x0134=1\x01\n" * 50,
+        "\N{CYRILLIC SMALL LETTER A}\n".encode("koi8-r") * 500,
+        bytes(5_000) + b"went on\n",
+        b"\x1b[31mdown\x1b[0m\x07\n" * 50,
+    ],
+    ids=["FIX", "KOI8-R", "NULs before the next line", "colours"],
+)
+def test_text_with_some_odd_bytes_is_a_log(text):
+    assert texts(text)[0]
+
+
+def test_a_log_that_was_rotated_a_moment_ago_names_the_file_before(tmp_path):
+    log = tmp_path / "app.log"
+    log.touch()
+    with pytest.raises(DataError, match=r"app\.log holds no lines: see whether this is the file"):
+        read(log)
+    (tmp_path / "app.log.1").write_text("up\n")
+    (tmp_path / "app.log.bak").write_text("up\n")
+    with pytest.raises(DataError, match=r"it was rotated, and the lines before are in .*log\.1$"):
+        read(log)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
@@ -319,7 +372,7 @@ def test_standard_input_that_is_closed(monkeypatch):
 
 @pytest.mark.parametrize("raw", [b"", gzip.compress(b"", mtime=0), b"\xef\xbb\xbf"])
 def test_an_input_without_lines_is_an_error(raw):
-    with pytest.raises(DataError, match="- holds no lines"):
+    with pytest.raises(DataError, match="standard input holds no lines: see what the command"):
         texts(raw)
 
 

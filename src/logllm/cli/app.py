@@ -1,11 +1,13 @@
 """The `logllm` command: its verbs, and the one place where errors become an exit code."""
 
 import atexit
+import errno
 import gc
 import os
 import sys
 import traceback
 import warnings
+from difflib import get_close_matches
 from functools import cache
 from io import BytesIO, TextIOWrapper
 from typing import Annotated, Any
@@ -40,9 +42,12 @@ from logllm.cli import (
 from logllm.errors import LogLLMError, first_line
 from logllm.extras import lacking
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ALIKE = 0.75  # of two options; Click takes .6, and offers --ray for --sumary
+
 
 class _Verbs(TyperGroup):
-    """The verbs; what is wrong with the value of an option is said in our words."""
+    """The verbs; what is wrong with an option or its value is said in our words."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb, whose options are read on the way."""
@@ -50,6 +55,11 @@ class _Verbs(TyperGroup):
             return super().invoke(ctx)
         except typer.BadParameter as exc:
             exc.message = _of_a_value(exc) or exc.message
+            raise
+        # Typer has Click's errors under no name of its own.
+        except Exception as exc:
+            if type(exc).__name__ == "NoSuchOption":
+                _advise(exc)
             raise
 
 
@@ -226,11 +236,23 @@ def _of_a_value(exc: typer.BadParameter) -> str | None:
     return words if value in words else f"{words} (found {value})"
 
 
+def _advise(exc: Any) -> None:
+    """Make the error of an option that a verb does not have say what to do."""
+    verb = exc.ctx.info_name if exc.ctx else None
+    if (verb, exc.option_name) == ("detect", "--json"):
+        exc.message += ": verdicts are JSON already, an object a line; leave --json out"
+    near = get_close_matches(exc.option_name, exc.possibilities or (), cutoff=_ALIKE)
+    exc.possibilities = near or None
+
+
 def _said(exc: LogLLMError | OSError) -> str:
     """An error in one line."""
     if isinstance(exc, LogLLMError):
         return str(exc)
     # `[Errno 2] No such file...` means nothing to people; the file and the reason do.
     what = exc.strerror or first_line(exc)
-    place = exc.filename or "something cannot be read or written"
-    return f"{place}: {what}"
+    if exc.errno in _FULL:
+        # A file that finds no room is named where it is written (`logllm.storage`).
+        place = exc.filename or "standard output"
+        return f"{place}: {what}: free some room there, or write to another place"
+    return f"{exc.filename or 'something cannot be read or written'}: {what}"

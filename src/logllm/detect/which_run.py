@@ -206,7 +206,7 @@ def _ranked(asked: _Asked, *, grouping: Mapping[str, Any] | None, zone: str | No
     if _endless(asked.logs):
         raise DataError(
             "without a run sessions are ranked, which needs the whole log, and standard input or "
-            "a pipe may never end: name a file, or a good log with --against"
+            "a pipe may never end: write it to a file first, or name a good log with --against"
         )
     first = asked.format
     described = first if isinstance(first, FormatSection) else first[0].format

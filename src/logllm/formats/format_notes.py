@@ -24,7 +24,7 @@ _NAMED = 2  # formats that would fit too
 _BEHIND = r"""^[^{"]*[^{"\s\[,][^{"]*\{"\w.*\}\s*$"""  # a line that ends in a JSON object
 _ONE_A_LINE = (
     "this looks like one JSON text; what can be read is an object a line: jq -c '(arrays | .[]),"
-    " objects' FILE | logllm ... -"
+    " objects' FILE > lines.json, then name lines.json"
 )
 
 
@@ -105,7 +105,7 @@ def _of_json(text: pl.Series, best: Fit) -> Iterator[str]:
         yield (
             "messages are JSON behind a prefix, and their fields are not read: without it they are"
             " (docker compose logs --no-log-prefix, kubectl logs without --timestamps, or sed"
-            " 's/^[^{]*//' LOG | logllm ... -)"
+            " 's/^[^{]*//' LOG > lines.json)"
         )
 
 

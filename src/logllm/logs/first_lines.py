@@ -44,8 +44,7 @@ def first_lines(sources: Sequence[str | Path], *, stdin: Bytes | None = None) ->
     if names[0] != STDIN:
         if not read_again(names[0]):
             raise DataError(
-                f"{names[0]} can be read only once: give it as - (... | logllm ... -), or name its"
-                " --format"
+                f"{names[0]} can be read only once: write it to a file first, or name its --format"
             )
         text = _first(names[0], None)
         is_whole = len(names) == 1 and len(text) < _LINES

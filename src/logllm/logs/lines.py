@@ -14,6 +14,7 @@ from logllm.errors import DataError
 from logllm.logs.archives import FAULTS, Bytes, Counted, Transcoded, arrives, unpack
 from logllm.logs.arriving import standard_input
 from logllm.logs.inputs.folders import walked
+from logllm.logs.inputs.refusals import check_log, nothing_in, unpacking
 from logllm.logs.inputs.urls import is_url, open_url, url_bytes, url_files
 
 STDIN = "-"
@@ -177,7 +178,7 @@ def read_lines(
                     yield replace(counting, frame=part, read=read + stream.given)
             read += stream.given
     if not seen:
-        raise NoLines(f"{', '.join(names)} holds no lines")
+        raise NoLines(nothing_in(names))
 
 
 def lines_at(
@@ -265,26 +266,11 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
         # The lines before the fault are good: they were given, and can be given again.
         remedy = ""
         if tool and last:
-            remedy = f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -"
+            # Into a file, as not everything can be done with standard input.
+            unpacked = unpacking(like.file, tool)
+            remedy = f"; to use those: {unpacked} > part.log 2>/dev/null, then name part.log"
         what = "is damaged or cut off" if tool else "cannot be read on"
         raise CutOff(f"{like.file} {what} after {last:,} whole lines ({exc}){remedy}") from exc
-
-
-def check_log(start: bytes, *, name: str, tool: str) -> None:
-    """Refuse what is not lines as it is: archives of several files.
-
-    Args:
-        start: a file's first bytes, out of its archive.
-        name: the file's.
-        tool: the command that unpacks it.
-
-    Raises:
-        DataError: it is such an archive.
-    """
-    if start.startswith(b"PK\x03\x04"):
-        raise DataError(f"{name} is a zip archive: unzip -p {name} FILE | logllm ... -")
-    if start[257:262] == b"ustar":
-        raise DataError(f"{name} is a tar archive: {tool} {name} | tar -xO FILE | logllm ... -")
 
 
 def whole_lines(blocks: Iterable[bytes], bom: bytes) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from logllm.detect.spread.labour import FileRead, Job, Manner
 from logllm.errors import DataError
 from logllm.logs.first_lines import first_lines, read_again
 from logllm.logs.inputs.folders import session_names
+from logllm.logs.inputs.refusals import nothing_in
 from logllm.logs.inputs.spans import SPAN, WHOLE, Span, line_by_line, oldest_first, spans
 from logllm.logs.lines import CutOff, NoLines, input_bytes, lines_of, named_files
 from logllm.logs.reader import Reader
@@ -133,7 +134,7 @@ class SpreadReader:
             if span.end is None:
                 finished, lines = read, 0
         if not self.tally.counts["lines"]:
-            raise NoLines(f"{', '.join(names)} holds no lines")
+            raise NoLines(nothing_in(names))
         self.tally.check(self.files)
         self.tally.zones(zones, zone=self.settings.format.time_zone)
         self.tally.counts["files_without_records"] = len(names) - len(with_records)

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logllm.logs.archives import FAULTS, Counted, unpack
+from logllm.logs.inputs.refusals import CONTROLS
 from logllm.logs.inputs.urls import is_url
 
 _LOOKED_AT = 4096  # bytes at once
 _PIECES = 4  # the first may be short
-# Control characters that no text holds
-_CONTROLS = bytes(range(9)) + bytes(range(14, 27)) + bytes(range(28, 32))
 _FEW = 0.05  # of the bytes
 _SHOWN = 3
 _ARCHIVES = r"(?:\.(?:gz|bz2|xz|zst))?"
@@ -110,7 +109,7 @@ def _binary(start: bytes) -> bool:
     # In UTF-16 one byte of each letter is zero: the other one is looked at.
     if max(zeros) > 0.5 and min(zeros) < _FEW:
         start = halves[zeros.index(min(zeros))]
-    controls = len(start) - len(start.translate(None, _CONTROLS))
+    controls = len(start) - len(start.translate(None, CONTROLS))
     return controls > _FEW * len(start)
 
 

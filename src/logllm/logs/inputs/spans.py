@@ -12,6 +12,7 @@ from logllm.config.format import FormatSection
 from logllm.errors import DataError
 from logllm.logs.archives import FAULTS, Counted, Transcoded, unpack
 from logllm.logs.calendar.timeline import LOOKED_AT, newest_first
+from logllm.logs.inputs.refusals import check_log
 from logllm.logs.inputs.urls import is_url
 from logllm.logs.inside.other_kinds import kinds
 from logllm.logs.lines import (
@@ -20,7 +21,6 @@ from logllm.logs.lines import (
     NO_LINES,
     CutOff,
     Lines,
-    check_log,
     lines_in,
     whole_lines,
 )
@@ -107,7 +107,7 @@ def span_lines(name: str, span: Span, *, encoding: str, batch_lines: int) -> Ite
 
     Raises:
         CutOff: it cannot be read on; the lines before have been given.
-        DataError: it cannot be read at all, or is an archive of several files.
+        DataError: it cannot be read at all, or is an archive of several files or no text.
     """
     last = 0
     try:
