@@ -1,4 +1,4 @@
-"""Write the pages that are made from the source: settings, command line, API, formats and results.
+"""Write the pages that are made from the source: settings, commands, API, formats, results, cards.
 
 With --check, say whether they are current.
 """
@@ -27,7 +27,15 @@ COMMANDS = Path(__file__).with_name("cli.md")
 LIBRARY = Path(__file__).with_name("api.md")
 FORMATS = Path(__file__).with_name("formats.md")
 RESULTS = Path(__file__).with_name("results.md")
+METHOD = Path(__file__).with_name("extend") / "method.md"
+EXAMPLE = Path(__file__).with_name("example_method") / "new_words.py"
+SOURCE = Path(__file__).parent.parent / "src" / "logllm"
+CARDS = {
+    Path(__file__).with_name("data-card.md"): SOURCE / "datasets" / "sets" / "postgres",
+    Path(__file__).with_name("model-card.md"): SOURCE / "runs" / "postgres",
+}
 TABLE = "## The built-in formats\n"
+SHOWN = "and a test installs and runs it.\n\n```python\n"
 INTRODUCTION = """# Settings
 
 Every setting there is, made from the source by `make docs`. A recipe is a TOML file with these
@@ -145,6 +153,21 @@ def formats() -> str:
     )
 
 
+def card(folder: Path) -> str:
+    """A card that comes with logllm as a page, without what is written above it for a hub."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    if text.startswith("---\n"):
+        text = text.partition("\n---\n")[2].lstrip("\n")
+    return text
+
+
+def method() -> str:
+    """The page on methods of one's own with its example as the file is."""
+    before, shown, after = METHOD.read_text(encoding="utf-8").partition(SHOWN)
+    rest = after[after.index("\n```\n") :]
+    return before + shown + EXAMPLE.read_text(encoding="utf-8").rstrip("\n") + rest
+
+
 def main() -> int:
     """Write the pages, or compare them."""
     stale = 0
@@ -158,12 +181,15 @@ def main() -> int:
         LIBRARY: library_page.page(),
         FORMATS: formats(),
         RESULTS: results_page(found),
+        METHOD: method(),
+        **{place: card(folder) for place, folder in CARDS.items()},
     }
     for path, text in pages.items():
         if "--check" not in sys.argv[1:]:
             path.write_text(text, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-            sys.stderr.write(f"docs/{path.name} is not current: run make docs\n")
+            shown = path.relative_to(PAGE.parent)
+            sys.stderr.write(f"docs/{shown} is not current: run make docs\n")
             stale = 1
     if "--check" not in sys.argv[1:]:
         for name, table in found.items():
