@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -68,7 +69,46 @@ def test_jobs_that_stop_or_skip_a_step_are_found_and_what_is_missing_is_named(
         "1400": ["INFO:  job=<*> closed file <*>"],
         "1420": ["INFO:  job=<*> wrote <*> bytes"],
     }
-    assert [len(verdict["evidence"]) for verdict in anomalous] == [1, 1]
+    # The line named is the last one before the gap, and says as much as the verdict.
+    for verdict, word in zip(anomalous, ["wrote", "opened"], strict=True):
+        (line,) = verdict["evidence"]
+        assert f"job={verdict['session']} {word}" in line["text"]
+        assert line["score"] == verdict["score"]
+
+
+def requests(*, seed: int, stops: int | None = None) -> str:
+    """A log of requests, one of which may stop before its last steps."""
+    draw = random.Random(seed)
+    lines = []
+    for number in range(200):
+        rid = f"{draw.getrandbits(32):08x}"
+        page = draw.choice(["cart", "items", "login"])
+        queries = draw.choices(["items", "orders", "users"], k=draw.randint(1, 4))
+        steps = [f"GET /{page}", *(f"db query {name}" for name in queries)]
+        if number != stops:
+            steps += [f"render template {page}.html", f"done status=200 in {number}ms"]
+        minute, second = divmod(20 * number, 60)
+        time = f"2026-11-27 {8 + minute // 60:02d}:{minute % 60:02d}:{second:02d}"
+        lines += [f"{time} INFO rid={rid} {step}\n" for step in steps]
+    return "".join(lines)
+
+
+def test_a_request_that_stops_is_told_by_its_last_line_and_by_its_missing_end(
+    logllm, tmp_path
+) -> None:
+    (tmp_path / "good.log").write_text(requests(seed=1))
+    (tmp_path / "today.log").write_text(requests(seed=2, stops=90))
+    outcome = logllm(
+        "detect", tmp_path / "today.log", "--against", tmp_path / "good.log", "--only-anomalous"
+    )
+    (verdict,) = verdicts(outcome.out)
+    (line,) = verdict["evidence"]
+    # The line is ordinary: what counts is that nothing came after it.
+    assert line["line"] == verdict["lines"][-1]
+    assert line["score"] == verdict["score"]
+    page, done = verdict["expected"]
+    assert "render template" in page
+    assert "done status=" in done
 
 
 def test_one_fault_does_and_is_named(logllm, good, faulty) -> None:

@@ -1,6 +1,9 @@
 """What sessions go on with: which message comes next after which others, or none."""
 
-from typing import Self
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -9,13 +12,52 @@ from logllm.sessions.message_sets import Arrays, Counts, Keys, state
 
 END = np.uint64(0)
 """Stands where nothing follows."""
-_NEXT = 3
-"""How many of the messages that may follow are remembered, and named."""
-_MOST_STATES = 20_000
+_REMEMBERED = 12
+"""How many of the messages that may follow are remembered: a step may be one of many."""
+_NAMED = 3
+"""How many of them are named as what usually comes next."""
+_MOST_ROWS = 60_000
+"""So many pairs of a state and a message that follows it are remembered at most."""
 _ENOUGH = 5
 """How often a state must have occurred for its followers to be remembered."""
 _OFTEN = 0.2
 """Share of sessions from which on a message is expected."""
+_FAR = 200
+"""So many messages a way goes on at most."""
+_UNLIKELY = 0.005
+"""Ways that are less likely are not gone on."""
+_KEYS = 1 << 64
+"""Sums of keys wrap around here."""
+
+
+class Way(NamedTuple):
+    """How far a session may have come, as far as it counts for what comes next."""
+
+    held: frozenset[int]
+    """The keys of its messages."""
+    last: int
+    """The last of them."""
+
+    @property
+    def state(self) -> int:
+        """The state that `state` gives a set of messages and the last of them."""
+        total = sum(self.held)
+        by_set = 3 * total + self.last
+        return by_set % _KEYS
+
+    def with_next(self, key: int) -> "Way":
+        """The same after one more message."""
+        return Way(self.held | {key}, key)
+
+
+class Goals(NamedTuple):
+    """Where sessions lead that begin alike."""
+
+    ends: Mapping[frozenset[int], float]
+    """What they hold at their ends, and in which share of them; ends that are too rare to be known
+    are left out, so that it may be less than 1 in all."""
+    first: Mapping[int, int]
+    """After how many further messages each message first came."""
 
 
 class Following:
@@ -59,8 +101,8 @@ class Following:
 
         # Of very many states those that occur least go: their last messages speak for them.
         often_enough = counted.filter(pl.col("total") >= _ENOUGH)
-        usual = often_enough.group_by("state", maintain_order=True).head(_NEXT)
-        foremost = usual.head(_NEXT * _MOST_STATES).sort("state", maintain_order=True)
+        usual = often_enough.group_by("state", maintain_order=True).head(_REMEMBERED)
+        foremost = usual.head(_MOST_ROWS).sort("state", maintain_order=True)
         counts = foremost["count"].to_numpy()
         return cls(
             foremost["state"].to_numpy(),
@@ -100,11 +142,83 @@ class Following:
             end = np.searchsorted(self.states, before, side="right")
             if first == end:
                 continue
+            # The most frequent stand first.
+            end = min(end, first + _NAMED)
             counts, following = self.counts[first:end], self.messages[first:end]
             often = counts >= _OFTEN * counts.sum()
             usual: list[int] = following[often].tolist()
             return usual
         return []
+
+    def goals(self, messages: Keys) -> Goals:
+        """What sessions that begin so hold at their ends.
+
+        There are none for a beginning that training hardly saw.
+
+        Args:
+            messages: a session's beginning, not empty.
+
+        >>> opened = np.array([7], dtype=np.uint64)
+        >>> sets, last, next_ones = (np.repeat(np.uint64(pair), 9) for pair in
+        ...                          ([7, 15], [7, 8], [8, 0]))
+        >>> known = Following.learn(sets, last, following=next_ones)
+        >>> goals = known.goals(opened)
+        >>> [(sorted(held), share) for held, share in goals.ends.items()], goals.first
+        ([([7, 8], 1.0)], {8: 0})
+        """
+        keys: list[int] = messages.tolist()
+        held, last = frozenset(keys), keys[-1]
+        beginning = Way(held, last)
+        ends: dict[frozenset[int], float] = defaultdict(float)
+        first: dict[int, int] = {}
+        ways = {beginning: 1.0}
+        for step in range(_FAR):
+            ways = self._one_further(ways, ends)
+            if not ways:
+                break
+            for way in ways:
+                first.setdefault(way.last, step)
+        return Goals(ends, first)
+
+    def _one_further(
+        self, ways: Mapping[Way, float], ends: dict[frozenset[int], float]
+    ) -> dict[Way, float]:
+        """How likely each way is after one more message; those that end here are added to `ends`.
+
+        Args:
+            ways: how likely each is.
+            ends: how likely each end is, by what the session then holds.
+        """
+        further: dict[Way, float] = defaultdict(float)
+        for way, likely in ways.items():
+            # A way that is too rare to be known by all its messages is not gone on: its last
+            # message alone would mix it with sessions of other sorts.
+            shares = self._shares.get(way.state, {})
+            for key, share in shares.items():
+                likely_too = likely * share
+                if key == END:
+                    ends[way.held] += likely_too
+                    continue
+                longer = way.with_next(key)
+                further[longer] += likely_too
+        return {way: likely for way, likely in further.items() if likely >= _UNLIKELY}
+
+    @cached_property
+    def _shares(self) -> dict[int, dict[int, float]]:
+        """Of each state the share of each message that follows it."""
+        counted: dict[int, dict[int, int]] = defaultdict(dict)
+        states, messages = self.states.tolist(), self.messages.tolist()
+        rows = zip(states, messages, self.counts.tolist(), strict=True)
+        for before, message, count in rows:
+            counted[before][message] = count
+
+        shares: dict[int, dict[int, float]] = {}
+        for before, counts in counted.items():
+            shares[before] = of_state = {}
+            total = sum(counts.values())
+            for message, count in counts.items():
+                of_state[message] = count / total
+        return shares
 
     @classmethod
     def known(cls, arrays: Arrays) -> Self | None:

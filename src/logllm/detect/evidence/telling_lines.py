@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from logllm.detect.evidence.gaps import Gap, gap
 from logllm.detect.evidence.turning import Turns
 from logllm.detect.evidence.whole_records import Written, titles
 from logllm.logs.redaction import redact
@@ -154,8 +155,9 @@ def _without_labels(
     """The same for a method that learnt no labels.
 
     The line that says most always tells, unless it says far less than the verdict: then what is
-    unusual may be a step. The line named is the first one that normal sessions do not have there,
-    or the last one, where the session stopped.
+    unusual is that something is missing. The line named is the last one before the gap, with the
+    verdict's score: what should have followed it says all. Where nothing certain is missing, it is
+    the first line that normal sessions do not have there, with its own score.
     """
     foremost = _foremost(distinct, of_lines, least=0.0)
     expected: list[list[str] | None] = [None] * len(distinct)
@@ -170,14 +172,16 @@ def _without_labels(
     unexplained = np.flatnonzero(says_too_little)
     steps = []
     for row in unexplained.tolist():
-        session, scores_of_lines = distinct[row], of_lines[row]
-        step = _unusual_step(keys[session], following)
+        session, score = distinct[row], scores[row]
+        step = gap(keys[session], following, texts=texts)
         if step is None:
-            continue
+            step = _unusual_step(keys[session], following)
+            if step is None:
+                continue
+            score = of_lines[row][step.place]
         place, likely = step
         expected[row] = _in_this_log(likely, texts)
-        message, score = session[place], scores_of_lines[place]
-        steps.append((row, message, score, place))
+        steps.append((row, session[place], score, place))
 
     # These sessions are told by that one line, the others as they were.
     lines = pl.DataFrame(steps, schema=foremost.schema, orient="row")
@@ -186,7 +190,7 @@ def _without_labels(
     return pl.concat([others, lines]), _lists(expected)
 
 
-def _unusual_step(keys: Keys, following: Following) -> tuple[int, list[int]] | None:
+def _unusual_step(keys: Keys, following: Following) -> Gap | None:
     """Where a session first goes on otherwise than normal ones, and with what they go on there.
 
     None where it never does, as far as is known.
@@ -202,7 +206,7 @@ def _unusual_step(keys: Keys, following: Following) -> tuple[int, list[int]] | N
             continue
         likely = [key for key in usual if key != END]
         # Where the session stopped there is no line but its last one.
-        return min(place, last), likely
+        return Gap(min(place, last), likely)
     return None
 
 
