@@ -18,7 +18,7 @@ test test-real: export PYTHONDONTWRITEBYTECODE :=
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-setup: $(READY) ## install everything into .venv, once and again when the requirements change
+setup: $(READY) ## install everything into .venv, once and again when the requirements change (minutes; half a gigabyte to download with a CPU build of PyTorch, several with a CUDA one)
 
 demo: $(READY) ## what was wrong with a PostgreSQL server, found in its log by the model that comes with logllm (under 3 minutes)
 	@.venv/bin/python demo/run.py
@@ -77,11 +77,12 @@ clean: ## remove .venv, caches and what the demo wrote
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	    || { echo "$(PYTHON) is absent or older than Python 3.11: name another one, make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up .venv: a few minutes; half a gigabyte to download with a CPU build of PyTorch, several with a CUDA one"
 	@test -x .venv/bin/python && .venv/bin/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv \
 	    || { echo "$(PYTHON) cannot make a virtual environment: install its venv module (on Debian and Ubuntu: python3-venv)" >&2; exit 1; }
 	@echo "Installing $(TORCH)"
 	@$(PIP) install --quiet $(TORCH)
-	@echo "Installing the pinned requirements"
+	@echo "Installing the other pinned requirements (silent for a minute or more)"
 	@grep -v '^torch==' requirements.txt | $(PIP) install --quiet -r /dev/stdin
 	@$(PIP) install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@

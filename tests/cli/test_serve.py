@@ -30,7 +30,7 @@ STORE = ("--store", "app.db")
             "0123456789abcdef",
             " cannot be opened for listening",
         ),
-        (("runs/mistyped",), None, "there is no runs/mistyped: name a run"),
+        (("runs/mistyped",), None, "there is no file or folder runs/mistyped: name"),
     ],
     ids=["everywhere", "everywhere-6", "short", "absent", "address", "no-run"],
 )

@@ -238,7 +238,7 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
         ),
         (["evaluate", "nowhere", "--data", "x"], "nowhere is no run"),
         (["evaluate", "x", "--data", "x"], "x is no run.*name the folder"),
-        (["detect", "nowhere", "x"], "there is no nowhere: name a run .*logllm train"),
+        (["detect", "nowhere", "x"], "there is no file or folder nowhere: .* a run .*logllm train"),
         (["detect", "empty", "x"], "empty is no run: it has no manifest.json"),
         (["prepare", "--out", "y"], "name your log with --raw FILE"),
         (["prepare", "hdsf", "--raw", "x", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
@@ -305,7 +305,7 @@ def test_prepare_finds_the_format_and_says_so(logllm, tmp_path) -> None:
     assert "windows of 10 lines" in done.err
     assert "no session has a label" in done.err
     assert (
-        f"next: logllm train novelty --data {tmp_path / 'data'} --out RUN, which learns without "
+        f"next: logllm train novelty --data {tmp_path / 'data'} --out RUN, which needs no "
         f"labels" in done.err
     )
     manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())

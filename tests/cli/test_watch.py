@@ -142,7 +142,7 @@ def test_a_dry_run_says_how_lines_are_read_and_stores_nothing(logllm, run, tmp_p
     [
         ([], "no source"),
         (["--config", "absent.toml"], "absent.toml cannot be read"),
-        (["runs/mistyped", "app.log"], "there is no runs/mistyped: name a run"),
+        (["runs/mistyped", "app.log"], "there is no file or folder runs/mistyped: name"),
     ],
     ids=["no-source", "no-config", "no-run"],
 )

@@ -396,8 +396,8 @@ def test_without_labels_all_sessions_are_divided_and_that_is_said(hdfs, tmp_path
     assert (manifest["unlabelled"], manifest["anomalous"], manifest["overlapping"]) == (40, 0, 0)
     assert manifest["warnings"] == [
         (
-            "no session has a label, but LogLLM and all figures need labels: --labels FILE.csv "
-            "(session,label or line,label), or --label FIELD of lines"
+            "no session has a label: a few methods need none, the others and all figures take "
+            "--labels FILE.csv (session,label or line,label), or --label FIELD of lines"
         )
     ]
     prepared = Prepared.load(tmp_path / "out")

@@ -128,7 +128,7 @@ def test_a_format_in_place_of_the_run_s(tiny_run, postgres, tmp_path) -> None:
 
 
 def test_what_is_not_there(tmp_path, tiny_run, tiny_data) -> None:
-    with pytest.raises(DataError, match=r"there is no .*nothere: name a run"):
+    with pytest.raises(DataError, match=r"there is no file or folder .*nothere: name a log"):
         task([str(tmp_path / "nothere")])
     with pytest.raises(DataError, match="is a run: name the logs to judge after it"):
         task([str(tiny_run)])

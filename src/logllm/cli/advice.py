@@ -20,7 +20,7 @@ def after_prepare(manifest: Mapping[str, Any], out: Path) -> str:
     if 0 < train["anomalous"] < train["sessions"]:
         command = f"logllm train words --data {out} --out RUN"
         return f"{command} (in seconds; small trains the language model)"
-    without = f"logllm train {WITHOUT_LABELS} --data {out} --out RUN, which learns without labels"
+    without = f"logllm train {WITHOUT_LABELS} --data {out} --out RUN, which needs no labels"
     if manifest["unlabelled"] == manifest["sessions"]:
         return without
     missing = "anomalous" if train["sessions"] and not train["anomalous"] else "normal"

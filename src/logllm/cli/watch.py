@@ -117,8 +117,9 @@ def told_apart(inputs: list[str]) -> tuple[str | None, list[str]]:
     # comes with logllm judges in its place.
     if _may_be_a_missing_run(first):
         raise DataError(
-            f"there is no {first}: name a run (a folder that `logllm train` wrote) and what to"
-            f" watch; to wait for a log of that name, name the run before it, such as {SHIPPED}"
+            f"there is no file or folder {first}: name what is there, or a run (a folder that"
+            " `logllm train` wrote) and what to watch; to wait for a log of that name, name the"
+            f" run before it, such as {SHIPPED}"
         )
     return None, inputs
 

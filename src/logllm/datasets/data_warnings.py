@@ -121,8 +121,8 @@ def part_warnings(
     no_labels = all(part["anomalous"].null_count() == part.height for part in parts.values())
     if no_labels:
         warnings.append(
-            "no session has a label, but LogLLM and all figures need labels: --labels FILE.csv "
-            "(session,label or line,label), or --label FIELD of lines"
+            "no session has a label: a few methods need none, the others and all figures take "
+            "--labels FILE.csv (session,label or line,label), or --label FIELD of lines"
         )
     for name, sentence in _SENTENCES.items():
         already_said = no_labels and name == "unlabelled"

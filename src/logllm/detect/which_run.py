@@ -94,8 +94,8 @@ def task(
             )
     elif not is_log:
         raise DataError(
-            f"there is no {first}: name a run (a folder that `logllm train` wrote) and logs, or a"
-            " log alone"
+            f"there is no file or folder {first}: name a log that is there, or a run (a folder"
+            " that `logllm train` wrote) and logs"
         )
     # A run has its own grouping, and its own idea of what is good.
     if own and (good or grouping):
