@@ -268,15 +268,16 @@ def test_a_time_zone_is_that_of_times_that_name_none(logllm, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "said", "unsaid"),
+    ("command", "said", "unsaid"),
     [
-        ("--json", "verdicts are JSON already, an object a line; leave --json out", "mean"),
-        ("--sumary", "--summary", "--ray"),
-        ("--nothing-like-it", "No such option: --nothing-like-it", "mean"),
+        ("detect --json", "verdicts are JSON already, an object a line; leave --json out", "ray"),
+        ("show run --json", "what it shows is JSON already; leave --json out", "ray"),
+        ("detect --sumary", "--summary", "--ray"),
+        ("detect --nothing-like-it", "No such option: --nothing-like-it", "Possible"),
     ],
 )
-def test_an_option_that_is_none_says_which_was_meant(logllm, option, said, unsaid) -> None:
-    outcome = logllm("detect", option, "app.log")
+def test_an_option_that_is_none_says_which_was_meant(logllm, command, said, unsaid) -> None:
+    outcome = logllm(*command.split(), "app.log")
     words = " ".join(outcome.err.replace("\u2502", " ").split())
     assert outcome.code == 2
     assert said in words

@@ -43,6 +43,11 @@ from logllm.errors import LogLLMError, first_line
 from logllm.extras import lacking
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_JSON = {
+    "detect": "verdicts are JSON already, an object a line",
+    "show run": "what it shows is JSON already",
+}
+"""Verbs without --json, whose output needs none."""
 _ALIKE = 0.75  # of two options; Click takes .6, and offers --ray for --sumary
 
 
@@ -238,9 +243,10 @@ def _of_a_value(exc: typer.BadParameter) -> str | None:
 
 def _advise(exc: Any) -> None:
     """Make the error of an option that a verb does not have say what to do."""
-    verb = exc.ctx.info_name if exc.ctx else None
-    if (verb, exc.option_name) == ("detect", "--json"):
-        exc.message += ": verdicts are JSON already, an object a line; leave --json out"
+    program = exc.ctx.find_root().info_name
+    verb = exc.ctx.command_path.removeprefix(program).strip()
+    if exc.option_name == "--json" and verb in _JSON:
+        exc.message += f": {_JSON[verb]}; leave --json out"
     near = get_close_matches(exc.option_name, exc.possibilities or (), cutoff=_ALIKE)
     exc.possibilities = near or None
 
