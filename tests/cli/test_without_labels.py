@@ -168,6 +168,28 @@ def test_a_log_alone_is_ranked_not_judged(logllm, faulty) -> None:
     assert "faulty.log:454: " in shown.partition("\n\n")[2].partition("\n\n")[0]
 
 
+def test_a_ranking_is_written_the_strangest_first_and_a_limit_takes_these(
+    logllm, faulty, tmp_path
+) -> None:
+    whole = verdicts(logllm("detect", faulty).out)
+    scores = [verdict["score"] for verdict in whole]
+    assert len(set(scores)) > 1
+    assert scores == sorted(scores, reverse=True)
+    assert 454 in whole[0]["lines"]
+    # Equal scores stand in the order of the log.
+    last = [verdict["lines"][0] for verdict in whole if verdict["score"] == scores[-1]]
+    assert last == sorted(last)
+    out = tmp_path / "few.jsonl"
+    assert verdicts(logllm("detect", faulty, "--limit", 2).out) == whole[:2]
+    logllm("detect", faulty, "--limit", 2, "--out", out)
+    assert verdicts(out.read_text()) == whole[:2]
+
+
+def test_of_sessions_that_are_judged_a_limit_takes_the_first(logllm, good, faulty) -> None:
+    few = verdicts(logllm("detect", faulty, "--against", good, "--limit", 2).out)
+    assert [verdict["lines"][0] for verdict in few] == [1, 4]
+
+
 def test_a_top_share_orders_and_caps(logllm, good, tmp_path) -> None:
     today = written(tmp_path / "today.log", range(300, 600), fault=150)
     with today.open("a") as file:
@@ -233,9 +255,10 @@ def test_a_log_that_has_drifted_says_so(logllm, good, tmp_path) -> None:
     [
         (["--new-kinds"], "--new-kinds lists what good logs lack"),
         (["--threshold", 0.3], "ranked, not judged, so --threshold has no use"),
+        (["--only-anomalous"], "none would be written with --only-anomalous"),
         (["--against", "nothing.log"], "nothing.log"),
     ],
-    ids=["new kinds", "threshold", "no such log"],
+    ids=["new kinds", "threshold", "only anomalous", "no such log"],
 )
 def test_what_does_not_go_together_is_said(logllm, faulty, more, words) -> None:
     outcome = logllm("detect", faulty, *more)

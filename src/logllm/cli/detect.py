@@ -66,6 +66,8 @@ class Wanted(NamedTuple):
     report: Path | None
     """A page of all that was judged, or a folder with one."""
     force: bool
+    ranked: bool
+    """Whether sessions are ranked: the strangest are written first."""
 
 
 def detect(
@@ -109,7 +111,13 @@ def detect(
         grouping=grouping,
         zone=time_zone,
     )
-    check_unlabelled(task, new_kinds=new_kinds, top_share=top_share, threshold=threshold)
+    check_unlabelled(
+        task,
+        new_kinds=new_kinds,
+        top_share=top_share,
+        threshold=threshold,
+        only_anomalous=only_anomalous,
+    )
     wanted = Wanted(
         only_anomalous,
         limit,
@@ -123,6 +131,7 @@ def detect(
         redact=redact,
         report=report,
         force=force,
+        ranked=task.ranked,
     )
     with counts("reading and scoring") as bar:
         show_share = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
@@ -175,23 +184,20 @@ class Result(NamedTuple):
     aside: "PutAside | None"
     """Standard input, where lines of it are to be looked up."""
 
-    @property
-    def ranked(self) -> bool:
-        """Whether sessions were ranked, not judged."""
-        return self.task.settings is not None and not self.task.good
-
     def tell(self, *, fail: bool, seconds: float) -> None:
         """Counts of what was read and of what was judged."""
         tell_counts(self.reading.counts, self.reading.rejects)
         sessions = plural(self.judged.sessions, "session")
-        calls = "ranked, not judged" if self.ranked else f"{self.judged.anomalous:,} anomalous"
+        calls = (
+            "ranked, not judged" if self.wanted.ranked else f"{self.judged.anomalous:,} anomalous"
+        )
         note(f"{sessions}, {calls}, in {duration(seconds)}")
         if (crew := getattr(self.detector, "crew", None)) is not None:
             note(f"ray: {crew}")
             crew.close()
         if self.wanted.hidden:
             note("verdicts are not shown: --limit N shows some, --out FILE or a pipe takes all")
-        if self.ranked and fail:
+        if self.wanted.ranked and fail:
             note(
                 "sessions are only ranked, so --fail-on-anomaly could never fail: give a good log"
                 " with --against"
@@ -209,7 +215,7 @@ class Result(NamedTuple):
             tell_drift(frames, self.reading, self.detector)
         if self.wanted.new_kinds:
             tell_new_kinds(self.reading, self.detector, logs=logs, redact=redact)
-        if self.wanted.summary and self.ranked:
+        if self.wanted.summary and self.wanted.ranked:
             tell_unusual(frames, self.reading, self.detector, logs=logs, redact=redact)
         elif self.wanted.summary:
             _sum_up(self.judged, self.reading, logs=logs, redact=redact)
@@ -341,7 +347,7 @@ def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO, keep: bool) -> _
     # The limit is on what is written: all sessions are judged and counted.
     left = sys.maxsize if wanted.limit is None else wanted.limit
     for frame in reading.frames():
-        shown = frame.filter("anomalous") if wanted.only_anomalous else frame
+        shown = _shown(frame, wanted)
         if not wanted.hidden:
             sink.writelines(json_lines(shown.head(left).drop("messages")))
         # With `-` a verdict is to be seen when it is made, not when a buffer is full.
@@ -352,3 +358,11 @@ def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO, keep: bool) -> _
         if keep:
             frames.append(frame)
     return _Judged(sessions, anomalies, frames)
+
+
+def _shown(frame: "pl.DataFrame", wanted: Wanted) -> "pl.DataFrame":
+    """The verdicts that may be written, in the order in which they are."""
+    if wanted.ranked:
+        # A ranking comes in one frame, when the log has ended.
+        return frame.sort("score", descending=True, maintain_order=True)
+    return frame.filter("anomalous") if wanted.only_anomalous else frame

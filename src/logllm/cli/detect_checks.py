@@ -17,6 +17,7 @@ def check_unlabelled(
     new_kinds: bool,
     top_share: float | None,
     threshold: float | None,
+    only_anomalous: bool,
 ) -> None:
     """Check that what is asked for goes with what judges.
 
@@ -33,7 +34,13 @@ def check_unlabelled(
             "--top-share needs the whole log, and standard input or a pipe may never end: name a"
             " file"
         )
-    if threshold is not None and task.settings is not None and not task.good:
+    if only_anomalous and task.ranked:
+        raise DataError(
+            "sessions of this log are ranked, not judged, so none would be written with"
+            " --only-anomalous: take the most unusual ones with --limit N, or give a good log with"
+            " --against"
+        )
+    if threshold is not None and task.ranked:
         raise DataError(
             "sessions of this log are ranked, not judged, so --threshold has no use: give a good"
             " log with --against"

@@ -14,8 +14,8 @@ Inputs = Annotated[
         help=(
             "A run (a folder that `logllm train` wrote), then log files, globs, or - for "
             "standard input; gz, bz2, xz and zst files are read directly. Without a run, the "
-            "one that comes with logllm judges PostgreSQL logs; other logs are ranked, or "
-            "judged --against good ones."
+            "one that comes with logllm judges PostgreSQL logs; other logs are ranked, the "
+            "strangest session first, or judged --against good ones."
         ),
     ),
 ]
@@ -90,7 +90,13 @@ Report = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the --out file and the report.")]
 Limit = Annotated[
     int | None,
-    typer.Option(min=1, help="Write at most this many verdicts; all sessions are still judged."),
+    typer.Option(
+        min=1,
+        help=(
+            "Write at most this many verdicts, the first ones; all sessions are still judged. Of a"
+            " log that is only ranked, and with --top-share, these are the highest scores."
+        ),
+    ),
 ]
 Summary = Annotated[
     bool | None,

@@ -51,6 +51,11 @@ class Task(NamedTuple):
     endless: bool = False
     """Whether the input may never end."""
 
+    @property
+    def ranked(self) -> bool:
+        """Whether sessions are ranked, not judged: neither a run nor a good log is there."""
+        return self.settings is not None and not self.good
+
 
 def task(
     arguments: Sequence[str],
