@@ -162,7 +162,7 @@ def test_a_cut_off_archive_says_how_much_can_be_read(kind, tmp_path):
 def test_a_damaged_archive_is_an_error():
     packed = bytearray(gzip.compress(b"a line\n" * 10))
     packed[-6] ^= 1  # the checksum
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match="standard input is damaged"):
         texts(bytes(packed))
     with pytest.raises(DataError, match="damaged"):
         texts(gzip.compress(b"a\n") + b"garbage")
@@ -269,7 +269,7 @@ def test_a_failing_disk_is_an_error():
         def read(self, size=-1):
             raise OSError(5, "Input/output error")
 
-    with pytest.raises(DataError, match="- cannot be read on after 0 whole lines"):
+    with pytest.raises(DataError, match="standard input cannot be read on after 0 whole lines"):
         read("-", stdin=Failing())
 
 

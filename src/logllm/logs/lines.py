@@ -14,7 +14,7 @@ from logllm.errors import DataError
 from logllm.logs.archives import FAULTS, Bytes, Counted, Transcoded, arrives, unpack
 from logllm.logs.arriving import standard_input
 from logllm.logs.inputs.folders import walked
-from logllm.logs.inputs.refusals import check_log, nothing_in, unpacking
+from logllm.logs.inputs.refusals import called, check_log, nothing_in, unpacking
 from logllm.logs.inputs.urls import is_url, open_url, url_bytes, url_files
 
 STDIN = "-"
@@ -270,7 +270,8 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
             unpacked = unpacking(like.file, tool)
             remedy = f"; to use those: {unpacked} > part.log 2>/dev/null, then name part.log"
         what = "is damaged or cut off" if tool else "cannot be read on"
-        raise CutOff(f"{like.file} {what} after {last:,} whole lines ({exc}){remedy}") from exc
+        read = f"{called(like.file)} {what} after {last:,} whole lines"
+        raise CutOff(f"{read} ({exc}){remedy}") from exc
 
 
 def whole_lines(blocks: Iterable[bytes], bom: bytes) -> Iterator[bytes]:
