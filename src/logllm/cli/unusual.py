@@ -55,6 +55,8 @@ def tell_unusual(
     for session in sessions:
         alike = f", and {session.alike:,} alike" if session.alike else ""
         note(f"\n{session.session}: score {session.score:.4f}{alike}")
+        if session.lacks:
+            note("  no line says why: steps that most sessions hold are missing, or too few")
         for line in session.lines:
             note(shown_line("  ", line, written, only=logs[0], redact=redact))
 

@@ -12,8 +12,12 @@ from logllm.sessions.message_table import Rows, rows_of
 ScoreLines = Callable[[Sequence[Rows], pl.Series], list[Scores]]
 """How surprising each message of sessions is."""
 
+_TELLS = 0.5
+"""A line must say at least this share of what its session's score does to be the reason."""
 _LOOKED_AT = 1_000
 """How many sessions with the highest scores are looked at; alike ones are put together."""
+_DIGITS = 4
+"""Scores that are equal when they are shown are equal to a reader."""
 
 
 class UnusualLine(NamedTuple):
@@ -32,7 +36,9 @@ class UnusualSession(NamedTuple):
     session: str
     score: float
     alike: int
-    """How many further sessions have the same most surprising message."""
+    """How many further sessions are unusual in the same way."""
+    lacks: bool
+    """Whether no line says why: it lacks what most sessions hold, or holds it less often."""
     lines: tuple[UnusualLine, ...]
     """The most surprising ones, in their order."""
 
@@ -59,23 +65,26 @@ def unusual(
     rows = rows_of(top["messages"])
     scores = score_lines(rows, messages)
     several = "files" in top.columns
-    groups: dict[int, UnusualSession] = {}
+    groups: dict[tuple[bool, int | float], UnusualSession] = {}
     for place, (of_lines, session) in enumerate(zip(scores, rows, strict=True)):
         # Sessions with the same most surprising message are unusual in one way: the first stands
-        # for all.
-        foremost = int(session[of_lines.argmax()])
-        if foremost in groups:
-            group = groups[foremost]
-            groups[foremost] = group._replace(alike=group.alike + 1)
-            continue
+        # for all. Where no line says why, those with the same score lack what is as usual: their
+        # ordinary lines must not put them with sessions that are whole.
         verdict = top.row(place, named=True)
+        name, score = verdict["session"], verdict["score"]
+        foremost = int(of_lines.argmax())
+        lacks = bool(of_lines[foremost] < _TELLS * score)
+        way = (lacks, round(score, _DIGITS) if lacks else int(session[foremost]))
+        if way in groups:
+            group = groups[way]
+            groups[way] = group._replace(alike=group.alike + 1)
+            continue
         shown: list[UnusualLine] = []
         for at in strangest(session, of_lines, lines=lines):
             file = verdict["files"][at] if several else None
             message = messages[int(session[at])]
             shown.append(UnusualLine(message, verdict["lines"][at], file))
-        name, score = verdict["session"], verdict["score"]
-        groups[foremost] = UnusualSession(name, score, 0, tuple(shown))
+        groups[way] = UnusualSession(name, score, 0, lacks, tuple(shown))
     return list(groups.values())[:sessions]
 
 
