@@ -130,7 +130,7 @@ def test_verbose_may_stand_anywhere(logllm, place) -> None:
     outcome = logllm(*arguments)
     assert outcome.code == 2
     assert "Traceback" in outcome.err
-    assert "there is no nowhere" in outcome.err
+    assert "there is no file or folder nowhere" in outcome.err
 
 
 def test_what_came_before_the_end_of_a_cut_archive_is_judged(
