@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from logllm.methods.boosted import Boosted, taken
+from logllm.methods.boosted import Boosted, Known, taken
 from logllm.methods.matrix import Dense, Sparse
 
 
@@ -51,8 +51,23 @@ def test_weights_count_as_rows_do() -> None:
     matrix = counts(rows=60, columns=4, seed=0)
     labels = matrix.table()[:, 2] > 0
     once, twice = Boosted(), Boosted()
-    once.fit(matrix, labels, weights=np.ones(60), seed=1)
-    twice.fit(matrix, labels, weights=np.full(60, 8.0), seed=1)
+    once.fit([Known(matrix, labels, np.ones(60))], seed=1)
+    twice.fit([Known(matrix, labels, np.full(60, 8.0))], seed=1)
     rows = Dense(matrix.table())
     surer = np.abs(twice.margins(rows)) > np.abs(once.margins(rows))
     assert surer.all()
+
+
+def test_two_tables_say_the_mean_of_what_each_says() -> None:
+    matrix = counts(rows=60, columns=4, seed=0)
+    first, other = (matrix.table()[:, column] > 0 for column in (2, 3))
+    tables = [Known(matrix, labels, np.ones(60)) for labels in (first, other)]
+    rows = Dense(matrix.table())
+    alone = []
+    for table in tables:
+        trees = Boosted()
+        trees.fit([table], seed=1)
+        alone.append(trees.margins(rows))
+    together = Boosted()
+    together.fit(tables, seed=1)
+    np.testing.assert_allclose(together.margins(rows), np.mean(alone, axis=0), rtol=1e-9)

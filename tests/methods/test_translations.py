@@ -8,11 +8,19 @@ import polars as pl
 import pytest
 
 from logllm.config.mask import MaskSection
+from logllm.config.recipe import Recipe
 from logllm.config.train import TrainSection
 from logllm.datasets.prepared import Prepared
 from logllm.errors import RecipeError
+from logllm.methods.contract import Workplace
 from logllm.methods.frozen import frozen_thresholds
-from logllm.methods.translations import Translation, translations_of, with_copies
+from logllm.methods.translations import (
+    Translation,
+    fit_with_copies,
+    translations_of,
+    with_copies,
+)
+from logllm.methods.words import Words
 from tests.methods.test_frozen import fresh
 from tests.methods.test_held_out import FAULTS, part
 
@@ -130,7 +138,7 @@ def test_the_same_seed_gives_the_same_copies() -> None:
     assert [s.tolist() for s in first.sessions] != [s.tolist() for s in other.sessions]
 
 
-def test_a_fold_judges_in_the_language_that_it_has_not_learnt() -> None:
+def test_each_fold_learns_all_languages_and_judges_in_one_of_them() -> None:
     learnt: list[set[str]] = []
     judged: list[set[str]] = []
     make = fresh("logistic-words")
@@ -162,10 +170,23 @@ def test_a_fold_judges_in_the_language_that_it_has_not_learnt() -> None:
     into = {name: Translation.of(texts, MaskSection()) for name, texts in catalogues.items()}
     section = TrainSection(folds=2, languages=("aaaa", "bbbb"))
     chosen = frozen_thresholds(Watched, part(), section=section, translations=into)  # type: ignore[arg-type]
-    assert learnt == [{"bbbb"}, {"aaaa"}]
+    assert learnt == [{"aaaa", "bbbb"}, {"aaaa", "bbbb"}]
     assert judged == [set(), set(), {"aaaa"}, set(), set(), {"bbbb"}]
     assert chosen is not None
-    assert chosen.sessions.how.endswith("in a language not learnt")
+    assert chosen.sessions.how.endswith("in another language")
+
+
+def test_half_of_the_trees_learn_without_copies() -> None:
+    into = {"de": Translation.of(GERMAN_FAULTS, MaskSection())}
+    words = Words(Recipe.of_method("words"), Workplace())
+    copies = fit_with_copies(words, part(), translations=into, seed=0)
+    assert copies > 0
+    trees = words._trees._trees
+    foreign = words._counts._numbers["kaputt"]
+    # Those that are grown on all sessions come first.
+    halfway = trees.roots[len(trees.roots) // 2]
+    assert foreign in trees.feature[:halfway]
+    assert foreign not in trees.feature[halfway:]
 
 
 def test_the_set_that_comes_with_logllm_has_translations(tiny_data: Path) -> None:

@@ -131,8 +131,8 @@ class TrainSection(Section):
     validation part, which says little of faults of new kinds."""
     languages: tuple[str, ...] = ()
     """Languages, such as `de`, into which some sessions are copied: one copy for each two sessions,
-    with the same labels. A program that speaks its user's language is then known in those too. Of
-    `folds`, each leaves one of them out, and judges in it as well."""
+    with the same labels. A program that speaks its user's language is then known in those, too, and
+    each of `folds` judges what it holds out in one of them as well."""
     translations: str = "postgres"
     """Where the translations come from: a data set that comes with logllm and has some, or a JSON
     file made by `datasets/postgres/catalogues.py` from the message catalogues of a program (GNU

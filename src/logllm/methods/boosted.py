@@ -1,7 +1,7 @@
 """Gradient-boosted trees on counts: grown with XGBoost, read without it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,14 +32,21 @@ _SETTINGS = {
 }
 
 
+class Known(NamedTuple):
+    """What trees learn from."""
+
+    matrix: Matrix
+    """Counts: whole numbers from 0 on, (b, columns)."""
+    labels: Labels
+    weights: Scores
+    """How much each row counts, (b,)."""
+
+
 class Boosted:
-    """Trees that each correct the sum of those before (Chen and Guestrin: *XGBoost*, 2016).
+    """Trees that each correct the sum of those before (Chen and Guestrin: *XGBoost*, 2016)."""
 
-    Cells of its matrices are counts: whole numbers from 0 on.
-    """
-
-    def fit(self, matrix: Matrix, labels: Labels, *, weights: Scores, seed: int) -> None:
-        """Learn from rows that count as much as their weights say.
+    def fit(self, tables: Sequence[Known], *, seed: int) -> None:
+        """Grow trees on each table, all of the same columns; they say the mean of what each says.
 
         The same seed gives the same trees.
 
@@ -49,19 +56,21 @@ class Boosted:
         require("train", to="train")
         import xgboost
 
-        rows = xgboost.DMatrix(matrix.learnable(), label=labels, weight=weights)
-        # As JSON, which is its open format: its own would be read by no other program.
         grown: list[Mapping[str, Any]] = []
-        for draw in range(_DRAWS):
-            settings = {**_SETTINGS, "seed": (_DRAWS * seed + draw) % 2**31}
-            booster = xgboost.train(settings, rows, _ROUNDS)
-            model = json.loads(booster.save_raw("json"))
-            grown += model["learner"]["gradient_booster"]["model"]["trees"]
+        for matrix, labels, weights in tables:
+            rows = xgboost.DMatrix(matrix.learnable(), label=labels, weight=weights)
+            for draw in range(_DRAWS):
+                settings = {**_SETTINGS, "seed": (_DRAWS * seed + draw) % 2**31}
+                booster = xgboost.train(settings, rows, _ROUNDS)
+                # As JSON, which is its open format: its own would be read by no other program.
+                model = json.loads(booster.save_raw("json"))
+                grown += model["learner"]["gradient_booster"]["model"]["trees"]
         self._trees = taken(grown)
 
     def margins(self, matrix: Matrix) -> Scores:
         """Logits of P(anomalous), (b,)."""
-        return self._trees.sums(matrix.table()) / _DRAWS
+        times_grown = len(self._trees.roots) / _ROUNDS
+        return self._trees.sums(matrix.table()) / times_grown
 
     def arrays(self) -> dict[str, Array]:
         """The trees, for files, in 32 bits a number: XGBoost has no more."""

@@ -78,6 +78,7 @@ class Quick(Method):
         if line_labels is None:
             self.lines = None
         for mind in self.by_name.values():
+            mind.copies = self.copies
             mind.fit(sessions, messages, labels=labels, line_labels=line_labels, seed=seed)
 
     def minds(self, sessions: Sequence[Rows], messages: pl.Series) -> dict[str, Scores]:
@@ -184,6 +185,7 @@ class Both(Method):
             RecipeError: XGBoost is not installed.
         """
         for mind in (self._quick, self.logllm):
+            mind.copies = self.copies
             mind.fit(sessions, messages, labels=labels, line_labels=line_labels, seed=seed)
         # Training chooses others where it holds kinds of fault out.
         self.weights = self.weighings()[0]

@@ -79,6 +79,9 @@ class Method(Protocol):
     resumes: ClassVar[bool] = False
     """Whether `fit` takes long, keeps checkpoints in the workplace's folder, and goes on with those
     it finds there."""
+    copies: int = 0
+    """How many of the sessions that `fit` learns from, the last ones, are copies of others in other
+    languages (`logllm.methods.translations`); whoever has it fitted says so first."""
 
     @property
     def reads_lines(self) -> bool:

@@ -20,9 +20,9 @@ from logllm.methods.held_out import (
     taken,
     weights_of,
 )
-from logllm.methods.mixture import Minds, Mixture, Weights, mixed
+from logllm.methods.mixture import Learner, Minds, Mixture, Weights, mixed
 from logllm.methods.prepared_part import Part
-from logllm.methods.translations import Translation, with_copies
+from logllm.methods.translations import Translation, fit_with_copies
 from logllm.metrics import (
     FEW_ANOMALIES,
     Labels,
@@ -134,10 +134,9 @@ def frozen_thresholds(
     Fold after fold a method learns from the train part, except for a share of the kinds of fault, a
     share of what normal sessions are known by, and a share of the rest. Then it judges what was
     held out, as it is and with the names of the application in other words; where sessions are
-    copied into other languages, also in one that this fold does not learn. Every kind of fault
-    counts as much as any other, and all together as much as their share of the train part. The same
-    holds for lines. The threshold is taken from all these judgements together
-    (`logllm.metrics.even_threshold`).
+    copied into other languages, also in one of these. Every kind of fault counts as much as any
+    other, and all together as much as their share of the train part. The same holds for lines. The
+    threshold is taken from all these judgements together (`logllm.metrics.even_threshold`).
 
     For several minds it is first chosen how much each counts (`weighed`). The minds that learn in
     seconds then judge every kind of fault three times. This moves their own threshold from where it
@@ -172,7 +171,7 @@ def frozen_thresholds(
         if report is not None:
             report("learning without some kinds of fault, for the threshold", number / count)
         method = fresh()
-        trial.fit(method, fold, number=number)
+        trial.fit(method, fold)
         judgements += trial.judged_by(method, fold, number=number)
     anomalies = sum(int(judgement.labels.sum()) for judgement in judgements)
     if anomalies < FEW_ANOMALIES * trial.forms:
@@ -192,7 +191,7 @@ def frozen_thresholds(
     folded = plural(count, "fold")
     forms = "as they are and with other names"
     if translations:
-        forms = "as they are, with other names and in a language not learnt"
+        forms = "as they are, with other names and in another language"
     how = f"best F1 on kinds of fault held out, {folded}, {forms}"
     sessions = [judgement.sessions(weights) for judgement in judgements]
     by_lines = [judgement.of_lines(weights) for judgement in judgements]
@@ -223,29 +222,18 @@ class _Trial:
         """In how many forms each session is judged."""
         return 3 if self.translations else 2
 
-    def fit(self, method: Method | Minds, fold: Fold, *, number: int) -> None:
+    def fit(self, method: Learner, fold: Fold) -> None:
         """Have it learn what a fold does not hold out.
 
         Args:
             method: new and not fitted.
             fold: what is held out.
-            number: of the fold, from 0; it says which language is left out.
         """
         learnt = taken(self.part, fold.learnt)
-        if self.translations:
-            left_out = self._left_out(number)
-            others = {name: into for name, into in self.translations.items() if name != left_out}
-            learnt = with_copies(learnt, others, seed=self.seed)
-        method.fit(
-            learnt.sessions,
-            learnt.messages,
-            labels=learnt.labels,
-            line_labels=learnt.line_labels,
-            seed=self.seed,
-        )
+        fit_with_copies(method, learnt, translations=self.translations, seed=self.seed)
 
     def judged_by(self, method: Method, fold: Fold, *, number: int) -> Iterator[Judgement]:
-        """What a method that has learnt says of what a fold holds out, in every form."""
+        """What a method that has learnt says of what fold `number` holds out, in every form."""
         held = taken(self.part, fold.held)
         for messages in self._forms(number):
             if isinstance(method, Mixture):
@@ -269,17 +257,12 @@ class _Trial:
             yield self._judgement(minds.minds(held.sessions, messages), fold)
 
     def _forms(self, number: int) -> list[pl.Series]:
-        """The messages as they are, with other names, and in the language that is left out."""
+        """The messages as they are, with other names, and in one of the languages, each in turn."""
         forms = [self.part.messages, renamed(self.part.messages)]
         if self.translations:
-            into = self.translations[self._left_out(number)]
+            into = list(self.translations.values())[number % len(self.translations)]
             forms.append(into.translated(self.part.messages))
         return forms
-
-    def _left_out(self, number: int) -> str:
-        """Which language fold `number` does not learn: each in turn."""
-        languages = list(self.translations)
-        return languages[number % len(languages)]
 
     def _judgement(self, minds: Mapping[str, Scores], fold: Fold) -> Judgement:
         # Which sessions are held out is chance: they are weighed so that anomalies are as frequent
@@ -346,7 +329,7 @@ def _moved(
         drawn = folds(trial.labels, trial.kinds, count=_DRAWN_FOLDS, seed=seed)
         for number, fold in enumerate(drawn):
             quick = method.quick()
-            trial.fit(quick, fold, number=number)
+            trial.fit(quick, fold)
             by_quick = list(trial.judged_quickly(quick, fold, number=number))
             equal = dict.fromkeys(by_quick[0].minds, 1.0)
             many += [judgement.sessions(equal) for judgement in by_quick]

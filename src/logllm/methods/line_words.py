@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from logllm.errors import DataError
+from logllm.methods.boosted import Known
 from logllm.methods.contract import Needs, anything, of_both_kinds
 from logllm.methods.matrix import ByKind, Matrix
 from logllm.methods.words import WordTrees
@@ -63,7 +64,8 @@ class LineWords(WordTrees):
     """Boosted trees on the words of a line and, in columns of their own, those of the line before.
 
     A detail or a statement is then known by the error that it follows. A session scores as its most
-    anomalous line. n equal lines weigh together as much as sqrt(n).
+    anomalous line. n equal lines weigh together as much as sqrt(n). Half of the trees learn without
+    copies in other languages, as those of `words` do.
     """
 
     needs: ClassVar[Needs] = Needs.LINES
@@ -92,6 +94,15 @@ class LineWords(WordTrees):
         if line_labels is None:
             raise DataError("labels are of sessions: this method learns from labels of lines")
         self._counts.fit(anything(sessions), messages)
+        tables = []
+        for some in self.learnt_from(len(sessions)):
+            tables.append(self._known(sessions[some], messages, line_labels=line_labels[some]))
+        self._trees.fit(tables, seed=seed)
+
+    def _known(
+        self, sessions: Sequence[Rows], messages: pl.Series, *, line_labels: Sequence[Labels]
+    ) -> Known:
+        """What is learnt from some sessions."""
         pairs = Pairs.of_sessions(sessions, messages=len(messages))
         of_lines = np.concatenate(line_labels)
         by_kind = ByKind.of(pairs.of, of_lines, distinct=len(pairs.own))
@@ -101,7 +112,7 @@ class LineWords(WordTrees):
         equal = np.bincount(pairs.of)
         weights = by_kind.counts / np.sqrt(equal[by_kind.places])
         matrix = self._matrix(pairs, by_kind.places, messages=messages)
-        self._trees.fit(matrix, by_kind.anomalous, weights=weights, seed=seed)
+        return Known(matrix, by_kind.anomalous, weights)
 
     def margins(
         self,

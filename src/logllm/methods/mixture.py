@@ -20,8 +20,11 @@ Weights = Mapping[str, float]
 """How much the logit of each mind counts, by the mind's name."""
 
 
-class Minds(Protocol):
-    """Several minds that learn together."""
+class Learner(Protocol):
+    """What learns from sessions: a method, or several minds together."""
+
+    copies: int
+    """As `Method.copies`."""
 
     def fit(
         self,
@@ -33,6 +36,10 @@ class Minds(Protocol):
         seed: int,
     ) -> None:
         """Learn, as `Method.fit`."""
+
+
+class Minds(Learner, Protocol):
+    """Several minds that learn together."""
 
     def minds(self, sessions: Sequence[Rows], messages: pl.Series) -> dict[str, Scores]:
         """What each mind says, as logits, (b,)."""

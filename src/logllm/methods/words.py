@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.methods.boosted import Boosted
+from logllm.methods.boosted import Boosted, Known
 from logllm.methods.contract import Method, Needs, Workplace, anything, of_both_kinds
 from logllm.methods.features import WordCounts, matrices
 from logllm.methods.learnt import Learnt
@@ -30,6 +30,15 @@ class WordTrees(Method):
         """Make one that has learnt nothing yet."""
         self._counts = WordCounts()
         self._trees = Boosted()
+
+    def learnt_from(self, count: int) -> list[slice]:
+        """Which of so many sessions trees are grown on: on all, and on all that are no copies."""
+        every = slice(0, count)
+        if not self.copies:
+            return [every]
+        # Copies stand behind what they are copies of.
+        own = slice(0, count - self.copies)
+        return [every, own]
 
     def margins(
         self,
@@ -73,6 +82,8 @@ class Words(WordTrees):
     a row, too, anomalous if one of its lines is: what a message says by itself is then not lost in
     long sessions. A message never seen is known by the words it shares with others, and a word
     never seen says nothing. Equal sessions are one row that weighs as much as they do together.
+    Where some sessions are copies in other languages, half of the trees learn without these: the
+    log's own language is known best by trees that know no other one.
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
@@ -93,8 +104,29 @@ class Words(WordTrees):
             RecipeError: XGBoost is not installed.
         """
         labels = of_both_kinds(labels)
+        self._counts.fit(anything(sessions), messages)
+        # The same columns for all trees, whatever they learn from.
+        tables = []
+        for some in self.learnt_from(len(sessions)):
+            marks = None
+            if line_labels is not None:
+                marks = line_labels[some]
+            learnt = sessions[some]
+            known = self._known(learnt, messages, labels=labels[some], line_labels=marks)
+            tables.append(known)
+        self._trees.fit(tables, seed=seed)
+
+    def _known(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels,
+        line_labels: Sequence[Labels] | None,
+    ) -> Known:
+        """What is learnt from some sessions."""
         # A row for each distinct session of each kind.
-        apart, of = distinct(anything(sessions))
+        apart, of = distinct(sessions)
         by_kind = ByKind.of(of, labels, distinct=len(apart))
         rows = [apart[place] for place in by_kind.places]
         anomalous, weights = by_kind.anomalous, by_kind.counts.astype(np.float64)
@@ -105,10 +137,10 @@ class Words(WordTrees):
             bad = ever_alerts(alone, sessions, alerts=line_labels)
             rows += [alone[place : place + 1] for place in range(len(alone))]
             anomalous = np.concatenate([anomalous, bad])
-            weights = np.concatenate([weights, np.full(len(alone), _LINE_WEIGHT)])
-        self._counts.fit(apart, messages)
+            of_lines = np.full(len(alone), _LINE_WEIGHT)
+            weights = np.concatenate([weights, of_lines])
         matrix = self._counts.reader(apart, messages)(rows)
-        self._trees.fit(matrix, anomalous, weights=weights, seed=seed)
+        return Known(matrix, anomalous, weights)
 
     def margins(
         self,
