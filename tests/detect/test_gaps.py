@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from logllm.detect.evidence.gaps import gap
-from logllm.sessions.following import END, Following
+from logllm.sessions.following import END, Following, Goals, Way
 from logllm.sessions.message_sets import keys_of_messages
 
 QUERIES = [f"db query {name} took 5" for name in ("items", "orders", "users")]
@@ -69,3 +69,20 @@ def test_what_the_log_holds_nowhere_is_not_missed(following) -> None:
     texts = {key: text for key, text in TEXTS.items() if "done" not in text}
     told = gap(keys("web request", *QUERIES, PAGES[0]), following, texts=texts)
     assert told is None
+
+
+def test_where_sessions_come_by_again_it_is_looked_up_once(following, monkeypatch) -> None:
+    asked = []
+
+    def looked_up(self: Following, beginning: Way) -> Goals:
+        asked.append(beginning)
+        return real(self, beginning)
+
+    real = Following._looked_up
+    monkeypatch.setattr(Following, "_looked_up", looked_up)
+    following.__dict__.pop("_goals", None)
+    # A thousand beginnings of ten sessions: the same queries, by one of three last.
+    polling = keys("web request", *QUERIES * 33)
+    for _ in range(10):
+        gap(polling, following, texts=TEXTS)
+    assert len(asked) == len(set(asked)) <= 7

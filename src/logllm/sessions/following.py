@@ -26,6 +26,8 @@ _FAR = 200
 """So many messages a way goes on at most."""
 _UNLIKELY = 0.005
 """Ways that are less likely are not gone on."""
+_MOST_GOALS = 10_000
+"""The goals of so many ways are remembered."""
 _KEYS = 1 << 64
 """Sums of keys wrap around here."""
 
@@ -169,6 +171,15 @@ class Following:
         keys: list[int] = messages.tolist()
         held, last = frozenset(keys), keys[-1]
         beginning = Way(held, last)
+        # A session that polls comes by the same way again and again, and so do others like it.
+        if beginning not in self._goals:
+            if len(self._goals) == _MOST_GOALS:
+                self._goals.clear()
+            self._goals[beginning] = self._looked_up(beginning)
+        return self._goals[beginning]
+
+    def _looked_up(self, beginning: Way) -> Goals:
+        """What sessions hold at their ends that have come this way."""
         ends: dict[frozenset[int], float] = defaultdict(float)
         first: dict[int, int] = {}
         ways = {beginning: 1.0}
@@ -202,6 +213,11 @@ class Following:
                 longer = way.with_next(key)
                 further[longer] += likely_too
         return {way: likely for way, likely in further.items() if likely >= _UNLIKELY}
+
+    @cached_property
+    def _goals(self) -> dict[Way, Goals]:
+        """The goals of ways that were asked for."""
+        return {}
 
     @cached_property
     def _shares(self) -> dict[int, dict[int, float]]:
