@@ -14,12 +14,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import RecipeError
 from logllm.methods.contract import Workplace
 from logllm.methods.frozen import frozen_thresholds
-from logllm.methods.translations import (
-    Translation,
-    fit_with_copies,
-    translations_of,
-    with_copies,
-)
+from logllm.methods.translations import Translation, translations_of, with_copies
 from logllm.methods.words import Words
 from tests.methods.test_frozen import fresh
 from tests.methods.test_held_out import FAULTS, part
@@ -179,8 +174,11 @@ def test_each_fold_learns_all_languages_and_judges_in_one_of_them() -> None:
 def test_half_of_the_trees_learn_without_copies() -> None:
     into = {"de": Translation.of(GERMAN_FAULTS, MaskSection())}
     words = Words(Recipe.of_method("words"), Workplace())
-    copies = fit_with_copies(words, part(), translations=into, seed=0)
-    assert copies > 0
+    learnt = with_copies(part(), into, seed=0)
+    words.copies = len(learnt.sessions) - len(part().sessions)
+    labels = {"labels": learnt.labels, "line_labels": learnt.line_labels}
+    words.fit(learnt.sessions, learnt.messages, **labels, seed=0)
+    assert words.copies > 0
     trees = words._trees._trees
     foreign = words._counts._numbers["kaputt"]
     # Those that are grown on all sessions come first.

@@ -13,7 +13,16 @@ import zstandard
 FAULTS = (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 """What reading an archive that is cut off or damaged raises."""
 
+CONTROLS = bytes(range(9)) + bytes(range(14, 27)) + bytes(range(28, 32))
+"""Control characters that hardly any text holds."""
+
 _INPUT = 8192
+_JOURNAL = b"LPKSHHRH"  # the first bytes of systemd's journal
+_LOOKED_AT = 16_384  # bytes
+# A protocol's own separators, such as FIX's, are many but of few kinds.
+_CONTROL_KINDS = 8
+_LEAST_LOOKED_AT = 512  # bytes
+_FEW = 0.05  # of the bytes
 
 
 class Bytes(Protocol):
@@ -304,3 +313,31 @@ def utf_16(start: bytes) -> str | None:
         if len(empty) >= _LEAST and mostly_nul and hardly_nul:
             return name
     return None
+
+
+def other_kind(start: bytes) -> str:
+    r"""What a file is that is not lines as it is: `zip`, `tar`, `journal`, `binary`, or nothing.
+
+    >>> other_kind(b"8=FIX.4.4\x019=65\x0135=A\x01"), other_kind(bytes(range(256)))
+    ('', '')
+    >>> other_kind(bytes(range(256)) * 2), other_kind(b"PK\x03\x04")
+    ('binary', 'zip')
+
+    Args:
+        start: its first bytes, out of its archive.
+    """
+    if start.startswith(b"PK\x03\x04"):
+        return "zip"
+    if start[257:262] == b"ustar":
+        return "tar"
+    if start.startswith(_JOURNAL):
+        return "journal"
+    if len(start) < _LEAST_LOOKED_AT:
+        return ""
+    # A file that was cut off while a program wrote on holds NULs, and is a log.
+    written = start[:_LOOKED_AT].translate(None, b"\0")
+    letters = written.translate(None, CONTROLS)
+    controls = len(written) - len(letters)
+    kinds = sum(control in written for control in CONTROLS[1:])
+    is_binary = kinds >= _CONTROL_KINDS and controls > _FEW * len(written)
+    return "binary" if is_binary else ""

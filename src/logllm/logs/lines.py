@@ -11,10 +11,18 @@ from typing import Literal
 import polars as pl
 
 from logllm.errors import DataError
-from logllm.logs.archives import FAULTS, Bytes, Counted, Transcoded, arrives, unpack
+from logllm.logs.archives import (
+    FAULTS,
+    Bytes,
+    Counted,
+    Transcoded,
+    arrives,
+    other_kind,
+    unpack,
+)
 from logllm.logs.arriving import standard_input
 from logllm.logs.inputs.folders import walked
-from logllm.logs.inputs.refusals import called, check_log, nothing_in, unpacking
+from logllm.logs.inputs.refusals import called, nothing_in, refuse, unpacking
 from logllm.logs.inputs.urls import is_url, open_url, url_bytes, url_files
 
 STDIN = "-"
@@ -257,8 +265,8 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
         plain, tool = unpack(stream)
         plain = Transcoded(plain, encoding)
         for block in whole_lines(_blocks(plain), BOMS[encoding]):
-            if not last:
-                check_log(block, name=like.file, tool=tool or "cat")
+            if not last and (kind := other_kind(block)):
+                refuse(kind, name=like.file, tool=tool or "cat")
             lines = lines_in(block, after=last, encoding=encoding, like=like)
             last += lines.frame.height
             yield replace(lines, paused=arrives(plain) and not plain.comes(0))

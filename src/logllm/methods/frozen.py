@@ -22,7 +22,7 @@ from logllm.methods.held_out import (
 )
 from logllm.methods.mixture import Learner, Minds, Mixture, Weights, mixed
 from logllm.methods.prepared_part import Part
-from logllm.methods.translations import Translation, fit_with_copies
+from logllm.methods.translations import Translation, with_copies
 from logllm.metrics import (
     FEW_ANOMALIES,
     Labels,
@@ -230,7 +230,17 @@ class _Trial:
             fold: what is held out.
         """
         learnt = taken(self.part, fold.learnt)
-        fit_with_copies(method, learnt, translations=self.translations, seed=self.seed)
+        own = len(learnt.sessions)
+        if self.translations:
+            learnt = with_copies(learnt, self.translations, seed=self.seed)
+        method.copies = len(learnt.sessions) - own
+        method.fit(
+            learnt.sessions,
+            learnt.messages,
+            labels=learnt.labels,
+            line_labels=learnt.line_labels,
+            seed=self.seed,
+        )
 
     def judged_by(self, method: Method, fold: Fold, *, number: int) -> Iterator[Judgement]:
         """What a method that has learnt says of what fold `number` holds out, in every form."""

@@ -22,7 +22,7 @@ from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make
 from logllm.methods.session_ends import learnt_ends
 from logllm.methods.target import OutOfReach, goal
-from logllm.methods.translations import fit_with_copies, translations_of
+from logllm.methods.translations import translations_of, with_copies
 from logllm.methods.validation import judged
 from logllm.metrics import Threshold
 from logllm.progress import Report
@@ -306,8 +306,18 @@ def fitted(
     """
     started = time.perf_counter()
     seed = recipe.train.seed
-    translations = translations_of(prepared, recipe.train) if recipe.train.languages else {}
-    copies = fit_with_copies(method, part, translations=translations, seed=seed)
+    learnt, translations = part, {}
+    if recipe.train.languages:
+        translations = translations_of(prepared, recipe.train)
+        learnt = with_copies(part, translations, seed=seed)
+    method.copies = len(learnt.sessions) - len(part.sessions)
+    method.fit(
+        learnt.sessions,
+        learnt.messages,
+        labels=learnt.labels,
+        line_labels=learnt.line_labels,
+        seed=seed,
+    )
 
     # Kinds of fault held out, fold after fold, by new methods that leave no checkpoints. Whoever
     # wants a target wants it reached on the validation part.
@@ -338,7 +348,7 @@ def fitted(
         report=workplace.report,
     )
     if translations:
-        validation["copies"] = {"languages": list(translations), "sessions": copies}
+        validation["copies"] = {"languages": list(translations), "sessions": method.copies}
     if frozen is not None:
         validation |= frozen.about
     ends = learnt_ends(prepared, method)

@@ -22,7 +22,6 @@ from logllm.datasets.published.packaged import PACKAGED
 from logllm.errors import RecipeError, first_line
 from logllm.logs.masking import mask
 from logllm.methods.held_out import taken
-from logllm.methods.mixture import Learner
 from logllm.methods.prepared_part import Part
 from logllm.sessions.message_table import MessageTable, occurring
 
@@ -161,32 +160,6 @@ def translations_of(prepared: Prepared, section: TrainSection) -> dict[str, Tran
     has = ", ".join(sorted(catalogues)) or "no language"
     what = f"{path} has no translations into {lacking[0]!r}, but into {has}"
     raise RecipeError(f"{what}: set train.languages to some of these")
-
-
-def fit_with_copies(
-    method: Learner, part: Part, *, translations: Mapping[str, Translation], seed: int
-) -> int:
-    """Have a method learn a part, and copies of some of its sessions in other languages.
-
-    Args:
-        method: new and not fitted.
-        part: what is learnt.
-        translations: by language; empty: there are no copies.
-        seed: decides what is copied, and all that the method draws.
-
-    Returns:
-        How many copies there were.
-    """
-    learnt = with_copies(part, translations, seed=seed) if translations else part
-    method.copies = len(learnt.sessions) - len(part.sessions)
-    method.fit(
-        learnt.sessions,
-        learnt.messages,
-        labels=learnt.labels,
-        line_labels=learnt.line_labels,
-        seed=seed,
-    )
-    return method.copies
 
 
 def with_copies(part: Part, translations: Mapping[str, Translation], *, seed: int) -> Part:

@@ -8,8 +8,7 @@ from os.path import commonpath
 from pathlib import Path
 from typing import NamedTuple
 
-from logllm.logs.archives import FAULTS, Counted, unpack
-from logllm.logs.inputs.refusals import CONTROLS
+from logllm.logs.archives import CONTROLS, FAULTS, Counted, unpack
 from logllm.logs.inputs.urls import is_url
 
 _LOOKED_AT = 4096  # bytes at once

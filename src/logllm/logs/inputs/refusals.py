@@ -8,61 +8,34 @@ from shlex import quote
 from logllm.errors import DataError
 from logllm.logs.inputs.urls import is_url
 
-CONTROLS = bytes(range(9)) + bytes(range(14, 27)) + bytes(range(28, 32))
-"""Control characters that hardly any text holds."""
-
 _STDIN = "-"
-_JOURNAL = b"LPKSHHRH"  # the first bytes of systemd's journal
-_LOOKED_AT = 16_384  # bytes
-# A protocol's own separators, such as FIX's, are many but of few kinds.
-_KINDS = 8
-_LEAST = 512  # bytes
-_FEW = 0.05  # of the bytes
 
 
-def check_log(start: bytes, *, name: str, tool: str) -> None:
-    """Refuse what is not lines as it is: archives of several files, and what is no text.
+def refuse(kind: str, *, name: str, tool: str) -> None:
+    """Refuse a file that is not lines as it is, and say how to come to its lines.
 
     Args:
-        start: a file's first bytes, out of its archive.
+        kind: what `logllm.logs.archives.other_kind` calls it.
         name: the file's.
         tool: the command that unpacks it.
 
     Raises:
-        DataError: it is none.
+        DataError: always.
     """
-    shown = called(name)
-    if start.startswith(b"PK\x03\x04"):
-        unzip = f"unzip -p {_source(name)} FILE > one.log"
-        raise DataError(f"{shown} is a zip archive: {unzip}, then name one.log")
-    if start[257:262] == b"ustar":
+    # What unpacks it writes into a file: from a pipe not every command reads.
+    if kind == "zip":
+        reason = f"a zip archive: unzip -p {_source(name)} FILE > one.log, then name one.log"
+    elif kind == "tar":
         untar = f"{unpacking(name, tool)} | tar -xO FILE > one.log"
-        raise DataError(f"{shown} is a tar archive: {untar}, then name one.log")
-    if start.startswith(_JOURNAL):
+        # It may be packed once more, by the tool.
+        reason = f"a tar archive: {untar}, then name one.log"
+    elif kind == "journal":
         export = f"journalctl --file {_source(name)} -o export > journal.export"
-        raise DataError(f"{shown} is a journal of systemd's: {export}, then name journal.export")
-    if _binary(start[:_LOOKED_AT]):
-        raise DataError(
-            f"{shown} is binary, and a log is text: name another file, or write it as text first"
-        )
-
-
-def _binary(start: bytes) -> bool:
-    r"""Whether bytes are no text, for a file that somebody has called a log.
-
-    >>> _binary(b"8=FIX.4.4\x019=65\x0135=A\x01"), _binary(bytes(range(256)))
-    (False, False)
-    >>> _binary(bytes(range(256)) * 2)
-    True
-    """
-    if len(start) < _LEAST:
-        return False
-    # A file that was cut off while a program wrote on holds NULs, and is a log.
-    written = start.translate(None, b"\0")
-    letters = written.translate(None, CONTROLS)
-    controls = len(written) - len(letters)
-    kinds = sum(control in written for control in CONTROLS[1:])
-    return kinds >= _KINDS and controls > _FEW * len(written)
+        reason = f"a journal of systemd's: {export}, then name journal.export"
+    else:
+        # Whatever it is, there is no line in it to read.
+        reason = "binary, and a log is text: name another file, or write it as text first"
+    raise DataError(f"{called(name)} is {reason}")
 
 
 def unpacking(name: str, tool: str) -> str:

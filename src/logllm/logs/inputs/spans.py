@@ -10,9 +10,9 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.errors import DataError
-from logllm.logs.archives import FAULTS, Counted, Transcoded, unpack
+from logllm.logs.archives import FAULTS, Counted, Transcoded, other_kind, unpack
 from logllm.logs.calendar.timeline import LOOKED_AT, newest_first
-from logllm.logs.inputs.refusals import check_log
+from logllm.logs.inputs.refusals import refuse
 from logllm.logs.inputs.urls import is_url
 from logllm.logs.inside.other_kinds import kinds
 from logllm.logs.lines import (
@@ -114,8 +114,8 @@ def span_lines(name: str, span: Span, *, encoding: str, batch_lines: int) -> Ite
         with Path(name).open("rb") as file:
             bom = b"" if span.start else BOMS[encoding]
             for block in whole_lines(_blocks(file, span), bom):
-                if not span.start and not last:
-                    check_log(block, name=name, tool="cat")
+                if not span.start and not last and (kind := other_kind(block)):
+                    refuse(kind, name=name, tool="cat")
                 like = replace(NO_LINES, file=name)
                 lines = lines_in(block, after=last, encoding=encoding, like=like)
                 last += lines.frame.height
