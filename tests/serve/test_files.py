@@ -47,9 +47,9 @@ class Watch:
                 break
 
     def store(self, low: int | None = None) -> None:
-        for partition in self.claimed & self.lines.keys():
-            given = self.lines[partition]
-            line = max(given) + 1 if low is None else low
+        for partition in self.claimed:
+            given = self.lines.get(partition, {})
+            line = max(given, default=0) + 1 if low is None else low
             place = json.loads(json.dumps(self.source.place(partition, line)))
             self.stored[partition] = Resumed(line, place)
             self.source.stored({partition: line})
@@ -145,6 +145,23 @@ def test_a_file_that_is_not_there_yet_is_waited_for(log):
     write(log, "a")
     watch.take()
     assert watch.texts(log) == ["a"]
+
+
+@pytest.mark.parametrize("begin", ["start", "end"])
+def test_a_log_that_is_waited_for_is_stored_and_a_restart_waits_for_it(log, begin):
+    watch = Watch(log, begin=begin)
+    for _ in range(2):
+        watch.take()
+        watch.store()
+        watch.restart()
+    write(log, "a", "b")
+    watch.take()
+    watch.store()
+    watch.restart()
+    write(log, "c")
+    watch.take()
+    assert watch.texts(log) == ["a", "b", "c"]
+    assert watch.numbers(log) == [1, 2, 3]
 
 
 def test_rename_and_create(log):

@@ -112,7 +112,11 @@ class FilesSource:
 
     def place(self, partition: str, line: int) -> Place:
         """From where a line of a log, and all after it, can be read again."""
-        return self._logs[partition].place(line)
+        log = self._logs.get(partition)
+        # It is waited for: nothing of it has been read, and all of it will be.
+        if log is None:
+            log = self._new_log(partition)
+        return log.place(line)
 
     def stored(self, lows: Mapping[str, int]) -> None:
         """Lines below these numbers are not asked for any more."""
