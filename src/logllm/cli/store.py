@@ -111,7 +111,7 @@ def backup(
     store = _opened(where)
     store.backup(file)
     store.close()
-    note(f"{file} is a copy of {store.name}; `logllm watch --store {file}` goes on from there")
+    note(f"{file} is a copy of {store.name}; the same watch with --store {file} goes on from there")
 
 
 @app.command()
