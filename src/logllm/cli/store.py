@@ -68,7 +68,8 @@ def show(
     """Show the latest verdicts, newest first."""
     earliest = None if since is None else _time(since, now=datetime.now(UTC))
     store = _opened(where)
-    _check_stream(store, stream)
+    if stream is not None:
+        _check_stream(store, stream)
     # None: verdicts of either kind; there is no option for the normal ones alone.
     rows = store.verdicts(
         stream, anomalous=True if anomalous else None, state=state, since=earliest, limit=limit
@@ -197,7 +198,7 @@ def _check_stream(store: "Store", stream: str | None) -> None:
     from logllm.errors import DataError
 
     names = store.streams()
-    if stream is not None and stream not in names:
+    if stream not in names:
         others = f"it has those of {', '.join(names)}" if names else "it has none at all"
         raise DataError(f"{store.name} has no verdicts of a watch named {stream!r}: {others}")
 
