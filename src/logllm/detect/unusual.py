@@ -6,14 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from logllm.detect.evidence.telling_lines import LEAST
 from logllm.metrics import Scores
 from logllm.sessions.message_table import Rows, rows_of
 
 ScoreLines = Callable[[Sequence[Rows], pl.Series], list[Scores]]
 """How surprising each message of sessions is."""
 
-_TELLS = 0.5
-"""A line must say at least this share of what its session's score does to be the reason."""
 _LOOKED_AT = 1_000
 """How many sessions with the highest scores are looked at; alike ones are put together."""
 _DIGITS = 4
@@ -73,7 +72,7 @@ def unusual(
         verdict = top.row(place, named=True)
         name, score = verdict["session"], verdict["score"]
         foremost = int(of_lines.argmax())
-        lacks = bool(of_lines[foremost] < _TELLS * score)
+        lacks = bool(of_lines[foremost] < LEAST * score)
         way = (lacks, round(score, _DIGITS) if lacks else int(session[foremost]))
         if way in groups:
             group = groups[way]

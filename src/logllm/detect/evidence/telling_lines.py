@@ -20,8 +20,9 @@ ScoreLines = Callable[[list[Rows]], list[Scores]]
 
 MOST = 5
 """How many lines a verdict names at most."""
-_LEAST = 0.5
-"""A line must say at least this share of what the most telling one says."""
+LEAST = 0.5
+"""A line must say at least this share of what the most telling one says, and the most telling one
+of what its session's score does: else it is not the reason."""
 _MOST_STEPS = 1000
 """Of a session so many messages are compared with what usually follows, at most."""
 
@@ -168,7 +169,7 @@ def _without_labels(
 
     # Only where no line says half of what the verdict does can it be what came next, or did not.
     most = np.array([lines.max() for lines in of_lines])
-    says_too_little = most < _LEAST * scores
+    says_too_little = most < LEAST * scores
     unexplained = np.flatnonzero(says_too_little)
     steps = []
     for row in unexplained.tolist():
@@ -225,7 +226,7 @@ def _foremost(distinct: list[Rows], of_lines: list[Scores], *, least: float) -> 
     # Half of what the foremost line says, and the least there is; the foremost one in any case.
     says = pl.col("score_of_line")
     most = says.max().over("of")
-    near_the_most = says >= _LEAST * most
+    near_the_most = says >= LEAST * most
     tells = (says >= least) | (says == most)
     enough = near_the_most & tells
     foremost = once.filter(enough).group_by("of", maintain_order=True)
