@@ -5,6 +5,7 @@ import json
 import random
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import polars as pl
 import pytest
@@ -559,19 +560,25 @@ def test_long_sessions_and_short_ones(tmp_path):
     assert said not in manifest["warnings"]
 
 
-@pytest.fixture
+@contextmanager
 def no_room() -> Iterator[None]:
-    """A file of this process may have a hundred bytes, as on a disk that is nearly full."""
+    """A file of this process may have a hundred bytes, as on a disk that is nearly full.
+
+    Within a test alone: what pytest itself prints may go to a file, too.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_without_room_leaves_nothing(hdfs, tmp_path, no_room):
+def test_a_disk_without_room_leaves_nothing(hdfs, tmp_path):
     raw, labels = hdfs
     out = tmp_path / "data" / "out"
-    with pytest.raises(DataError, match=r"train\.parquet cannot be written: File too large"):
+    message = r"train\.parquet cannot be written: File too large"
+    with no_room(), pytest.raises(DataError, match=message):
         prepare([raw], out, settings=section(), labels=labels)
     assert list(out.parent.iterdir()) == []
 

@@ -10,6 +10,7 @@ import pytest
 
 from logllm.errors import DataError, ServeError
 from logllm.serve.store.address import address
+from logllm.serve.store.connecting import set_sqlite
 from logllm.serve.store.schema import REVISION, metadata
 from logllm.serve.store.troubles import StoreAway, StoreFull
 from logllm.serve.store.verdict_store import Store
@@ -220,6 +221,33 @@ def test_a_full_disk_is_said_and_the_same_write_is_right_later(store, where):
     finally:
         event.remove(Engine, "connect", bound)
     assert store.check() == []
+
+
+class Refusing(sqlite3.Connection):
+    """One that SQLite refuses without any wait, as it does while another makes the same file."""
+
+    refusals = 3
+
+    def execute(self, sql, *args):
+        if "journal_mode" in sql and self.refusals:
+            self.refusals -= 1
+            busy = sqlite3.OperationalError("database is locked")
+            busy.sqlite_errorcode = sqlite3.SQLITE_BUSY | 2 << 8  # a kind of busy
+            raise busy
+        return super().execute(sql, *args)
+
+
+def test_a_file_that_another_makes_at_this_moment_is_asked_for_again(where, monkeypatch):
+    connection = sqlite3.connect(where, factory=Refusing)
+    set_sqlite(connection, None)
+    assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+    connection.close()
+
+    monkeypatch.setattr("logllm.serve.store.connecting.WAIT", 0.0)
+    refused = sqlite3.connect(where, factory=Refusing)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        set_sqlite(refused, None)
+    refused.close()
 
 
 def test_a_copy_is_made_while_a_writer_goes_on(store, tmp_path):

@@ -1,5 +1,7 @@
 """Connections to a store, set so that what was written stays written and nobody waits for ever."""
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ from logllm.serve.store.address import Address
 
 WAIT = 10.0
 """Seconds to wait for another's lock, or for a server's first answer."""
+_AGAIN = 0.01
+"""Seconds until a file that somebody else changes at this moment is asked for again."""
 _PRAGMAS = (
-    "PRAGMA journal_mode = WAL",  # who reads never waits for who writes, nor the other way round
     "PRAGMA synchronous = FULL",  # a transaction is on the disk when it is over
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA cache_size = -32768",
@@ -47,7 +50,7 @@ def connected(address: Address, *, create: bool) -> Engine:
     if address.file is not None:
         _check_file(address.file, create=create)
         engine = create_engine(address.url, hide_parameters=True, connect_args={"timeout": WAIT})
-        event.listen(engine, "connect", _set_sqlite)
+        event.listen(engine, "connect", set_sqlite)
         event.listen(engine, "begin", _begin)
         return engine
     # What the URL itself says goes first; a connection that was lost is noticed before it is used.
@@ -77,13 +80,33 @@ def _check_file(file: Path, *, create: bool) -> None:
         raise DataError(f"the folder {file.parent} is not there: make it, or name another file")
 
 
-def _set_sqlite(connection: Any, record: object) -> None:
+def set_sqlite(connection: Any, record: object) -> None:
     """Settings of a new connection to SQLite."""
     del record
     # Python would begin transactions by itself, and not before a change of tables: `_begin` does.
     connection.isolation_level = None
+    _write_ahead(connection)
     for pragma in _PRAGMAS:
         connection.execute(pragma).fetchall()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Have changes kept in a log of their own: who reads never waits for who writes.
+
+    Raises:
+        sqlite3.OperationalError: the file was locked for `WAIT` seconds.
+    """
+    deadline = time.monotonic() + WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            return
+        except sqlite3.OperationalError as exc:
+            # Of several who open a new file at once, SQLite refuses some without any wait.
+            busy = exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+        time.sleep(_AGAIN)
 
 
 def _begin(connection: Connection) -> None:
