@@ -33,7 +33,7 @@ DATA ?=
 bench: $(READY) ## measure RUN=folder on LOG=file (and training on DATA=folder); by default the model and the log that come with logllm
 	@.venv/bin/logllm bench $(RUN) $(LOG) $(if $(DATA),--data $(DATA))
 
-test: $(READY) ## run the default tests (under 4 minutes on two cores)
+test: $(READY) ## run the default tests (two minutes on two cores)
 	@.venv/bin/python -m pytest --numprocesses logical --dist loadfile
 
 test-real: $(READY) ## run the tests with real small models on real logs (minutes)

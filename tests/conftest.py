@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -20,7 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # A process a core: threads of each would only wait for one another.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
-settings.register_profile("default", deadline=None, max_examples=20)  # a busy machine is no failure
+settings.register_profile("default", deadline=None, max_examples=10)  # a busy machine is no failure
 settings.load_profile("default")
 
 ODD = re.compile(r"[^ -~]|\\[xuU][0-9a-fA-F]{2}|0x[0-9a-f]{6}")
@@ -62,8 +63,19 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the ids of all tests, before some are left out."""
+    """Keep the ids of all tests, and say of which parameters the tier real has the tests."""
     config.stash[EVERY_ID] = [item.nodeid for item in items]
+    alike: Counter[str] = Counter()
+    for item in items:
+        sampled = item.get_closest_marker("sampled")
+        if sampled is None or item.get_closest_marker("real"):
+            continue
+        (every,) = sampled.args
+        test = item.nodeid.partition("[")[0]
+        # The first of them stays, and the one after each `every` others.
+        if alike[test] % every:
+            item.add_marker(pytest.mark.real)
+        alike[test] += 1
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -85,6 +85,7 @@ def test_the_glossary_is_in_order_and_defines_what_beginners_need() -> None:
     assert wanted <= set(terms)
 
 
+@pytest.mark.real
 def test_a_program_of_one_s_own_prints_what_is_anomalous(tmp_path: Path) -> None:
     lines = []
     for day in ("good", "today"):

@@ -61,6 +61,7 @@ def test_python_masks_as_the_oracle(shared) -> None:
         assert [mask(line.removesuffix("\r")) for line in raw] == oracle
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("name", "sessions"),
     [

@@ -44,6 +44,7 @@ def sessions(log: Path) -> list[list[str]]:
     return list(found.values())
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_no_zone_and_no_prefix_changes_what_a_session_says(prefix: str, tmp_path: Path) -> None:
     read = {}

@@ -32,6 +32,7 @@ def wrong(folder: Path, umask: int) -> list[str]:
     ]
 
 
+@pytest.mark.sampled(2)
 def test_data_a_run_its_scores_and_a_bundle(umask, tiny_recipe, tmp_path, monkeypatch) -> None:
     from logllm.detect.detector import Detector
     from logllm.methods.bundle import Bundle, export_run
@@ -57,6 +58,7 @@ def test_data_a_run_its_scores_and_a_bundle(umask, tiny_recipe, tmp_path, monkey
     assert wrong(tmp_path, umask) == []
 
 
+@pytest.mark.real
 def test_a_report_and_a_simple_run(umask, tiny_data, tmp_path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra report")
     from logllm.datasets.prepared import Prepared

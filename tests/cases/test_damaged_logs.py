@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from logllm.formats.description import known, load_format
 
 
+@pytest.mark.real
 @settings(max_examples=3, derandomize=True)  # `benchmarks/fuzz.py` tries far more
 @given(seed=st.integers(0, 2**32))
 def test_a_damaged_log_is_read_or_refused_and_every_line_counted(seed) -> None:

@@ -98,6 +98,7 @@ def test_a_watch_tells_of_its_incidents_and_show_says_so(
     assert told["dead_letters"] == []
 
 
+@pytest.mark.real
 def test_a_dead_letter_is_shown_and_sent_again_by_the_next_watch(
     logllm,
     run,  # noqa: F811

@@ -201,6 +201,7 @@ def live(logllm, log, tmp_path) -> Iterator[subprocess.Popen]:
         process.kill()
 
 
+@pytest.mark.real
 def test_verdicts_come_while_the_pipe_is_open(live) -> None:
     found = [json.loads(live.stdout.readline()) for _ in range(40)]
     assert found[-1]["lines"] == [196, 197, 198, 199, 200]
@@ -210,6 +211,7 @@ def test_verdicts_come_while_the_pipe_is_open(live) -> None:
     assert live.wait(60) == 0
 
 
+@pytest.mark.real
 def test_control_c_ends_a_wait_for_lines(live) -> None:
     for _ in range(40):
         live.stdout.readline()

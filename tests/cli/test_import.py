@@ -32,6 +32,7 @@ def bgl(tmp_path):
     return tmp_path / "BGL.log"
 
 
+@pytest.mark.real
 def test_the_other_verbs_work_on_an_imported_run(logllm, authors, options, bgl, tmp_path) -> None:
     done = logllm(
         "import", authors[0], "--out", tmp_path / "run", *options, "--threshold", 0.25, "--json"

@@ -312,6 +312,7 @@ def test_without_redaction_they_are_found(all_written) -> None:
     assert len(leaked - set(keys)) > 20
 
 
+@pytest.mark.real
 def test_verdicts_alone_are_redacted_for_a_run_that_is_not(all_written) -> None:
     secrets, found, verdicts = all_written("json", prepare=False, detect=True)
     shown = [(name, text) for name, text in found if name == "detect" or name.endswith("page.html")]

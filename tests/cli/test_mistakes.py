@@ -202,6 +202,7 @@ WRONG_TIMES = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("options", "told"), WRONG_TIMES.values(), ids=WRONG_TIMES)
 def test_a_way_to_write_times_that_reads_none_is_an_error(logllm, tmp_path, options, told) -> None:
     lines = "".join(

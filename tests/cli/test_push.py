@@ -58,6 +58,7 @@ def test_only_the_bundles_files_and_licences_go(logllm, hub, bundle) -> None:
     assert hub.repositories["me/logs"] == {**whole, "LICENSE": b"free"}
 
 
+@pytest.mark.real
 def test_pushing_again_replaces_the_models(logllm, hub, bundle, tiny_run, tmp_path) -> None:
     assert logllm("push", bundle, "me/logs").code == 0
     assert logllm("export", tiny_run, "--out", tmp_path / "whole", "--merged").code == 0
@@ -65,6 +66,7 @@ def test_pushing_again_replaces_the_models(logllm, hub, bundle, tiny_run, tmp_pa
     assert hub.repositories["me/logs"] == contents(tmp_path / "whole")
 
 
+@pytest.mark.real
 def test_private(logllm, hub, bundle) -> None:
     assert logllm("push", bundle, "me/mine", "--private").code == 0
     assert hub.private["me/mine"] is True

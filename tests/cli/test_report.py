@@ -76,6 +76,7 @@ def test_the_verb_writes_what_it_prints(logllm, tiny_run, tiny_data, tmp_path) -
     assert json.loads((folder / "report.json").read_text())["baselines"] == {}
 
 
+@pytest.mark.real
 def test_a_baseline_that_cannot_learn_is_named_with_its_reason(
     logllm, tiny_run, all_anomalous_first, tmp_path
 ) -> None:

@@ -25,6 +25,7 @@ def here(logllm):
     return run
 
 
+@pytest.mark.real
 def test_two_cells_of_the_table_of_stages(logllm, here, tiny_data, tiny_models, tmp_path) -> None:
     """They are worked off here; then the command line, with options that mean the same, finds them
     done."""

@@ -64,24 +64,6 @@ def test_four_commands_from_a_raw_log_to_verdicts(logllm, raw, tiny_sets) -> Non
     manifest = json.loads(done.out)
     assert (manifest["sessions"], manifest["anomalous"], manifest["rejected"]) == (80, 20, 0)
 
-    checked = logllm(
-        "train",
-        "tiny",
-        *tiny_sets,
-        "--data",
-        raw / "data",
-        "--out",
-        raw / "run",
-        "--check",
-        "--json",
-    )
-    assert checked.code == 0, checked.err
-    plan = json.loads(checked.out)
-    assert [stage["sessions"] for stage in plan["stages"]] == [16, 16, 16, 16]
-    assert "memory at a stage's worst step" in checked.err  # beside JSON
-    assert plan["stages"][1]["parameters"] == 32 * 64 + 64  # the projector alone
-    assert not (raw / "run").exists()
-
     assert (
         logllm("train", "tiny", *tiny_sets, "--data", raw / "data", "--out", raw / "run").code == 0
     )
@@ -125,6 +107,20 @@ def test_four_commands_from_a_raw_log_to_verdicts(logllm, raw, tiny_sets) -> Non
     assert sorted(line for verdict in verdicts for line in verdict["lines"]) == list(
         range(1, manifest["lines"] + 1)
     )
+
+
+@pytest.mark.real
+def test_what_a_training_will_take_is_told_before_it_begins(
+    logllm, tiny_data, tiny_sets, tmp_path
+) -> None:
+    arguments = ["--data", tiny_data, "--out", tmp_path / "run", "--check", "--json"]
+    checked = logllm("train", "tiny", *tiny_sets, *arguments)
+    assert checked.code == 0, checked.err
+    plan = json.loads(checked.out)
+    assert [stage["sessions"] for stage in plan["stages"]] == [16, 16, 16, 16]
+    assert "memory at a stage's worst step" in checked.err  # beside JSON
+    assert plan["stages"][1]["parameters"] == 32 * 64 + 64  # the projector alone
+    assert not (tmp_path / "run").exists()
 
 
 def test_detect_gives_evaluates_verdicts(logllm, tiny_run, tiny_data) -> None:
@@ -409,6 +405,7 @@ def test_help_is_quick() -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
+@pytest.mark.real
 def test_detect_reads_standard_input_in_a_real_process(tiny_run, tiny_data) -> None:
     log = (tiny_data.parent / "app.jsonl").read_bytes()
     command = [sys.executable, "-m", "logllm", "detect", "--no-cache", str(tiny_run), "-"]

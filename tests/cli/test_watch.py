@@ -108,6 +108,7 @@ def test_several_sources_of_a_file(logllm, run, tmp_path) -> None:
     assert "jobs: 27 lines read" in outcome.err
 
 
+@pytest.mark.real
 def test_a_format_is_found_by_the_first_lines_and_said(logllm, run, tmp_path) -> None:
     outcome = logllm(
         "watch",
@@ -124,6 +125,7 @@ def test_a_format_is_found_by_the_first_lines_and_said(logllm, run, tmp_path) ->
     assert len(stored(tmp_path / "app.db")) == 9
 
 
+@pytest.mark.real
 def test_a_dry_run_says_how_lines_are_read_and_stores_nothing(logllm, run, tmp_path) -> None:
     log = tmp_path / "app.log"
     log.write_text(written(range(9)))
@@ -169,6 +171,7 @@ def test_settings_beside_a_file_of_settings(logllm, tmp_path) -> None:
     assert "the nearest known one is 'idle'" in outcome.err
 
 
+@pytest.mark.real
 def test_a_watch_that_learns_says_what_it_learnt(logllm, run, tmp_path) -> None:
     store = tmp_path / "app.db"
     options = ("--store", store, "--stream", "jobs", "--idle", 3600)

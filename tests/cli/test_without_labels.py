@@ -301,6 +301,7 @@ def test_a_run_of_novelty_says_p_too(logllm, good, faulty, tmp_path) -> None:
     assert verdicts(outcome.out)[0]["p"] < 0.01
 
 
+@pytest.mark.real
 def test_the_quick_start_s_example_runs(tmp_path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "start" / "incident.md").read_text()
     example = page.partition("```bash\n")[2].partition("```")[0]

@@ -40,6 +40,7 @@ def prepared(log, tmp_path, text, *, name="timed"):
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("text", "anomalous"),
     [

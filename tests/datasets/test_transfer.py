@@ -76,6 +76,7 @@ def test_a_length_that_is_not_announced(site, transfer, gives) -> None:
     assert len(site.asked) == (1 if gives is None else 2)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("plan", "known", "said"),
     [

@@ -162,6 +162,7 @@ def test_a_stream_gives_verdicts_while_it_goes_on(windows) -> None:
     assert [verdict.lines for verdict in reading] == [[201, 202, 203, 204, 205]]
 
 
+@pytest.mark.real
 def test_an_iterator_is_read_as_it_comes(windows) -> None:
     taken = 0
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ class Counted:
         return Opinion(1_000.0 * first + second)
 
 
+@pytest.mark.real
 def test_many_sessions_are_scored_some_at_a_time_and_the_latest_are_remembered() -> None:
     """16,384 at once; of 211,600 the last 200,000 are known."""
     counted, texts = Counted(), pl.Series([f"m{number}" for number in range(460)])
@@ -100,6 +102,7 @@ def test_many_sessions_are_scored_some_at_a_time_and_the_latest_are_remembered()
     assert counted.calls[-1] == 10
 
 
+@pytest.mark.real
 def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow() -> None:
     """Fifty frames of ever new windows: what is held after ten is what is held after fifty."""
     table, rng = MessageTable(), np.random.default_rng(0)

@@ -88,6 +88,7 @@ def windowed(detector: Detector) -> Detector:
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("grouping", ["key", "windows"])
 @pytest.mark.parametrize("hands", [1, 3])
 def test_bytes_are_those_of_one_process(tiny_run, logs, grouping, hands) -> None:
@@ -115,6 +116,7 @@ class InParts(SpreadDetector):
         return reader
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("grouping", ["key", "windows"])
 def test_one_large_file_is_read_by_all_with_the_bytes_of_one(tiny_run, tmp_path, grouping) -> None:
     """Sessions and windows lie across its parts, one of which begins with lines of no record."""
@@ -152,6 +154,7 @@ def test_a_process_that_was_spared_a_call_is_taught_its_messages(tiny_run, logs)
     assert lessons[0] == 0 < lessons[1]
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("jobs", [{0: 0}, {0: 2, 1: 1}, {0: 3}], ids=str)
 def test_a_process_that_dies_changes_nothing(tiny_run, logs, jobs) -> None:
     detector = windowed(Detector.load(tiny_run, threshold=0.46))

@@ -138,6 +138,7 @@ def test_what_is_not_there(tmp_path, tiny_run, tiny_data) -> None:
         task([str(tiny_data), "-"])
 
 
+@pytest.mark.real
 def test_no_shipped_run(postgres, tmp_path) -> None:
     done = Installation(tmp_path / "installed", run=None).logllm("detect", postgres)
     assert (done.returncode, done.stdout) == (2, b"")

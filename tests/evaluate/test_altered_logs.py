@@ -152,6 +152,7 @@ def check(kind, old, new, count):
     return count
 
 
+@pytest.mark.real
 @hypothesis_settings(max_examples=40)
 @given(sessions=parts(), kind=st.sampled_from(KINDS), seed=st.integers(0, 3))
 def test_labels_do_not_matter_and_smaller_ratios_are_nested(sessions, kind, seed):

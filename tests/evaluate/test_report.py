@@ -156,6 +156,7 @@ def test_a_page_without_anomalies_baselines_or_others_than_in_train(tiny_data, t
     assert "None was measured here." in page.text
 
 
+@pytest.mark.real
 def test_only_a_report_is_replaced(written, prepared, tmp_path, tiny_data) -> None:
     folder = shutil.copytree(written[1], tmp_path / "copy")
     with pytest.raises(DataError, match="exists.*--force"):

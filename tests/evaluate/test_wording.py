@@ -36,6 +36,7 @@ def reworded_by(edit, message, count=60):
     return {edit(message, GENERATOR(seed)) for seed in range(count)}
 
 
+@pytest.mark.real
 @settings(max_examples=30)
 @given(st.lists(MESSAGES, min_size=1, max_size=8, unique=True), st.integers(0, 5))
 def test_a_reworded_message_is_new_masked_text_with_the_same_placeholders(raw, seed):

@@ -121,6 +121,7 @@ def test_the_rate_at_every_micro_batch(total) -> None:
     assert sequence[-1] == 5e-5 * 0.7 ** (10 * (total - 1) // total)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("sessions", [160, 168, 100, 7])
 def test_the_rates_of_a_whole_stage(folder, tmp_path, sessions) -> None:
     """Through the loop, for lengths that do and do not divide by ten, by the batch and by the

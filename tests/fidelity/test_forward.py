@@ -27,6 +27,7 @@ def models(request, tmp_path_factory):
     return write_models(tmp_path_factory.mktemp("models"), bos=bos, split=split), bos, split
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("tail", [TAIL, SCRIPTS_TAIL], ids=["newline", "backslash-n"])
 def test_the_rendered_prompt(models, tail) -> None:
     folder, bos, split = models
@@ -78,6 +79,7 @@ def test_what_the_decoder_reads(pair) -> None:
             assert mask[at, -len(expected) :].all()  # padded on the left alone
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("pooling", ["pooler", "mean"])
 def test_logits_and_loss(models, pooling) -> None:
     folder, *_ = models
@@ -111,6 +113,7 @@ def test_long_messages_are_cut_with_the_separator_last(pair) -> None:
     ).all()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("messages", [127, 128, 129, 140])
 def test_long_sessions_are_cut(folder, tmp_path, messages) -> None:
     """A log file through `prepare` and the scorer, against the plain model on the strings that were

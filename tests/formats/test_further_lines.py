@@ -40,6 +40,7 @@ def recognised(text):
     return recognise(text, today=date(2024, 3, 1))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("head", "further", "name"),
     [
@@ -78,6 +79,7 @@ QUOTED = [
 ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "lines",
     [

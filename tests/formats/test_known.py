@@ -195,6 +195,7 @@ def test_lines_that_go_on_are_no_records_of_their_own(name):
     assert pl.Series(more).str.contains(f"^(?:{described.continuation})$").all()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("system", SAMPLES)
 def test_loghub_s_samples(system, shared):
     name, words, form = SAMPLES[system]

@@ -127,6 +127,7 @@ def splunk(place, bad):
     }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("of", "routine", "fault"),
     [

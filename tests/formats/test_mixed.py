@@ -79,6 +79,7 @@ def recognised(lines):
     return recognise(pl.Series(lines), today=TODAY).format
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "around",
     [
@@ -143,6 +144,7 @@ def test_further_lines_belong_to_the_kind_that_has_some():
     assert (records.height, counts["rejected"]) == (27, 1)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "further",
     [
@@ -181,6 +183,7 @@ def test_a_record_whose_first_line_says_nothing_has_its_further_lines():
     assert records["message"].str.contains("org.hibernate.SQL :\nselect a\nfrom b").sum() == 12
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("batch_lines", [1, 2, 5])
 def test_kinds_that_nobody_named_are_records_however_lines_come(batch_lines, inside):

@@ -105,6 +105,7 @@ def read(described, lines, **more):
     return pl.concat(list(reading.read(["-"]))), reading.tally.counts
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("around", AROUND)
 def test_a_server_s_records_are_read_wherever_they_are(around):
     lines = wrapped(AROUND[around], SERVER)
@@ -118,6 +119,7 @@ def test_a_server_s_records_are_read_wherever_they_are(around):
     assert frame["time"][0].isoformat() == "2024-07-03T07:00:00.337000+00:00"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "around",
     [
@@ -273,6 +275,7 @@ ANY = st.lists(
 )
 
 
+@pytest.mark.real
 @settings(max_examples=10)
 @given(lines=ANY, batch=st.integers(1, 9))
 def test_no_size_of_batch_changes_inner_records(lines, batch):

@@ -56,6 +56,7 @@ ZONES = [
 ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("more", ["", "app@shop "])
 def test_a_zone_s_name_is_no_level_of_java_s(zone, more):
@@ -66,6 +67,7 @@ def test_a_zone_s_name_is_no_level_of_java_s(zone, more):
     assert (frame.height, counts["rejected"], counts["continued"]) == (48, 0, 12)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "prefix",
     [
@@ -104,6 +106,7 @@ def test_a_run_s_key_is_sought_in_json_whatever_the_format_names():
     assert for_format(run, load_format("docker")).sessions.key_field == "order"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "prefix",
     [

@@ -125,6 +125,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_s_log_is_read_as_it_is_meant(program):
     block, name, messages, timed = PROGRAMS[program]

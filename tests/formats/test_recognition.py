@@ -54,6 +54,7 @@ def server_lines(prefix, words=None):
     return lines
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("prefix", "pid"),
     [
@@ -371,6 +372,7 @@ LOGHUB = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("system", "name"), LOGHUB.items())
 def test_real_logs(system: str, name: str, shared: Path):
     recognition = recognise(

@@ -90,6 +90,7 @@ def read(described, lines, *, batch_lines=100_000):
     return pl.concat(list(reader.read(["-"]))), reader.tally.counts
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", LOGS)
 def test_the_message_is_the_request_and_its_status(name):
     lines = LOGS[name]
@@ -110,6 +111,7 @@ def test_the_message_is_the_request_and_its_status(name):
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", LOGS)
 def test_no_size_of_batch_changes_what_is_read(name):
     described = recognise(pl.Series(LOGS[name]), today=TODAY).format

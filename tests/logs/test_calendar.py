@@ -53,6 +53,7 @@ def times(text, form=YEARLESS, zone=None):
     ]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("days", "expected"),
     [

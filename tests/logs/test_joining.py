@@ -98,6 +98,7 @@ def test_mostly_continuations_are_no_wrong_format_but_mostly_rejects_are():
         read(JAVA, "E: x\n" + " at y\n" * 50 + "noise\n" * 3)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_what_grows_too_long_is_cut_and_counted(batch):
     further, longest = "at " + "y" * 30_000, "1" * (LONGEST_LINE - 3)
@@ -148,6 +149,7 @@ LONG = "x" * (LONGEST_LINE // 2)
 """Two of them in one record are too long."""
 
 
+@pytest.mark.sampled(3)
 @settings(max_examples=8)
 @pytest.mark.parametrize(
     "form",
@@ -186,6 +188,7 @@ def test_no_size_of_batch_changes_the_records(form, lines, batch):
         )
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("batch", [1, 3, 1000])
 @pytest.mark.parametrize(
     ("stray", "lost"),
@@ -213,6 +216,7 @@ def test_a_stray_quote_costs_the_row_it_stands_in(batch, stray, lost, good):
     assert counts == [20 * lines + 2, lost, 20 * (lines - 1), 0]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_a_row_that_grows_too_long_is_none(batch):
     # Four such lines, and a quote before and after them, are as long as a line may be.

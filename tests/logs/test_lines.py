@@ -126,6 +126,7 @@ def test_zero_padding_after_an_archive_is_none_of_it():
     assert texts(gzip.compress(b"a\n") + bytes(512))[0] == ["a"]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ARCHIVES)
 def test_a_cut_off_archive_says_how_much_can_be_read(kind, tmp_path):
     path = tmp_path / "app.log"

@@ -64,6 +64,7 @@ def test_records_count_on_over_files_and_skip_rejects(tmp_path):
     assert more.select("record", "file").rows() == [(4, 2), (5, 2)]
 
 
+@pytest.mark.real
 @settings(max_examples=15, deadline=None)
 @given(
     lines=st.lists(

@@ -31,6 +31,7 @@ def in_parts(name: str, parts: list[Span], **how) -> Iterator[Lines]:
         yield from span_lines(name, part, **how)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("size", [1, 2], ids=["a-block", "two-blocks"])
 @pytest.mark.parametrize(
     ("begin", "end"),

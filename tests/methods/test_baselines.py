@@ -62,6 +62,7 @@ def learnt(method: Method, train: Toy, *, seed: int = 0) -> Method:
     return method
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", BASELINES)
 def test_what_is_to_be_learnt_is_learnt(name, new, train) -> None:
     test = toy(sessions=40, seed=1)
@@ -88,6 +89,7 @@ def test_labels_that_are_missing_are_named(name, new, train) -> None:
         new(name).fit(train.sessions, MESSAGES, labels=None, line_labels=None, seed=0)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["unseen", "rapid", "deeplog"])
 def test_what_is_normal_is_learnt_without_the_anomalous_sessions(name, new, train) -> None:
     """With labels as from the normal sessions alone; without labels from all, so that nothing is

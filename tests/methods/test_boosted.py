@@ -58,6 +58,7 @@ def test_weights_count_as_rows_do() -> None:
     assert surer.all()
 
 
+@pytest.mark.real
 def test_two_tables_say_the_mean_of_what_each_says() -> None:
     matrix = counts(rows=60, columns=4, seed=0)
     first, other = (matrix.table()[:, column] > 0 for column in (2, 3))

@@ -159,6 +159,7 @@ def test_standardised_vectors_score_as_the_pipeline_does(tiny_models) -> None:
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "name", ["tree-counts", "random-forest-counts", "logistic-words", "forest-words"]
 )
@@ -189,6 +190,7 @@ LIGHT = ["tree-counts", "random-forest-counts", "logistic-words", "forest-counts
 ENCODED = ["rapid", "logistic-vectors", "logistic-lines"]
 
 
+@pytest.mark.real
 def test_scoring_loads_neither_scikit_learn_nor_torch(tmp_path) -> None:
     """In a new process, and the scores are the same to the last bit; methods that read vectors are
     at least made."""

@@ -41,6 +41,7 @@ def maker(name):
     return lambda recipe, workplace: make(name, recipe, workplace=workplace)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.real) if name in SLOW else name for name in BASELINES],
@@ -71,6 +72,7 @@ def test_what_it_needs_is_in_its_entry(name) -> None:
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", [name for name in BASELINES if name not in ENCODED])
 def test_what_is_loaded_scores_the_same_to_the_last_bit(name, tmp_path) -> None:
     train, sessions = toy(sessions=80, seed=0), toy(sessions=40, seed=1).sessions

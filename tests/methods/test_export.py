@@ -65,6 +65,7 @@ def test_a_bundle_of_adapters_scores_as_the_run(run, tiny_data, tmp_path, elsewh
     assert Detector.load(tmp_path / "bundle").model == Detector.load(run).model
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("merged", [False, True], ids=["adapters", "merged"])
 def test_a_bundle_of_several_minds_holds_them_all(
     tiny_recipe, tiny_data, tmp_path, elsewhere, merged

@@ -121,6 +121,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.real
 @settings(max_examples=25, deadline=None)
 @given(steps=STEPS)
 def test_a_restart_at_any_time_changes_no_score(steps) -> None:

@@ -221,6 +221,7 @@ def test_the_example_keeps_the_contract(installed, tmp_path) -> None:
     )
 
 
+@pytest.mark.real
 def test_the_example_is_trained_and_judges_as_every_other_method(
     installed, tiny_data, tmp_path
 ) -> None:

@@ -90,6 +90,7 @@ def test_the_verdict_is_read_at_the_last_message(parts) -> None:
     assert (together[:, 1] - together[:, 0]).std() > 1e-3
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("objective", ["answer", "verdict"])
 def test_losses_and_gradients_are_those_of_prompts_written_out(parts, objective) -> None:
     model, tokens = parts

@@ -148,6 +148,7 @@ def test_what_may_pass_is_tried_again(app, sending, place, status):
     assert [it["event"] for it in place.got] == ["opened"]
 
 
+@pytest.mark.real
 def test_waits_double_up_to_five_minutes_and_differ(app, sending, place, clock):
     place.status = 500
     app.bad("ERROR: disk full", at=NOON)
@@ -321,6 +322,7 @@ def test_a_process_that_stops_leaves_the_place_to_others_at_once(app, store, clo
     assert len(place.got) == 2
 
 
+@pytest.mark.real
 def test_muted_nothing_is_sent_also_of_what_waits(app, sending, place, clock, store):
     place.status = 503
     app.bad("ERROR: disk full", at=NOON)
@@ -444,6 +446,7 @@ def test_alerts_are_told_again_while_they_hold(app, store, clock, place):
     assert len(place.got) == before + 1
 
 
+@pytest.mark.real
 def test_threads_tell_each_place_and_stop(app, store, clock, place):
     with receiving() as other:
         sections = [SinkSection(url=place.url, wait=0), SinkSection(url=other.url, wait=0)]
@@ -460,6 +463,7 @@ def test_threads_tell_each_place_and_stop(app, store, clock, place):
     assert len(place.got) == 1
 
 
+@pytest.mark.real
 def test_a_place_that_hangs_holds_no_stop_up(app, store, place):
     (sink,) = sinks_of([SinkSection(url=place.url, wait=0)], environment={}, page=None)
     delivery = Delivery(store, [sink], page=None, told=print)

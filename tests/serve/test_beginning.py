@@ -43,6 +43,7 @@ def test_nothing_is_said_where_nothing_was_passed_over(passed_over) -> None:
     assert beginning(passed_over) is None
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("begin", "expected"),
     [("end", ["{log}: begins at its end, 2 lines passed over" + REMEDY]), ("start", [])],

@@ -49,6 +49,7 @@ def store(tmp_path):
     opened.close()
 
 
+@pytest.mark.real
 def test_a_watch_takes_up_another_run_between_two_transactions(store):
     lines = [
         "2026-11-03 12:00:00 a ERROR of old",

@@ -49,6 +49,7 @@ def numbers(count):
     return [b"%d" % number for number in range(count)]
 
 
+@pytest.mark.real
 def test_lines_of_every_partition_come_with_their_numbers(cluster, reading, four):
     for partition in range(4):
         cluster.send(four, *numbers(50), partition=partition)
@@ -85,6 +86,7 @@ def test_a_message_becomes_one_line_of_text(cluster, reading, one):
     assert mine.source.counts == {"messages_without_a_value": 1, "replaced_characters": 2}
 
 
+@pytest.mark.real
 def test_what_is_longer_than_a_line_may_be_is_cut_and_counted(cluster, reading, one):
     cluster.send(one, b"x" * 1_500_000, b"after", **{"message.max.bytes": 4_000_000})
     mine = reading(one)
@@ -93,6 +95,7 @@ def test_what_is_longer_than_a_line_may_be_is_cut_and_counted(cluster, reading, 
     assert mine.source.counts == {"cut_lines": 1}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("codec", ["gzip", "zstd"])
 def test_compressed_topics_are_read(cluster, reading, one, codec):
     cluster.send(one, *[b"the same again"] * 100, **{"compression.type": codec, "linger.ms": 20})
@@ -101,6 +104,7 @@ def test_compressed_topics_are_read(cluster, reading, one, codec):
     assert set(mine.lines[0].values()) == {"the same again"}
 
 
+@pytest.mark.real
 def test_from_end_begins_after_the_last_and_its_place_is_told_at_once(cluster, reading, one):
     cluster.send(one, b"old", b"older")
     mine = reading(one, begin="end")
@@ -112,12 +116,14 @@ def test_from_end_begins_after_the_last_and_its_place_is_told_at_once(cluster, r
     assert mine.lines[0] == {3: "new"}
 
 
+@pytest.mark.real
 def test_from_stored_refuses_a_partition_that_the_store_does_not_know(reading, one):
     mine = reading(one, begin="stored")
     with pytest.raises(ServeError, match=f"does not know {one}/0: say --from start or --from end"):
         mine.until(lambda: False)
 
 
+@pytest.mark.real
 def test_the_place_of_the_store_wins_over_the_groups(cluster, reading, one):
     cluster.send(one, *numbers(100))
     first = reading(one)
@@ -130,6 +136,7 @@ def test_the_place_of_the_store_wins_over_the_groups(cluster, reading, one):
     assert min(second.lines[0]) == 41
 
 
+@pytest.mark.real
 def test_places_are_committed_when_the_source_is_closed(cluster, reading, one):
     cluster.send(one, *numbers(10))
     mine = reading(one)
@@ -139,6 +146,7 @@ def test_places_are_committed_when_the_source_is_closed(cluster, reading, one):
     assert mine.committed(0) == 10
 
 
+@pytest.mark.real
 def test_a_place_that_is_none_of_kafkas_is_refused(reading, one):
     mine = reading(one, places={0: Resumed(1, {"inode": 3})})
     with pytest.raises(ServeError, match=f"the store's place of {one}/0 is none of Kafka's"):
@@ -190,6 +198,7 @@ def test_a_partition_that_the_store_refuses_is_claimed_again_if_it_is_ours(clust
     assert mine.source.counts == {"claimed_again": 1}
 
 
+@pytest.mark.real
 def test_a_look_takes_no_partition_from_those_who_watch(cluster, reading, one):
     cluster.send(one, *numbers(10))
     mine = reading(one)
@@ -216,6 +225,7 @@ def test_commits_that_are_refused_in_a_rebalance_are_tolerated(cluster, reading,
     mine.until(lambda: mine.committed(0) == 7)
 
 
+@pytest.mark.real
 def test_messages_deleted_before_they_were_read_are_counted(cluster, reading, one):
     cluster.send(one, *[b"x" * 100_000] * 80)  # the cluster keeps 5 MB of a partition
     mine = reading(one, places={0: Resumed(1, {"offset": 0})})
@@ -226,6 +236,7 @@ def test_messages_deleted_before_they_were_read_are_counted(cluster, reading, on
     assert len(mine.lines[0]) == 80 - first + 1
 
 
+@pytest.mark.real
 def test_a_broker_that_goes_away_is_waited_for(cluster, reading, one, capfd):
     cluster.send(one, b"before")
     mine = reading(one)
@@ -252,6 +263,7 @@ def test_a_broker_that_does_not_answer_at_start_is_an_error(capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.real
 def test_a_broker_that_does_not_let_us_in_is_an_error(reading, one, capfd):
     login = {
         "security.protocol": "SASL_PLAINTEXT",

@@ -137,6 +137,7 @@ def test_what_is_new_and_quiet_is_learnt_and_said(run, store):
     assert run.method.score([np.array([0])], pl.Series(["opens"])).tolist() == before
 
 
+@pytest.mark.real
 def test_an_incident_that_repeats_is_never_learnt(run, store):
     fault = told("disk failed")
     lines = sessions_of(*[told("waits"), fault] * 20)
@@ -147,6 +148,7 @@ def test_an_incident_that_repeats_is_never_learnt(run, store):
     assert rows[1][1] <= rows[-1][1] + 0.01
 
 
+@pytest.mark.real
 def test_a_new_kind_by_which_a_session_was_an_alarm_is_not_learnt_from_normal_ones(run, store):
     """`rests` alone is quiet; four times in a session it is an alarm, and single ones of it are
     held back from then on."""
@@ -169,6 +171,7 @@ def test_a_method_that_cannot_learn_on_is_refused(store):
         watching(Errors(), Script({"a": []}), store)
 
 
+@pytest.mark.real
 def test_a_false_alarm_is_learnt_and_what_is_called_anomalous_is_forgotten(run, store):
     lines = sessions_of(
         *[told("waits")] * 3, told("renewal failed as planned"), *[told("waits")] * 3
@@ -194,6 +197,7 @@ def test_a_false_alarm_is_learnt_and_what_is_called_anomalous_is_forgotten(run, 
     assert [anomalous for _, _, anomalous in scores(store)][-2:] == [False, True]
 
 
+@pytest.mark.real
 def test_nothing_secret_is_learnt(run, store):
     secret, shown = told("sets password=hunter"), told("mails ann@example.com")
     stream = judge(run, store, sessions_of(*[secret, shown] * 10), redact=True)
@@ -206,6 +210,7 @@ def test_nothing_secret_is_learnt(run, store):
     assert "ann@example" not in bodies
 
 
+@pytest.mark.real
 def test_what_was_learnt_can_be_forgotten_while_a_watch_goes_on(run, store):
     lines = sessions_of(*[told("rests")] * 40)
     stream = judge(run, store, lines[:120])
@@ -237,6 +242,7 @@ def test_entries_become_one_now_and_then(run, store):
     assert again.counts["learnt_sessions"] + again.counts["sessions_not_learnt"] > 300
 
 
+@pytest.mark.real
 def test_another_run_begins_anew_and_one_that_cannot_learn_is_said(run, store):
     words = []
     source = Script({"a": sessions_of(*[told("rests")] * 20)})
@@ -264,6 +270,7 @@ def test_another_run_begins_anew_and_one_that_cannot_learn_is_said(run, store):
     assert store.verdicts("app").sort("first_position")["model"].to_list()[-1] == "errors@1"
 
 
+@pytest.mark.real
 def test_processes_of_one_stream_learn_from_one_another(run, store):
     section = WatchSection(begin="start", learn=True, idle=100_000)
     members = []
@@ -321,6 +328,7 @@ KINDS = {
 KILLS = 12  # at most
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.real)])
 @pytest.mark.parametrize(
     "kind",

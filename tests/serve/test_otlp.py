@@ -135,6 +135,7 @@ def test_a_request_without_records_is_taken(started):
 BOMB = gzip.compress(bytes(30 << 20))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("body", "options", "status", "count"),
     [

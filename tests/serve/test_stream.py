@@ -261,6 +261,7 @@ def test_what_a_full_store_refused_is_written_later(store):
     assert source.lows == {"a": 3}
 
 
+@pytest.mark.real
 def test_new_messages_for_ever_take_no_more_memory(store):
     lines = written(
         *(
@@ -329,6 +330,7 @@ SESSIONS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", SESSIONS, ids=SESSIONS)
 @pytest.mark.parametrize("examples", [3, pytest.param(40, marks=pytest.mark.real)])
 def test_any_division_and_any_kill_give_the_sessions_of_batch(kind, examples, tmp_path_factory):

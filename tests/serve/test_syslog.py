@@ -192,6 +192,7 @@ def test_a_slow_client_keeps_nobody_waiting(started):
         assert texts(source, 1) == ["<1>slow"]
 
 
+@pytest.mark.real
 def test_a_full_spool_stops_reading_and_loses_nothing_over_tcp(started):
     stored = Stored()
     source = started(stored=stored, limit=2_000_000)

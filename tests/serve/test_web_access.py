@@ -29,6 +29,7 @@ def open_one(tmp_path):
     shown.close()
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     "headers",
     [

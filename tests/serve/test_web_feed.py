@@ -85,6 +85,7 @@ def test_a_change_larger_than_an_event_is_whole_before_its_number_is_told(shown)
     assert ids[-2:] == [1, 2]  # who has the last but one comes back to the beginning of the change
 
 
+@pytest.mark.real
 def test_many_writers_and_followers_who_come_and_go_miss_nothing(shown):
     async def follow() -> None:
         total = 120
@@ -159,6 +160,7 @@ def test_a_client_of_another_store_is_told_to_read_again(shown):
     asyncio.run(follow())
 
 
+@pytest.mark.real
 def test_a_store_that_was_away_is_read_again(shown):
     class Away:
         """A store that does not answer twice."""

@@ -132,6 +132,7 @@ def test_the_refusal_of_a_large_body_is_told_before_it_is_sent(tmp_path):
     assert b"x-content-type-options: nosniff" in answer.lower()
 
 
+@pytest.mark.real
 def test_a_body_that_does_not_come_to_its_end_is_refused(tmp_path):
     with running(tmp_path, body_seconds=1) as service:
         head = (
@@ -143,6 +144,7 @@ def test_a_body_that_does_not_come_to_its_end_is_refused(tmp_path):
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "too_slow"
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     "begun", [b"", b"GET /healthz HTTP/1.1\r\nHost: local"], ids=["nothing", "half"]
 )
@@ -152,6 +154,7 @@ def test_who_does_not_ask_is_not_waited_for(tmp_path, begun):
         assert everything(client) == b""
 
 
+@pytest.mark.real
 def test_the_second_request_of_a_connection_has_its_time_too(tmp_path):
     with running(tmp_path, head_seconds=1) as service, service.connected() as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -172,6 +175,7 @@ def test_who_never_reads_is_given_up(tmp_path):
             assert until(lambda: feed.followers == 0)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "target",
     [

@@ -26,6 +26,7 @@ def section(most: int) -> SessionSection:
     return SessionSection(by="key", key_field="job", max_open_sessions=most)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("most", "early"),
     [pytest.param(300_000, False, marks=pytest.mark.real), (200_000, False), (150_000, True)],

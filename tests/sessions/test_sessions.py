@@ -260,6 +260,7 @@ SECTIONS = st.one_of(
 )
 
 
+@pytest.mark.real
 @settings(max_examples=70)
 @given(section=SECTIONS, rows=ROWS, cuts=CUTS)
 def test_any_chunking_gives_the_same_sessions(section, rows, cuts):
@@ -269,6 +270,7 @@ def test_any_chunking_gives_the_same_sessions(section, rows, cuts):
     assert (first.counts, first.long) == (second.counts, second.long)
 
 
+@pytest.mark.real
 @settings(max_examples=50)
 @given(
     rows=ROWS,

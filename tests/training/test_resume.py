@@ -82,6 +82,7 @@ def test_the_same_command_twice_gives_the_same_bytes(
     assert trained(tiny_recipe, tiny_data, tmp_path / "run") == uninterrupted
 
 
+@pytest.mark.real
 def test_another_seed_gives_other_bytes(tiny_recipe, tiny_data, tmp_path, uninterrupted) -> None:
     other = tiny_recipe.model_copy(
         update={"train": tiny_recipe.train.model_copy(update={"seed": 7})}
@@ -141,6 +142,7 @@ def goes_on_to_the_same_bytes(recipe, data, out, uninterrupted) -> None:
     assert not (out / "checkpoints").exists()
 
 
+@pytest.mark.real
 def test_resume_refuses_another_recipe_and_other_data(
     tiny_recipe, tiny_data, tmp_path, uninterrupted
 ) -> None:
@@ -170,6 +172,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tiny_recipe, tiny_data, tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 
 
+@pytest.mark.real
 def test_an_older_run_stays_until_the_new_one_can_begin(
     tiny_recipe, tiny_data, by_line, tmp_path
 ) -> None:

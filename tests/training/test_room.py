@@ -70,6 +70,7 @@ def test_a_number_is_taken_as_it_is(tiny_recipe, tiny_data) -> None:
     assert 2**20 < free_memory(torch.device("cpu")) < 2**50
 
 
+@pytest.mark.real
 def test_a_step_is_the_same_however_it_is_cut(by_itself, tiny_data, tmp_path) -> None:
     """Answers of other lengths, too: their tokens weigh the same in the step, not in each pass."""
     learnt = []

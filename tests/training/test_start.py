@@ -142,6 +142,7 @@ def test_a_start_with_alerts_goes_on_as_if_it_had_not_been_cut_off(
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
+@pytest.mark.real
 def test_training_sees_messages_where_they_might_be_while_the_projector_stays(
     tiny, tiny_recipe, labelled_by_line, tmp_path
 ) -> None:

@@ -103,6 +103,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_remedy(tiny_recipe, tiny_data,
         train(recipe, tiny_data, out=tmp_path / "run")
 
 
+@pytest.mark.real
 def test_a_full_disk_while_training(tiny_recipe, tiny_data, tmp_path, monkeypatch) -> None:
     def full(handle) -> None:
         raise OSError(28, "No space left on device")
@@ -164,6 +165,7 @@ def test_training_lowers_the_loss(
     assert sum(losses[-10:]) < share * sum(losses[:10])
 
 
+@pytest.mark.real
 def test_every_verdict_weighs_the_same_however_a_step_is_cut(
     tiny_recipe, labelled_by_line, tmp_path
 ) -> None:
@@ -179,6 +181,7 @@ def test_every_verdict_weighs_the_same_however_a_step_is_cut(
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.real
 def test_beginnings_choose_the_threshold_too(tiny_recipe, by_line, tmp_path) -> None:
     data = by_line(lambda line: "retry" in line, sessions=240)
     part = Prepared.load(data).labelled("validation")

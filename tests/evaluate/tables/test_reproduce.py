@@ -224,6 +224,7 @@ def test_what_is_done_is_kept_and_the_same_command_goes_on(asked, tmp_path, stan
     assert stand.commands == []
 
 
+@pytest.mark.real
 def test_a_cell_that_fails_is_told_and_tried_again(asked, tmp_path, stand) -> None:
     table = opened(
         asked("main", baselines=("tree-counts",), seeds=2),
@@ -285,6 +286,7 @@ def test_a_table_says_all_that_is_needed_to_believe_it(asked, tmp_path, stand, t
     assert str(tmp_path) not in (tmp_path / "main.json").read_text() + text
 
 
+@pytest.mark.real
 def test_altered_logs_are_judged_by_one_run(asked, tmp_path, stand) -> None:
     table = opened(
         asked("unstable", kinds=("reword",), ratios=(0.1, 0.2), baselines=("tree-counts",)),
@@ -330,6 +332,7 @@ def test_a_ready_run_is_judged_and_never_touched(asked, tmp_path, stand, tiny_ru
         )
 
 
+@pytest.mark.real
 def test_preprocessing_makes_its_data_from_the_same_log(asked, tmp_path, stand, tiny_data) -> None:
     home = tiny_data.parent
     more = {"labels": home / "labels.csv", "raw": (str(home / "app.jsonl"),)}
@@ -426,6 +429,7 @@ def test_the_page_of_results_has_every_table(asked, tmp_path, stand) -> None:
     assert "No results" not in text
 
 
+@pytest.mark.real
 def test_processes_tell_time_memory_and_last_words(tmp_path) -> None:
     processes = Processes(jobs=2)
     spent = processes.run(["--version"], tmp_path / "version.log")

@@ -35,6 +35,7 @@ def test_a_blueprint_has_the_models_parameters(tiny, tiny_models) -> None:
     assert draw(tiny_models).weights == sum(parameter.nbytes for parameter in base)
 
 
+@pytest.mark.real
 def test_the_papers_models_from_their_published_shapes() -> None:
     section = ModelSection(
         encoder=EncoderSection(

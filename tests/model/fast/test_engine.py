@@ -99,6 +99,7 @@ def two_threads():
     torch.set_num_threads(1)
 
 
+@pytest.mark.real
 def test_lanes_give_what_one_thread_gives(tiny, two_threads) -> None:
     """Chunks that pass a layer side by side read what those before them left there."""
     model, tokenizer = tiny

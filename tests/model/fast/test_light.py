@@ -207,6 +207,7 @@ HEAVY = [
 ]
 
 
+@pytest.mark.real
 def test_judging_imports_no_more_than_it_needs_and_prints_nothing(tiny_run, tiny_data) -> None:
     log = tiny_data.parent / "app.jsonl"
     done = subprocess.run(

@@ -105,6 +105,7 @@ def test_no_sessions(scorer) -> None:
     assert scorer().score([], table("a")).tolist() == []
 
 
+@pytest.mark.real
 def test_threads_get_the_right_answers_and_no_message_is_encoded_twice(scorer, engine) -> None:
     texts = [f"message {number}" for number in range(60)]
 

@@ -54,6 +54,7 @@ def anew(scorer: Scorer, sessions: list[np.ndarray], *, threshold: float):
     return turns(sessions, groups, threshold=threshold)
 
 
+@pytest.mark.real
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(SESSIONS, st.floats(0, 1), st.integers(1, 150), st.integers(0, 2))
 def test_a_search_that_keeps_what_it_walked_finds_what_one_finds_that_walks_anew(
