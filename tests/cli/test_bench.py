@@ -68,4 +68,4 @@ def test_what_cannot_be_measured_is_refused(logllm, tiny_run) -> None:
     assert "name files, not -" in logllm("bench", tiny_run, "-").err
     missing = logllm("bench", "nowhere", "x")
     assert missing.code == 2
-    assert "nowhere is no run" in missing.err
+    assert "there is no folder nowhere" in missing.err

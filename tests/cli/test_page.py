@@ -107,6 +107,15 @@ def test_a_log_alone_is_ranked(logllm, tmp_path, faulty) -> None:
     assert "alert(2299)" in shown.text
 
 
+def test_a_session_that_lacks_a_step_says_that_no_line_tells(logllm, tmp_path) -> None:
+    log = written(tmp_path / "steps.log", range(1000, 1300))
+    gone = " job=1150 closed file"
+    whole = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(line for line in whole if gone not in line))
+    text, _ = made(logllm, tmp_path, log)
+    assert "No line says why: steps that most sessions hold are missing" in Page(text).text
+
+
 def test_secrets_are_taken_out(logllm, tmp_path, good, faulty) -> None:
     secret = shutil.copy(faulty, tmp_path / "bob@example.org.log")
     text, _ = made(logllm, tmp_path, secret, "--against", good, "--redact")

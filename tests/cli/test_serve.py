@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,6 +58,16 @@ def test_a_store_that_is_not_there_is_not_made(logllm, tmp_path) -> None:
     assert outcome.code == 2
     assert "typo.db is not there" in outcome.err
     assert not (tmp_path / "typo.db").exists()
+
+
+def test_a_port_that_another_has_leaves_no_store(logllm, tiny_run, tiny_data, tmp_path) -> None:
+    log = tiny_data.parent / "app.jsonl"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = logllm("serve", tiny_run, log, "--store", tmp_path / "new.db", "--port", port)
+    assert outcome.code == 2
+    assert f"127.0.0.1:{port} cannot be opened for listening" in outcome.err
+    assert not (tmp_path / "new.db").exists()
 
 
 @pytest.mark.real

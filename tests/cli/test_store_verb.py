@@ -12,7 +12,7 @@ from logllm.serve.store.verdict_store import Kept, Store
 EVIDENCE = json.dumps([{"line": 3, "score": 0.9, "file": "p", "text": "disk \x1b[1m failed"}])
 FULL = verdict("a#2", 1, 3, anomalous=True, score=0.9, cut="end", evidence=EVIDENCE, piece=2)
 FULL["end"] = NOON + timedelta(minutes=1)
-FULL |= {"more": '{"p":0.01,"minds":{"words":0.9}}', "texts": '["x","y"]'}
+FULL |= {"more": '{"p":0.01,"minds":{"words":0.9},"expected":["closed <*>"]}', "texts": '["x","y"]'}
 
 
 @pytest.fixture
@@ -52,6 +52,7 @@ def test_a_verdict_as_detect_writes_it(logllm, where):
         ("cut", "end"),
         ("evidence", json.loads(EVIDENCE)),
         ("minds", {"words": 0.9}),
+        ("expected", ["closed <*>"]),
         ("p", 0.01),
         ("partition", "p"),
         ("piece", 2),
@@ -89,6 +90,7 @@ def test_verdicts_for_people(logllm, where):
         "2026-11-27T12:00:00Z app b: normal, 0.2500, 1 line, open",
         "2026-11-27T12:01:00Z app a#2: anomalous, 0.9000, 2 lines, closed",
         "    p:3: disk \ufffd[1m failed",
+        "    did not come: closed <*>",
     ]
 
 

@@ -232,7 +232,7 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
             ["train", "small", "--data", "nowhere", "--out", "y"],
             "nowhere is not prepared data.*logllm prepare",
         ),
-        (["evaluate", "nowhere", "--data", "x"], "nowhere is no run"),
+        (["evaluate", "nowhere", "--data", "x"], "there is no folder nowhere: name"),
         (["evaluate", "x", "--data", "x"], "x is no run.*name the folder"),
         (["detect", "nowhere", "x"], "there is no file or folder nowhere: .* a run .*logllm train"),
         (["detect", "empty", "x"], "empty is no run: it has no manifest.json"),

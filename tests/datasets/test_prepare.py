@@ -369,6 +369,13 @@ def test_labels_that_would_be_false_alarms_are_an_error(tmp_path, of_lines, word
         prepare([raw], tmp_path / "out", settings=settings, labels=None if of_lines else labels)
 
 
+def test_faulty_sessions_alone_have_a_way_out(tmp_path):
+    raw, labels, settings = with_words(tmp_path, ["faulty"] * 4)
+    ways = r"list normal ones too, or label lines \(line,label\) or times \(from,to,label\)"
+    with pytest.raises(DataError, match=ways):
+        prepare([raw], tmp_path / "out", settings=settings, labels=labels)
+
+
 def test_all_anomalous_is_what_is_named_so(tmp_path):
     raw, labels, settings = with_words(tmp_path, ["ok", "bad", "odd", "worse", "ok"])
     label_file = settings.format.label_file.model_copy(

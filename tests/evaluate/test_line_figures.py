@@ -103,6 +103,20 @@ def test_a_threshold_of_lines_that_training_chose_is_taken(folder) -> None:
     assert lines["tp"] == lines["fn"] > 0  # of two guilty lines one says enough
 
 
+def test_a_line_of_a_session_called_normal_is_not_called_anomalous(folder) -> None:
+    class Careful(Judge):
+        manifest: ClassVar = {"line_threshold": {"value": 0.2, "how": "so"}}
+        threshold = 0.95
+
+    prepared = Prepared.load(folder / "data")
+    judge = Careful(prepared, lost=0.9, gave=0.8)
+    rows = rows_of(prepared.labelled("test")["messages"])
+    scores = judge.score(rows, prepared.messages)
+    lines = line_figures(judge, prepared, split="test", scores=scores)
+    assert (lines["tp"], lines["fp"]) == (0, 0)
+    assert lines["average_precision"] == 1.0  # their order is right all the same
+
+
 def test_a_run_that_takes_a_line_beside_for_the_guilty_one(folder) -> None:
     lines = figures(folder, lost=0.8, gave=0.7, close=0.9)
     assert lines["top"] == 0

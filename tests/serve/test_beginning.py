@@ -6,7 +6,7 @@ import pytest
 
 from logllm.config.recipe import Recipe
 from logllm.config.watch import WatchSection
-from logllm.serve.sources.beginning import beginning
+from logllm.serve.sources.beginning import beginning, going_on
 from logllm.serve.sources.files import FilesSource
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.surroundings import Watched
@@ -41,6 +41,34 @@ def test_words(passed_over, words) -> None:
 @pytest.mark.parametrize("passed_over", [{}, {"a.log": 0}], ids=["no log", "an empty log"])
 def test_nothing_is_said_where_nothing_was_passed_over(passed_over) -> None:
     assert beginning(passed_over) is None
+
+
+def test_words_of_going_on() -> None:
+    again = "lines of sessions that were open are read again"
+    assert going_on({"a.log": 3, "b.log": 9}) == (
+        f"a.log and 1 more: go on where the store was left; {again}"
+    )
+
+
+def test_a_second_watch_says_where_it_goes_on(tmp_path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("2026-11-03 12:00:00 a begins\n2026-11-03 12:00:01 b begins\n")
+    told: list[str] = []
+    for _ in range(2):
+        source = FilesSource([str(log)], begin="start", poll=0.0)
+        watched = Watched("app", source, settings(), apart=False)
+        with closing(Store.open(tmp_path / "app.db")) as store:
+            how = WatchSection(begin="start", idle=3600)
+            watch = Watch([watched], run=Uncached(), how=how, store=store, told=told.append)
+            rounds: list[None] = []
+
+            def status(running: Watch, rounds: list[None] = rounds) -> None:
+                rounds.append(None)
+                running.stopping = len(rounds) >= 5
+
+            watch.run(status=status)
+    again = "lines of sessions that were open are read again"
+    assert told == [f"{log}: goes on at line 1, where the store was left; {again}"]
 
 
 @pytest.mark.sampled(2)

@@ -12,7 +12,12 @@ import typer
 from logllm.cli import detect_options as option
 from logllm.cli.console import counts, duration, note, tell_counts
 from logllm.cli.cut import tell_cut
-from logllm.cli.detect_checks import check_out, check_unlabelled, tell_none_judged
+from logllm.cli.detect_checks import (
+    check_out,
+    check_unlabelled,
+    tell_foreign,
+    tell_none_judged,
+)
 from logllm.cli.incidents import tell_incidents
 from logllm.cli.page import put_aside, write_page
 from logllm.cli.unusual import tell_drift, tell_new_kinds, tell_unusual
@@ -192,6 +197,7 @@ class Result(NamedTuple):
             "ranked, not judged" if self.wanted.ranked else f"{self.judged.anomalous:,} anomalous"
         )
         note(f"{sessions}, {calls}, in {duration(seconds)}")
+        tell_foreign(self.judged.new_words)
         if (crew := getattr(self.detector, "crew", None)) is not None:
             note(f"ray: {crew}")
             crew.close()
@@ -314,7 +320,27 @@ class _Judged(NamedTuple):
 
     sessions: int
     anomalous: int
+    new_shares: float
+    """The sum over all sessions of the share of words that the run has never seen."""
     frames: "list[pl.DataFrame]"
+
+    @property
+    def new_words(self) -> float:
+        """Which share of a session's words is new to the run, in the mean; 0: it does not say."""
+        return self.new_shares / max(1, self.sessions)
+
+    def and_of(self, frame: "pl.DataFrame", *, keep: bool) -> "_Judged":
+        """The same with another frame of verdicts, which is kept if that is wanted."""
+        new = float(frame["new_words"].sum()) if "new_words" in frame.columns else 0.0
+        if keep:
+            self.frames.append(frame)
+        anomalous = int(frame["anomalous"].sum())
+        return _Judged(
+            self.sessions + len(frame),
+            self.anomalous + anomalous,
+            self.new_shares + new,
+            self.frames,
+        )
 
 
 def _written(reading: "Reading", wanted: Wanted, *, keep: bool) -> _Judged:
@@ -343,7 +369,7 @@ def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO, keep: bool) -> _
     """Write verdicts as they come, and keep them if that is wanted."""
     from logllm.detect.verdict import json_lines
 
-    sessions, anomalies, frames = 0, 0, []
+    judged = _Judged(0, 0, 0.0, [])
     # The limit is on what is written: all sessions are judged and counted.
     left = sys.maxsize if wanted.limit is None else wanted.limit
     for frame in reading.frames():
@@ -353,11 +379,8 @@ def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO, keep: bool) -> _
         # With `-` a verdict is to be seen when it is made, not when a buffer is full.
         sink.flush()
         left -= min(left, len(shown))
-        sessions += len(frame)
-        anomalies += int(frame["anomalous"].sum())
-        if keep:
-            frames.append(frame)
-    return _Judged(sessions, anomalies, frames)
+        judged = judged.and_of(frame, keep=keep)
+    return judged
 
 
 def _shown(frame: "pl.DataFrame", wanted: Wanted) -> "pl.DataFrame":

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from logllm.detect.reading import Reading
     from logllm.detect.which_run import Task
 
+_FOREIGN = 0.5
+"""From which share of new words on a run does not know a log. On other servers of the program that
+it has learnt a fifth are new, in a related language a third, in another alphabet two thirds."""
+
 
 def check_unlabelled(
     task: "Task",
@@ -62,6 +66,22 @@ def check_out(out: Path | None, *, report: Path | None, force: bool) -> None:
         )
     if out is not None and out.exists() and not force:
         raise DataError(f"{out} exists: name another file, or replace it with --force")
+
+
+def tell_foreign(new_words: float) -> None:
+    """Say that a run knows too few of a log's words to judge it, if it is so.
+
+    Args:
+        new_words: Which share of a session's words the run has never seen, in the mean.
+    """
+    if new_words < _FOREIGN:
+        return
+    share = f"{100 * new_words:.0f} %"
+    note(
+        f"note: {share} of the words of a session, in the mean, are new to this run: where it has"
+        " not learnt the language or the program of this log, its verdicts say little. Compare the"
+        " log with a good one (--against), or train on it"
+    )
 
 
 def tell_none_judged(reading: "Reading", task: "Task", *, fail: bool) -> None:

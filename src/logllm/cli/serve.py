@@ -211,10 +211,11 @@ def _serve(wanted: "WatchFile", following: "Following | None", *, token: str | N
 
     # The model loads before the port is open: who connects is answered.
     detector = None if following is None else following.first()
+    # A port that another has must not leave an empty store behind.
     with (
+        listening(wanted.serve) as bound,
         closing(Store.open(wanted.store, create=bool(wanted.sources))) as store,
         delivering(store, alerts_of(wanted)),
-        listening(wanted.serve) as bound,
     ):
         judging = None if detector is None else _judging(wanted, detector)
         watching = _watching(wanted, detector, store=store)

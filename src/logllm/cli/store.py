@@ -250,9 +250,20 @@ def _tell(rows: "pl.DataFrame") -> None:
         lines = plural(len(verdict["lines"]), "line")
         about = f"{session}: {what}, {verdict['score']:.4f}, {lines}"
         result(printable(f"{when}Z {about}, {verdict['state']}"))
-        # The foremost line alone: the page and `--json` have all of them.
-        for telling in verdict.get("evidence", [])[:1]:
-            named = [name for name in ("file", "line") if name in telling]
-            place = ":".join(str(telling[name]) for name in named)
-            result(printable(f"    {place}: {telling['text']}"))
+        for reason in _reasons(verdict):
+            result(printable(f"    {reason}"))
     note(plural(rows.height, "verdict"))
+
+
+def _reasons(verdict: dict[str, Any]) -> list[str]:
+    """The line that tells most, and what did not come."""
+    reasons: list[str] = []
+    # The foremost alone: the page and `--json` have all of them.
+    for telling in verdict.get("evidence", [])[:1]:
+        named = [name for name in ("file", "line") if name in telling]
+        place = ":".join(str(telling[name]) for name in named)
+        reasons.append(f"{place}: {telling['text']}")
+    # Where something is missing that line is the last one before the gap, and says nothing.
+    missing = verdict.get("expected", [])[:1]
+    reasons += [f"did not come: {message}" for message in missing]
+    return reasons

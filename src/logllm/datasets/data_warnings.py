@@ -11,6 +11,7 @@ from logllm.logs.tally import shortened
 _MANY_RECORDS = 1000  # from which on masks are judged by how many distinct messages there are
 _HANDFUL = 5  # distinct messages tell nothing apart
 _NEARLY_ALL = 0.5  # of the records, as distinct messages, are too many
+_FEW_ANOMALIES = 5  # of a part, from which figures say little
 _SENTENCES = {
     "overlapping": (
         "{session of the train part reaches|sessions of the train part reach} into the "
@@ -103,6 +104,22 @@ def mask_warnings(messages: pl.Series, counts: Mapping[str, int]) -> list[str]:
     return []
 
 
+def _few_anomalies(parts: Mapping[str, pl.DataFrame]) -> list[str]:
+    """What to say where a division by time leaves few of the anomalies to validation or test."""
+    anomalies = {name: int(part["anomalous"].sum()) for name, part in parts.items()}
+    together = sum(anomalies.values())
+    holds: list[str] = []
+    for name in ("validation", "test"):
+        count = anomalies[name]
+        if 0 < count < _FEW_ANOMALIES:
+            holds.append(f"the {name} part holds {plural(count, 'anomalous session')}")
+    # Of a handful of anomalies no division leaves enough.
+    if not holds or together < 2 * _FEW_ANOMALIES:
+        return []
+    remedy = "too few to measure by; --split random divides them evenly"
+    return [f"{' and '.join(holds)}, of {together:,} in all: {remedy}"]
+
+
 def part_warnings(
     parts: dict[str, pl.DataFrame], counts: dict[str, int], *, settings: PrepareSection
 ) -> list[str]:
@@ -117,6 +134,8 @@ def part_warnings(
         elif len(kinds) == 1:
             kind = "anomalous" if kinds[0] else "normal"
             warnings.append(f"the {name} part holds only {kind} sessions")
+    if settings.split.by == "time":
+        warnings += _few_anomalies(parts)
     # Said once, in words that say what to do, instead of as a count of all sessions.
     no_labels = all(part["anomalous"].null_count() == part.height for part in parts.values())
     if no_labels:

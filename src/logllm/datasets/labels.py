@@ -27,7 +27,10 @@ _NO_ALARM = {
     *("no anomaly", "not anomalous", "non-anomalous"),
 }
 """Labels by which people say that nothing is wrong or that they do not know."""
-_OR_NAMED = ", or where all are anomalous name them in a TOML format's label_file.anomalous"
+_OR_NAMED = (
+    "; if only faulty sessions are listed, list normal ones too, or label lines (line,label) or"
+    " times (from,to,label), where all that is not listed is normal"
+)
 _DEFAULTS = (LabelFileSection().normal, FormatSection.model_fields["normal"].default)
 """What means normal where nobody says so."""
 

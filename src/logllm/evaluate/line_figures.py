@@ -26,6 +26,11 @@ class _Judged(NamedTuple):
         """What each line says, and no more than its session's verdict, (lines,)."""
         return within_verdicts(self.lines, self.sessions)
 
+    def called(self, threshold: float) -> Scores:
+        """The same, and nothing where a session is called normal: -1, (lines,)."""
+        is_called = np.repeat(self.sessions >= threshold, [len(lines) for lines in self.lines])
+        return np.where(is_called, self.within, -1.0)
+
     @property
     def anomalous(self) -> Labels:
         """Which lines are anomalous, (lines,)."""
@@ -41,9 +46,10 @@ def line_figures(
 ) -> dict[str, Any] | None:
     """Figures of all lines of a part's sessions.
 
-    A line's score is what the run says of it, and no more than its session's verdict. Lines are
-    called anomalous from a threshold on that the run's training chose on kinds of fault that were
-    held out, else from one that is chosen on the lines of the validation part.
+    A line's score is what the run says of it, and no more than its session's verdict; average
+    precision is that of these scores. A line is called anomalous if its session is, and from a
+    threshold on that the run's training chose on kinds of fault that were held out, else from one
+    that is chosen on the lines of the validation part.
 
     Args:
         detector: a loaded run.
@@ -63,8 +69,11 @@ def line_figures(
     lines = detector.score_lines(part.sessions, part.messages)
     judged = _Judged(scores, lines, part.line_labels)
     threshold, how = _threshold(detector, prepared)
+    calls = measure(judged.called(detector.threshold), judged.anomalous, threshold=threshold)
+    ranked = measure(judged.within, judged.anomalous, threshold=threshold)
     return {
-        **asdict(measure(judged.within, judged.anomalous, threshold=threshold)),
+        **asdict(calls),
+        "average_precision": ranked.average_precision,
         "threshold_chosen": how,
         **_top(judged, threshold=detector.threshold),
     }
@@ -82,7 +91,8 @@ def _threshold(detector: Detector, prepared: Prepared) -> tuple[float, str]:
     scores = detector.score(part.sessions, part.messages)
     lines = detector.score_lines(part.sessions, part.messages)
     judged = _Judged(scores, lines, part.line_labels)
-    chosen = choose_threshold(judged.within, judged.anomalous, scale=detector.method.scale)
+    called = judged.called(detector.threshold)
+    chosen = choose_threshold(called, judged.anomalous, scale=detector.method.scale)
 
     # Without a best F1 the choice itself says how it was made.
     if chosen.f1 is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,14 @@ from logllm.methods.held_out import (
     taken,
     weights_of,
 )
-from logllm.methods.mixture import Learner, Minds, Mixture, Weights, mixed
+from logllm.methods.judgements import (
+    Judged,
+    Judgement,
+    line_threshold,
+    place_of,
+    session_threshold,
+)
+from logllm.methods.mixture import Learner, Minds, Mixture, Weights
 from logllm.methods.prepared_part import Part
 from logllm.methods.translations import Translation, with_copies
 from logllm.metrics import (
@@ -28,16 +35,10 @@ from logllm.metrics import (
     Labels,
     Scores,
     Threshold,
-    average_precision,
-    choose_threshold,
-    even_threshold,
-    f1_by_threshold,
     on_scale,
-    score_at,
-    sigmoid,
 )
 from logllm.progress import Report
-from logllm.sessions.message_table import Rows, lengths
+from logllm.sessions.message_table import lengths
 
 _FEWEST_KINDS = 6
 """With fewer kinds of fault than this, none is held out."""
@@ -46,8 +47,6 @@ _DRAWS, _DRAWN_FOLDS = 3, 3
 _BETTER = 0.005
 """By how much the average precision of weights must exceed that of the first for them to be
 taken."""
-_FARTHEST = 30.0
-"""Logits farther out than this are as good as certain."""
 _ONE = ""
 """The only mind of a method that is no mixture."""
 
@@ -67,60 +66,6 @@ class Frozen:
     """What a manifest says besides: `weights` of several minds, and `line_threshold`."""
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """Scores of what was held out, and what is true of it."""
-
-    values: Scores
-    """The scores, on a scale on which they can be averaged."""
-    labels: Labels
-    weights: Scores
-    """How much each counts."""
-
-    @classmethod
-    def together(cls, parts: Sequence["_Judged"]) -> "_Judged":
-        """All of them as one."""
-        values = np.concatenate([part.values for part in parts])
-        labels = np.concatenate([part.labels for part in parts])
-        weights = np.concatenate([part.weights for part in parts])
-        return cls(values, labels, weights)
-
-    def average_precision(self) -> float:
-        """How well they are told apart."""
-        return float(average_precision(self.values, self.labels, weights=self.weights[None])[0])
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a method says of sessions that were held out, in one form."""
-
-    minds: Mapping[str, Scores]
-    """Each mind's logits, or the scores of a method that has none, (b,)."""
-    labels: Labels
-    weights: Scores
-    """How much each session counts."""
-    sizes: Rows
-    """How many lines each session has, (b,)."""
-    lines: _Judged | None = None
-    """The judgement of their lines, session after session; None: lines have no labels."""
-
-    def sessions(self, weights: Weights) -> _Judged:
-        """The judgement of the sessions, with these weights of the minds."""
-        logits = {name: values for name, values in self.minds.items() if name in weights}
-        values = mixed(logits, weights)
-        return _Judged(values, self.labels, self.weights)
-
-    def of_lines(self, weights: Weights) -> _Judged | None:
-        """The judgement of the lines, each of which scores no higher than its session."""
-        if self.lines is None:
-            return None
-        # A line of a session that is called normal is not called anomalous: it says the less of the
-        # two.
-        verdicts = np.repeat(self.sessions(weights).values, self.sizes)
-        less = np.minimum(self.lines.values, verdicts)
-        return replace(self.lines, values=less)
-
-
 def frozen_thresholds(
     fresh: Callable[[], Method],
     part: Part,
@@ -136,7 +81,8 @@ def frozen_thresholds(
     held out, as it is and with the names of the application in other words; where sessions are
     copied into other languages, also in one of these. Every kind of fault counts as much as any
     other, and all together as much as their share of the train part. The same holds for lines. The
-    threshold is taken from all these judgements together (`logllm.metrics.even_threshold`).
+    threshold is taken from all these judgements together (`logllm.metrics.even_threshold`); that of
+    lines has the best F1 where only lines of anomalous sessions are called anomalous.
 
     For several minds it is first chosen how much each counts (`weighed`). The minds that learn in
     seconds then judge every kind of fault three times. This moves their own threshold from where it
@@ -194,12 +140,13 @@ def frozen_thresholds(
         forms = "as they are, with other names and in another language"
     how = f"best F1 on kinds of fault held out, {folded}, {forms}"
     sessions = [judgement.sessions(weights) for judgement in judgements]
-    by_lines = [judgement.of_lines(weights) for judgement in judgements]
+    of_sessions = session_threshold(sessions, scale=method.scale, how=how, moved=moved)
+    # Then lines: only those of sessions that this threshold calls anomalous can be called so.
+    (called_from,) = on_scale(np.array([of_sessions.value]), method.scale)
+    by_lines = [judgement.of_lines(weights, called_from=called_from) for judgement in judgements]
     lines = [judged for judged in by_lines if judged is not None]
-    of_sessions = _threshold(sessions, scale=method.scale, how=how, moved=moved)
-    of_lines = None
-    if lines:
-        of_lines = _threshold(lines, scale=method.scale, how=how)
+    of_lines = line_threshold(lines, scale=method.scale, how=how)
+    if of_lines is not None:
         fields = asdict(of_lines)
         about["line_threshold"] = {"lines": fields.pop("sessions"), **fields}
     return Frozen(of_sessions, of_lines, weights if is_mixture else None, about)
@@ -282,7 +229,7 @@ class _Trial:
         sizes = lengths([self.part.sessions[row] for row in fold.held])
         return Judgement(minds, labels, weights, sizes)
 
-    def _lines(self, values: Scores, fold: Fold) -> _Judged:
+    def _lines(self, values: Scores, fold: Fold) -> Judged:
         """The judgement of lines, each of which is known by what its session is known by."""
         guilty = np.concatenate(self.part.line_labels or [])
         share = float(guilty.mean())
@@ -290,7 +237,7 @@ class _Trial:
         labels = np.concatenate(held.line_labels or [])
         kinds = np.repeat(self.kinds[fold.held], lengths(held.sessions))
         weights = weights_of(labels, kinds=kinds, share=share)
-        return _Judged(values, labels, weights)
+        return Judged(values, labels, weights)
 
 
 def weighed(
@@ -332,7 +279,7 @@ def _moved(
     trial: _Trial,
 ) -> float:
     """By how many logits the threshold moves where quick minds judge every kind of fault."""
-    many: list[_Judged] = []
+    many: list[Judged] = []
     equal: dict[str, float] = {}
     for draw in range(_DRAWS):
         seed = _DRAWS * trial.seed + draw
@@ -349,39 +296,4 @@ def _moved(
     # it.
     few = [judgement.sessions(equal) for judgement in judgements]
     share = sum(weights[name] for name in equal) / sum(weights.values())
-    return share * (_place(many) - _place(few))
-
-
-def _place(judged: Sequence[_Judged]) -> float:
-    """Where, on their scale, the threshold of judgements lies."""
-    together = _Judged.together(judged)
-    # A logit of infinity would take the middle between two with it.
-    values = np.clip(together.values, -_FARTHEST, _FARTHEST)
-    place = even_threshold(values, together.labels, weights=together.weights)
-    # None: anomalous sessions do not score higher; the best F1 is all there is to go by.
-    if place is not None:
-        return place
-    scores, weights = sigmoid(values), together.weights
-    best = choose_threshold(scores, together.labels, scale="logits", weights=weights)
-    as_logit = on_scale(np.array([best.value]), "logits")
-    return float(as_logit[0])
-
-
-def _threshold(
-    judged: Sequence[_Judged],
-    *,
-    scale: Literal["logits", "scores"],
-    how: str,
-    moved: float = 0.0,
-) -> Threshold:
-    """The threshold of judgements, and the F1 that it has on them."""
-    together = _Judged.together(judged)
-    place = _place(judged) + moved
-    # Of the judgements as they are, at the place as it was moved.
-    values, f1 = f1_by_threshold(together.values, together.labels, weights=together.weights)
-    reached = int(np.searchsorted(values, place))
-    # Beyond the highest score nothing is called anomalous.
-    at_place = float(f1[reached]) if reached < len(f1) else 0.0
-    anomalous = int(together.labels.sum())
-    value = score_at(place, scale)
-    return Threshold(value, how, len(together.labels), anomalous, at_place)
+    return share * (place_of(many) - place_of(few))

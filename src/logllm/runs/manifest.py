@@ -116,6 +116,8 @@ def read_manifest(run: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as exc:
+        if not run.exists():
+            raise ModelError(f"there is no folder {run}: {remedy}") from exc
         raise ModelError(f"{run} is no run: it has no {MANIFEST}; {remedy}") from exc
     except OSError as exc:
         raise ModelError(f"{path} cannot be read: {exc.strerror}") from exc

@@ -66,6 +66,8 @@ class Stream:
         """Sessions that have closed so far."""
         self.anomalous = 0
         """How many of them are anomalous."""
+        self.goes_on: dict[str, int] = {}
+        """The first line to read of each partition that the store knew."""
         self._watched = watched
         self._around = around
         self._settings = watched.settings
@@ -265,7 +267,10 @@ class Stream:
             self._settings = PrepareSection.read(claimed.counters["format"], source="the store")
         if self._settings is not None:
             self._open_partitions(self._settings)
-        return None if new else Resumed(claimed.low, claimed.place)
+        if new:
+            return None
+        self.goes_on[partition] = claimed.low
+        return Resumed(claimed.low, claimed.place)
 
     def _may_recognise(self, now: float) -> bool:
         """Whether enough has come to tell the format."""

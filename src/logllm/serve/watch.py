@@ -11,7 +11,7 @@ from logllm.detect.cache import ScoreCache
 from logllm.detect.judge import Judge
 from logllm.serve.incidents.grouping import Incidents
 from logllm.serve.source_rows import SourceRows
-from logllm.serve.sources.beginning import beginning
+from logllm.serve.sources.beginning import beginning, going_on
 from logllm.serve.sources.contract import BeginsAtEnd
 from logllm.serve.store.troubles import StoreAway, StoreFull
 from logllm.serve.store.verdict_store import Store
@@ -91,6 +91,7 @@ class Watch:
         try:
             for stream in self.streams:
                 stream.begin()
+                self._tell_going_on(stream)
             while not self.stopping and not self._over():
                 self._round(status)
             # What is open stays open and is read again; what has closed is stored before the
@@ -130,6 +131,12 @@ class Watch:
         for stream in self.streams:
             stream.judge_by(run, cache=self._cache)
         self._source_rows.run = run.name
+
+    def _tell_going_on(self, stream: Stream) -> None:
+        """Tell where logs go on that the store knows."""
+        words = going_on(stream.goes_on)
+        if words is not None:
+            self._told(words)
 
     def _tell_beginning(self, stream: Stream) -> None:
         """Tell what was passed over of logs that are new to the store, once it is counted."""

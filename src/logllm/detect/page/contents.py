@@ -76,6 +76,8 @@ class Group(NamedTuple):
     tells: tuple[Tell, ...]
     such_as: tuple[tuple[str, float, str | None], ...]
     """Some of the sessions with their scores, and their anchors where they are on the page."""
+    lacks: bool
+    """Whether no line says why: what most sessions hold is missing, or there less often."""
 
 
 class Line(NamedTuple):

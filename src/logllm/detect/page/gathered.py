@@ -133,6 +133,7 @@ def _groups(told: Sequence[ToldOf], texts: Texts, *, rows: Sequence[Session]) ->
             told_of.score,
             tells=tells,
             such_as=such_as,
+            lacks=told_of.lacks,
         )
         numbered.append(group)
     return tuple(numbered)

@@ -34,6 +34,8 @@ class ToldOf(NamedTuple):
     """Lines, and how many sessions have each; 0: not counted."""
     such_as: tuple[tuple[str, float], ...]
     """Some of the sessions, and their scores."""
+    lacks: bool = False
+    """Whether no line says why: what most sessions hold is missing, or there less often."""
 
 
 def incidents(log: Judged) -> list[ToldOf]:
@@ -86,7 +88,13 @@ def unusual_ways(log: Judged) -> list[ToldOf]:
         such_as = ((session.session, session.score),)
         sessions_alike = session.alike + 1
         group = ToldOf(
-            start, end, sessions_alike, session.score, tells=tuple(tells), such_as=such_as
+            start,
+            end,
+            sessions_alike,
+            session.score,
+            tells=tuple(tells),
+            such_as=such_as,
+            lacks=session.lacks,
         )
         groups.append(group)
     return groups

@@ -185,7 +185,7 @@ def listening(section: ServeSection) -> socket.socket:
     except OSError as exc:
         remedy = "name another --port, or end what has it"
         raise ServeError(
-            f"{where}  cannot be opened for listening: {exc.strerror}: {remedy}"
+            f"{where} cannot be opened for listening: {exc.strerror}: {remedy}"
         ) from exc
     # A client whose line is dead holds nothing for long.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
