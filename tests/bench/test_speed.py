@@ -162,6 +162,7 @@ def test_a_watch_adds_only_its_own_work() -> None:
     assert watch.stage(items=7) == {"seconds": 3.5, "items": 7, "items_per_second": 2.0}
 
 
+@pytest.mark.real
 def test_training_is_timed_by_the_median_after_the_first_step(tiny_recipe, tiny_data) -> None:
     seconds = iter(np.cumsum([0, *([100, 2, 2, 9] * 4)]).tolist())
     found = training_speed(tiny_recipe, tiny_data, steps=3, clock=lambda: next(seconds))

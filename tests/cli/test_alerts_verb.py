@@ -73,6 +73,7 @@ def test_a_file_that_is_not_there_is_an_error(logllm, tmp_path) -> None:
     assert "cannot be read" in outcome.err
 
 
+@pytest.mark.real
 def test_a_watch_tells_of_its_incidents_and_show_says_so(
     logllm,
     run,  # noqa: F811

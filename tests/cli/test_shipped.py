@@ -168,6 +168,7 @@ def test_show_names_it(logllm) -> None:
     assert "terms: CC-BY-4.0" in shown
 
 
+@pytest.mark.real
 def test_detect_without_a_run(logllm, tiny_run, postgres, tmp_path) -> None:
     """The tiny run is in the place of the one that comes with logllm, in an installation of its
     own; a file or standard input is the same."""

@@ -90,6 +90,7 @@ def test_a_line_is_given_as_soon_as_it_comes(tmp_path, pipe):
     source.close()
 
 
+@pytest.mark.real
 def test_a_full_spool_stops_the_pipe_and_nothing_is_lost(tmp_path, pipe):
     ours, theirs = pipe
     os.set_blocking(theirs.fileno(), False)

@@ -96,6 +96,7 @@ def check_schema(verdicts) -> None:
         assert not list(validator.iter_errors(one)), one
 
 
+@pytest.mark.real
 def test_the_client_lists_and_calls_every_tool(store, plain_run, tmp_path):
     run, log = plain_run
     toolbox = Toolbox(store, following=Fixed(run), folders=[log.parent])

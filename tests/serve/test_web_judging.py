@@ -46,6 +46,7 @@ def post(shown: Shown, path: str, **body):
     return answer.json()
 
 
+@pytest.mark.real
 def test_lines_have_the_verdicts_of_detect(shown, detector):
     log = written(range(200, 240), fault=220)
     answer = post(shown, "/v1/lines", json={"lines": log.splitlines()})

@@ -41,6 +41,7 @@ def test_each_message_says_its_own_words(tiny, tiny_recipe) -> None:
     assert said.norm(dim=1).mean() < 2 * table.norm(dim=1).mean()
 
 
+@pytest.mark.real
 def test_it_is_a_setting_of_the_model(tiny_recipe, tiny_data, tmp_path) -> None:
     """Other weights than a random start's, the same each time."""
     from safetensors.torch import load_file
