@@ -31,6 +31,7 @@ def test_readme_and_pages_name_commands() -> None:
     assert len(COMMANDS) >= 40
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command(command: str) -> None:
     words = shlex.split(command, comments=True)[1:]

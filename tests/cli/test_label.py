@@ -57,6 +57,7 @@ def filled(path, *, bad):
     return rows
 
 
+@pytest.mark.real
 def test_from_no_label_to_a_run_that_has_learnt_from_some(logllm, log, judged, tmp_path) -> None:
     run, verdicts = judged
     asked = tmp_path / "asked.csv"

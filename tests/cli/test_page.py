@@ -169,6 +169,7 @@ def test_a_log_without_sessions_is_told_too(logllm, tmp_path, tiny_run) -> None:
     )
 
 
+@pytest.mark.real
 def test_a_folder_holds_the_verdicts_too(logllm, tmp_path, good, faulty) -> None:
     call = ["detect", faulty, "--against", good, "--report", tmp_path / "today"]
     done = logllm(*call)
@@ -184,6 +185,7 @@ def test_a_folder_holds_the_verdicts_too(logllm, tmp_path, good, faulty) -> None
     assert logllm(*call, "--force").code == 0
 
 
+@pytest.mark.real
 def test_what_verdicts_say_besides_is_shown(good, faulty) -> None:
     grouping = {"by": "key", "key_pattern": "job=([0-9]+)"}
     settings = choose(

@@ -169,6 +169,7 @@ def test_a_second_detect_takes_every_score_from_the_cache(
     assert re.search(r"\b[1-9]\d* scores from cache", second.err)
 
 
+@pytest.mark.real
 def test_no_cache_neither_reads_nor_keeps_scores(logllm, tiny_run, tiny_data, tmp_path) -> None:
     log, scores = tiny_data.parent / "app.jsonl", tmp_path / "cached" / "scores"
     first = logllm("detect", tiny_run, log, "--no-cache")
@@ -419,6 +420,7 @@ def test_detect_reads_standard_input_in_a_real_process(tiny_run, tiny_data) -> N
     assert said[1].startswith("120 sessions, ")
 
 
+@pytest.mark.real
 def test_a_test_log_of_another_format_is_said(logllm, tmp_path) -> None:
     one, other = tmp_path / "one.log", tmp_path / "other.jsonl"
     one.write_text(

@@ -65,6 +65,7 @@ def test_standard_input_gives_the_verdicts_of_detect(logllm, run, tmp_path) -> N
     assert stored(tmp_path / "app.db")["1250"]
 
 
+@pytest.mark.real
 def test_how_a_watch_was_is_a_row_of_the_store(logllm, run, tmp_path) -> None:
     options = ("--store", tmp_path / "app.db", "--idle", 3600, "--stream", "jobs")
     log = "no line of this format\n" + written(range(20), fault=5)
@@ -78,6 +79,7 @@ def test_how_a_watch_was_is_a_row_of_the_store(logllm, run, tmp_path) -> None:
     assert row["counts"]["rejected"] == 1
 
 
+@pytest.mark.real
 def test_new_kinds_of_message_are_stored_with_their_first_lines(logllm, run, tmp_path) -> None:
     log = written(range(200, 220), fault=205) + written(range(300, 303), fault=301)
     outcome = logllm(
@@ -96,6 +98,7 @@ def test_new_kinds_of_message_are_stored_with_their_first_lines(logllm, run, tmp
     assert "failed: connection timed out" in row["kind"]
 
 
+@pytest.mark.real
 def test_several_sources_of_a_file(logllm, run, tmp_path) -> None:
     config = tmp_path / "watch.toml"
     config.write_text(

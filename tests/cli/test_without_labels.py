@@ -147,6 +147,7 @@ def test_a_trace_is_called_by_its_exception(logllm, good, faulty) -> None:
     assert {(len(line), line[-1]) for line in shown} == {(120, "…")}
 
 
+@pytest.mark.real
 def test_several_good_logs_are_learnt_as_one(logllm, good, healthy, faulty) -> None:
     alone = logllm("detect", faulty, "--against", healthy, "--only-anomalous")
     both = logllm("detect", faulty, "--against", good, "--against", healthy, "--only-anomalous")

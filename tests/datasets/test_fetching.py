@@ -113,6 +113,7 @@ def test_what_is_here_is_used_and_verified(site, cached) -> None:
         fetch(dataset, patience=QUICK)
 
 
+@pytest.mark.real
 def test_a_killed_download_goes_on(site, cached) -> None:
     """A process is killed in mid-transfer; the next one asks for the rest alone."""
     dataset = at(site, "bgl", zipped(BGL_log=os.urandom(3 << 20)), log="BGL.log")

@@ -652,6 +652,7 @@ def test_bgl_thinned(shared, tmp_path):
     assert Prepared.load(tmp_path / "out").part("train")["item_anomalous"].explode().sum() > 0
 
 
+@pytest.mark.real
 def test_a_file_or_a_folder_is_one_session(tmp_path):
     """As the logs of an application's containers, labelled by application."""
     for place in range(12):

@@ -59,6 +59,7 @@ def prepared(sources, out, **sessions):
     return log, manifest, Prepared.load(out).part("train")
 
 
+@pytest.mark.real
 def test_each_file_is_read_by_its_format_and_grouped_by_its_key(logs, tmp_path):
     sources = [logs / "postgresql-2024-07-03.log", logs / "api.jsonl"]
     log, manifest, train = prepared(sources, tmp_path / "out")

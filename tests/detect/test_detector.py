@@ -132,6 +132,7 @@ def test_two_readings_of_one_detector_have_counts_of_their_own(detector) -> None
     assert (second.counts["lines"], second.counts["rejected"], len(second.messages)) == (1, 0, 1)
 
 
+@pytest.mark.real
 def test_threads_share_a_detector(detector) -> None:
     logs = [
         [line(f"{number}", f"{verb} file /x") for number in range(40)]

@@ -135,6 +135,7 @@ def test_messages_are_text(written, prepared) -> None:
     assert prepared.messages[0] in Page(text).text
 
 
+@pytest.mark.real
 def test_a_page_without_anomalies_baselines_or_others_than_in_train(tiny_data, tmp_path) -> None:
     prepared = Prepared.load(tiny_data)
     train = prepared.labelled("train")

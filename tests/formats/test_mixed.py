@@ -229,6 +229,7 @@ def test_what_is_beside_a_format_is_of_lines():
         FormatSection(name="own", kind="json", beside=(rows,))
 
 
+@pytest.mark.real
 def test_services_of_one_compose_file_are_read_each_by_its_own_format():
     services = {
         "web": access,

@@ -166,6 +166,7 @@ def test_syslog_s_numbers_say_what_goes_on():
     assert frame["message"].to_list()[:3] == texts
 
 
+@pytest.mark.real
 def test_an_operator_s_json_around_a_server_s_fields():
     record = {
         "log_time": "2024-07-03 09:00:00.961 UTC",

@@ -149,7 +149,7 @@ LONG = "x" * (LONGEST_LINE // 2)
 """Two of them in one record are too long."""
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.real
 @settings(max_examples=8)
 @pytest.mark.parametrize(
     "form",

@@ -186,6 +186,7 @@ def test_a_session_of_single_lines_is_its_most_alert_message(new, train) -> None
     assert lines[0].argmax() == 1
 
 
+@pytest.mark.real
 def test_deeplog_is_surprised_by_what_does_not_follow(train) -> None:
     """An event out of place, an end too early, and most of all what no normal session holds."""
     model = learnt(DeepLog(Recipe.of_method("deeplog"), Workplace(), steps=100, batch=64), train)

@@ -196,6 +196,7 @@ def test_paths_as_no_browser_sends_them(tmp_path, target):
     assert b"import" not in answer
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("clients", [1, 20])
 def test_open_pages_hold_up_nobodys_end(tmp_path, clients):
     with running(tmp_path) as service:

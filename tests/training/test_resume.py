@@ -97,6 +97,7 @@ class Stopped(Exception):
     """What ends a training in this process."""
 
 
+@pytest.mark.real
 def test_resume_after_a_stop_ends_with_the_same_bytes(
     tiny_recipe, tiny_data, tmp_path, uninterrupted
 ) -> None:

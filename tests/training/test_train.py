@@ -230,6 +230,7 @@ def test_beta2_is_adamws(tiny_recipe, tiny_data, tmp_path) -> None:
     ]
 
 
+@pytest.mark.real
 def test_micro_batches_add_up_to_the_batch(tiny_recipe, tiny_data, tmp_path) -> None:
     """Gradient accumulation: four passes of four end where one pass of sixteen does, dropout
     off."""

@@ -118,6 +118,7 @@ def test_lost_scores_are_said(tmp_path) -> None:
         pooled(cells, tmp_path, reports=reports)
 
 
+@pytest.mark.real
 def test_folds_are_made_trained_and_written_together(tiny_data, tiny_recipe, tmp_path) -> None:
     from logllm.evaluate.tables.cell_data import given_data
 

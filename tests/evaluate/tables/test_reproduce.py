@@ -202,6 +202,7 @@ def test_a_recipe_without_the_stages_and_data_of_one_name_are_refused(
     assert ask.sets[0].paper == "bgl"
 
 
+@pytest.mark.real
 def test_what_is_done_is_kept_and_the_same_command_goes_on(asked, tmp_path, stand) -> None:
     table = opened(asked("stages"), tmp_path, command="logllm reproduce stages")
     stand.interrupts_at = 6  # the evaluation of the third cell

@@ -20,6 +20,7 @@ def saved(config, folder, kind) -> str:
     return str(folder)
 
 
+@pytest.mark.real
 def test_a_blueprint_has_the_models_parameters(tiny, tiny_models) -> None:
     model, _ = tiny
     drawn = draw(tiny_models).model

@@ -56,6 +56,7 @@ def test_a_caller_that_comes_while_lanes_run_has_all_of_them_too() -> None:
     assert (torch.get_num_threads(), in_a_new_thread()) == (2, 2)
 
 
+@pytest.mark.real
 def test_callers_at_once_have_all_lanes_each() -> None:
     with ThreadPoolExecutor(4) as pool:
         for _ in range(3):  # the same threads again: what they saw first must not stay

@@ -59,6 +59,7 @@ def test_a_call_costs_what_occurs_in_its_sessions(scorer, engine) -> None:
     assert (engine.encoded, engine.tables) == ([2], [2])
 
 
+@pytest.mark.real
 def test_what_is_remembered_is_bounded_and_what_was_forgotten_is_right_when_it_returns(
     scorer, engine
 ) -> None:
