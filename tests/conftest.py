@@ -21,7 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # A process a core: threads of each would only wait for one another.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
-settings.register_profile("default", deadline=None, max_examples=10)  # a busy machine is no failure
+settings.register_profile("default", deadline=None, max_examples=20)  # a busy machine is no failure
 settings.load_profile("default")
 
 ODD = re.compile(r"[^ -~]|\\[xuU][0-9a-fA-F]{2}|0x[0-9a-f]{6}")

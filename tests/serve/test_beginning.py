@@ -50,25 +50,33 @@ def test_words_of_going_on() -> None:
     )
 
 
+def watched_for_five_rounds(log, store_at, *, begin) -> list[str]:
+    """What a watch of a log tells."""
+    told: list[str] = []
+    source = FilesSource([str(log)], begin=begin, poll=0.0)
+    watched = Watched("app", source, settings(), apart=False)
+    with closing(Store.open(store_at)) as store:
+        how = WatchSection(begin=begin, idle=3600)
+        watch = Watch([watched], run=Uncached(), how=how, store=store, told=told.append)
+        rounds: list[None] = []
+
+        def status(running: Watch) -> None:
+            rounds.append(None)
+            running.stopping = len(rounds) >= 5
+
+        watch.run(status=status)
+    return told
+
+
 def test_a_second_watch_says_where_it_goes_on(tmp_path) -> None:
     log = tmp_path / "app.log"
     log.write_text("2026-11-03 12:00:00 a begins\n2026-11-03 12:00:01 b begins\n")
-    told: list[str] = []
-    for _ in range(2):
-        source = FilesSource([str(log)], begin="start", poll=0.0)
-        watched = Watched("app", source, settings(), apart=False)
-        with closing(Store.open(tmp_path / "app.db")) as store:
-            how = WatchSection(begin="start", idle=3600)
-            watch = Watch([watched], run=Uncached(), how=how, store=store, told=told.append)
-            rounds: list[None] = []
-
-            def status(running: Watch, rounds: list[None] = rounds) -> None:
-                rounds.append(None)
-                running.stopping = len(rounds) >= 5
-
-            watch.run(status=status)
+    first, second = (
+        watched_for_five_rounds(log, tmp_path / "app.db", begin="start") for _ in range(2)
+    )
     again = "lines of sessions that were open are read again"
-    assert told == [f"{log}: goes on at line 1, where the store was left; {again}"]
+    assert first == []
+    assert second == [f"{log}: goes on at line 1, where the store was left; {again}"]
 
 
 @pytest.mark.sampled(2)
@@ -80,17 +88,5 @@ def test_a_second_watch_says_where_it_goes_on(tmp_path) -> None:
 def test_a_watch_says_it_once(tmp_path, begin, expected) -> None:
     log = tmp_path / "app.log"
     log.write_text("2026-11-03 12:00:00 a ERROR of old\n2026-11-03 12:00:01 b begins\n")
-    told: list[str] = []
-    source = FilesSource([str(log)], begin=begin, poll=0.0)
-    watched = Watched("app", source, settings(), apart=False)
-    with closing(Store.open(tmp_path / "app.db")) as store:
-        how = WatchSection(begin=begin, idle=3600)
-        watch = Watch([watched], run=Uncached(), how=how, store=store, told=told.append)
-        rounds: list[None] = []
-
-        def status(running: Watch) -> None:
-            rounds.append(None)
-            running.stopping = len(rounds) >= 5
-
-        watch.run(status=status)
+    told = watched_for_five_rounds(log, tmp_path / "app.db", begin=begin)
     assert told == [words.format(log=log) for words in expected]

@@ -27,7 +27,7 @@ _NO_ALARM = {
     *("no anomaly", "not anomalous", "non-anomalous"),
 }
 """Labels by which people say that nothing is wrong or that they do not know."""
-_OR_NAMED = (
+_FAULTY_ALONE = (
     "; if only faulty sessions are listed, list normal ones too, or label lines (line,label) or"
     " times (from,to,label), where all that is not listed is normal"
 )
@@ -155,7 +155,7 @@ def check_words(
     reading = f"{where}: {_listed(alarms)} would be read as anomalous"
     remedy = f"normal are {', '.join(filter(None, normal))}; say --normal LABEL"
     if some_normal and len(alarms) == len(counts):
-        elsewhere = "" if of_lines else _OR_NAMED
+        elsewhere = "" if of_lines else _FAULTY_ALONE
         raise DataError(f"{reading}, and none means normal: {remedy}{elsewhere}")
     # A person who has said what is normal has seen the labels.
     if tuple(normal) not in _DEFAULTS:

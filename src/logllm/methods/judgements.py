@@ -136,13 +136,14 @@ def line_threshold(
         return None
     together = Judged.together(judged)
     anomalous = int(together.labels.sum())
-    is_called = np.isfinite(together.values)
-    if anomalous < FEW_ANOMALIES or not is_called.any():
+    if anomalous < FEW_ANOMALIES:
         return None
     values, f1 = f1_by_threshold(together.values, together.labels, weights=together.weights)
     # What is minus infinity is called anomalous by no threshold.
     able = np.isfinite(values)
     values, f1 = values[able], f1[able]
+    if not values.size:
+        return None
     best = int(f1.argmax())
     scores = values if scale == "scores" else sigmoid(values)
     value = threshold_between(scores, best, scale=scale)
